@@ -1,0 +1,362 @@
+"""`SharingPattern`: which sites of a network share one set of weights."""
+
+import random
+import string
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from keras_share import partitions
+
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase
+
+
+@dataclass(frozen=True, order=True, repr=False)
+class SharingPattern:
+    """A partition of the sites of a network into groups that share weights.
+
+    A *site* is one position in depth at which a block is applied; the sites of one
+    *group* use the same weights. A pattern is an immutable, hashable, ordered value
+    without tensors. Labels are canonical: groups are numbered in order of first
+    appearance, so that two ways to write the same sharing are equal.
+
+    Args:
+        labels: One hashable label per site; equal labels share. A string counts as
+            its characters.
+
+    Raises:
+        ValueError: If `labels` is empty.
+        TypeError: If `labels` is not a sequence of hashable values.
+
+    Example:
+    >>> SharingPattern("BBA")
+    SharingPattern('AAB')
+    >>> SharingPattern([7, 7, 2]).labels
+    (0, 0, 1)
+    >>> SharingPattern.cycle(6, 2).groups
+    ((0, 2, 4), (1, 3, 5))
+    """
+
+    labels: tuple[int, ...]
+
+    def __init__(self, labels: Iterable[Hashable]):
+        try:
+            labels = tuple(labels)
+            numbers: dict[Hashable, int] = {}
+            canonical = tuple(numbers.setdefault(x, len(numbers)) for x in labels)
+        except TypeError as error:
+            raise TypeError(
+                "`labels` must be a sequence of hashable labels, one per site, for "
+                f"example 'AABB' or [0, 0, 1, 1]. Received: labels={labels!r}"
+            ) from error
+        if not canonical:
+            raise ValueError(
+                "`labels` must name at least one site, for example 'AABB'. "
+                f"Received: labels={labels!r}"
+            )
+        object.__setattr__(self, "labels", canonical)
+
+    # Reading a pattern.
+
+    @property
+    def num_sites(self) -> int:
+        """Number of sites."""
+        return len(self.labels)
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups, that is, of separate sets of weights."""
+        return max(self.labels) + 1
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The sites of each group, groups in order of first appearance."""
+        return tuple(
+            tuple(site for site, label in enumerate(self.labels) if label == group)
+            for group in range(self.num_groups)
+        )
+
+    def __len__(self) -> int:
+        return self.num_sites
+
+    def __str__(self) -> str:
+        """Letters up to 52 groups (`AABA`), numbers beyond (`0-1-...`)."""
+        if self.num_groups <= len(_LETTERS):
+            return "".join(_LETTERS[label] for label in self.labels)
+        return "-".join(map(str, self.labels))
+
+    def __repr__(self) -> str:
+        return f"SharingPattern({str(self)!r})"
+
+    # Named patterns of the field.
+
+    @classmethod
+    def unshared(cls, num_sites: int) -> "SharingPattern":
+        """Every site has weights of its own: the plain network."""
+        return cls(range(_check_sites(num_sites)))
+
+    @classmethod
+    def shared(cls, num_sites: int) -> "SharingPattern":
+        """All sites share: ALBERT (1909.11942), Universal Transformer (1807.03819)."""
+        return cls([0] * _check_sites(num_sites))
+
+    @classmethod
+    def sequence(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """Contiguous groups: site `l` uses group `floor(l * G / N)`.
+
+        This is ALBERT's map from layer to group (`num_hidden_groups`, arXiv
+        1909.11942). Where `G` does not divide `N`, groups differ by at most one
+        site: `sequence(5, 2)` is `AAABB`. (Takase & Kiyono, 2104.06022, use groups
+        of `floor(N / G)` sites instead, which leaves more than `G` groups.)
+        """
+        _check_groups(num_groups, _check_sites(num_sites))
+        return cls(site * num_groups // num_sites for site in range(num_sites))
+
+    @classmethod
+    def cycle(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """Groups in turn: site `l` uses group `l mod G`.
+
+        CYCLE of Takase & Kiyono (arXiv 2104.06022). Where `G` does not divide `N` the
+        last round is cut short: `cycle(5, 2)` is `ABABA`.
+        """
+        _check_groups(num_groups, _check_sites(num_sites))
+        return cls(site % num_groups for site in range(num_sites))
+
+    @classmethod
+    def cycle_rev(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """A cycle whose last round runs backwards.
+
+        CYCLE (REV) of Takase & Kiyono (arXiv 2104.06022): the first
+        `G * (ceil(N / G) - 1)` sites cycle, the rest use group `G - 1 - (l mod G)`.
+        `cycle_rev(6, 3)` is `ABCCBA`. Where `G` does not divide `N` the backward
+        round is cut short: `cycle_rev(5, 3)` is `ABCCB`. With `G` = `N` nothing is
+        shared.
+        """
+        _check_groups(num_groups, _check_sites(num_sites))
+        turn = num_groups * (-(-num_sites // num_groups) - 1)
+        return cls(
+            site % num_groups
+            if site < max(turn, num_groups)
+            else num_groups - 1 - site % num_groups
+            for site in range(num_sites)
+        )
+
+    @classmethod
+    def sandwich(cls, num_sites: int) -> "SharingPattern":
+        """First and last site private, all between them shared: Subformer (2101.00234).
+
+        `sandwich(5)` is `ABBBC`.
+        """
+        last = _check_sites(num_sites) - 1
+        return cls(min(site, 1) + (0 < site == last) for site in range(num_sites))
+
+    @classmethod
+    def get(cls, spec: Any, num_sites: int | None = None) -> "SharingPattern":
+        """Reads a pattern from whatever a user may pass.
+
+        Args:
+            spec: A `SharingPattern`; labels (`[0, 0, 1]`, `"AAB"`); the name of a
+                family (`"shared"`, `"unshared"`, `"sandwich"`), with the number of
+                groups where it needs one (`"sequence:2"`, `"cycle:2"`,
+                `"cycle_rev:3"`); the `str()` of a pattern; or None, which shares
+                nothing.
+            num_sites: Number of sites. Needed for families and None, checked
+                otherwise.
+
+        Raises:
+            ValueError: If `spec` does not describe a pattern of `num_sites` sites.
+
+        Example:
+        >>> SharingPattern.get("cycle:2", num_sites=4)
+        SharingPattern('ABAB')
+        """
+        if num_sites is not None:
+            _check_sites(num_sites)
+        family, _, argument = (
+            spec.partition(":") if isinstance(spec, str) else ("", "", "")
+        )
+        if spec is None or family in FAMILIES:
+            return cls._from_family(family or "unshared", argument, spec, num_sites)
+        if isinstance(spec, str) and ":" in spec:
+            raise ValueError(
+                f"Unknown family of patterns. Known: {', '.join(FAMILIES)}. "
+                f"Received: {spec!r}"
+            )
+        if isinstance(spec, cls):
+            pattern = spec
+        elif isinstance(spec, str) and "-" in spec:
+            pattern = cls(spec.split("-"))
+        else:
+            pattern = cls(spec)
+        if num_sites is not None and pattern.num_sites != num_sites:
+            raise ValueError(
+                f"The pattern must have one label per site ({num_sites}). Received: "
+                f"{spec!r} with {pattern.num_sites} labels (families of patterns: "
+                f"{', '.join(FAMILIES)})"
+            )
+        return pattern
+
+    @classmethod
+    def _from_family(
+        cls, family: str, argument: str, spec: Any, num_sites: int | None
+    ) -> "SharingPattern":
+        if num_sites is None:
+            raise ValueError(
+                f"`num_sites` is needed to build the pattern {spec!r}: pass it, or "
+                "give one label per site, for example 'AABB'."
+            )
+        if family not in GROUPED_FAMILIES:
+            if argument:
+                raise ValueError(
+                    f"The family {family!r} takes no number of groups. "
+                    f"Received: {spec!r}"
+                )
+            return getattr(cls, family)(num_sites)
+        if not argument.isdecimal():
+            raise ValueError(
+                f"The family {family!r} needs a number of groups, for example "
+                f"'{family}:2'. Received: {spec!r}"
+            )
+        return getattr(cls, family)(num_sites, int(argument))
+
+    # The set of all patterns.
+
+    @classmethod
+    def all(
+        cls, num_sites: int, max_groups: int | None = None
+    ) -> Iterator["SharingPattern"]:
+        """Yields every pattern of `num_sites` sites exactly once, in sorted order.
+
+        >>> [str(p) for p in SharingPattern.all(3)]
+        ['AAA', 'AAB', 'ABA', 'ABB', 'ABC']
+        """
+        limit = _check_limit(max_groups, num_sites)
+        return (cls(labels) for labels in partitions.strings(num_sites, limit))
+
+    @classmethod
+    def count(cls, num_sites: int, max_groups: int | None = None) -> int:
+        """How many patterns there are, exactly.
+
+        The Bell number of `num_sites`, or with `max_groups` the sum of the Stirling
+        numbers of the second kind up to it.
+
+        >>> SharingPattern.count(6), SharingPattern.count(6, max_groups=2)
+        (203, 32)
+        """
+        return partitions.count(num_sites, _check_limit(max_groups, num_sites))
+
+    @classmethod
+    def from_rank(
+        cls, rank: int, num_sites: int, max_groups: int | None = None
+    ) -> "SharingPattern":
+        """The pattern at position `rank` of `all(num_sites, max_groups)`.
+
+        Raises:
+            ValueError: If `rank` is not in `[0, count(num_sites, max_groups))`.
+        """
+        limit = _check_limit(max_groups, num_sites)
+        total = partitions.count(num_sites, limit)
+        if not 0 <= rank < total:
+            raise ValueError(
+                f"`rank` must be between 0 and {total - 1}, the last pattern of "
+                f"{num_sites} sites with at most {limit} groups. Received: rank={rank}"
+            )
+        return cls(partitions.unrank(rank, num_sites, limit))
+
+    def rank(self, max_groups: int | None = None) -> int:
+        """The position of this pattern in `all(num_sites, max_groups)`."""
+        limit = _check_limit(max_groups, self.num_sites)
+        if self.num_groups > limit:
+            raise ValueError(
+                f"A pattern of {self.num_groups} groups is not among those of at most "
+                f"{limit}. Received: max_groups={max_groups} for {self!r}"
+            )
+        return partitions.rank(self.labels, limit)
+
+    @classmethod
+    def sample(
+        cls, num_sites: int, rng: Any = None, max_groups: int | None = None
+    ) -> "SharingPattern":
+        """Draws a pattern, uniformly over partitions (not over strings of labels).
+
+        Args:
+            num_sites: Number of sites.
+            rng: A `random.Random`, a `numpy.random.Generator`, an integer seed, or
+                None for an unseeded draw.
+            max_groups: At most this many groups.
+        """
+        if hasattr(rng, "bytes"):  # numpy: its integers end at 64 bits, Bell's don't
+            rng = random.Random(rng.bytes(32))
+        elif not isinstance(rng, random.Random):
+            rng = random.Random(rng)
+        total = cls.count(num_sites, max_groups)
+        return cls.from_rank(rng.randrange(total), num_sites, max_groups)
+
+    # Moving about in it.
+
+    def merge(self, a: int, b: int) -> "SharingPattern":
+        """The pattern in which groups `a` and `b` are one.
+
+        >>> SharingPattern("ABCA").merge(0, 2)
+        SharingPattern('ABAA')
+        """
+        for group in (a, b):
+            if not 0 <= group < self.num_groups:
+                raise ValueError(
+                    f"A group to merge must be between 0 and {self.num_groups - 1}. "
+                    f"Received: a={a}, b={b} for {self!r}"
+                )
+        return SharingPattern(a if label == b else label for label in self.labels)
+
+    def neighbors(self) -> Iterator["SharingPattern"]:
+        """Yields every pattern one merge or one split away, each once.
+
+        All merges come first. Splits are yielded lazily: a group of `s` sites has
+        `2 ** (s - 1) - 1` of them.
+        """
+        for a, b in combinations(range(self.num_groups), 2):
+            yield self.merge(a, b)
+        for group in self.groups:
+            yield from self._splits(group)
+
+    def _splits(self, group: Sequence[int]) -> Iterator["SharingPattern"]:
+        # The first site stays: each pair of halves is then met once.
+        for size in range(1, len(group)):
+            for leaving in combinations(group[1:], size):
+                labels = list(self.labels)
+                for site in leaving:
+                    labels[site] = self.num_groups
+                yield SharingPattern(labels)
+
+
+GROUPED_FAMILIES = ("sequence", "cycle", "cycle_rev")
+FAMILIES = ("unshared", "shared", "sandwich", *GROUPED_FAMILIES)
+
+
+def _check_sites(num_sites: int) -> int:
+    if not isinstance(num_sites, int) or num_sites < 1:
+        raise ValueError(
+            f"`num_sites` must be an integer of at least 1. Received: {num_sites!r}"
+        )
+    return num_sites
+
+
+def _check_groups(num_groups: int, num_sites: int) -> None:
+    if not isinstance(num_groups, int) or not 1 <= num_groups <= num_sites:
+        raise ValueError(
+            f"`num_groups` must be between 1 and num_sites ({num_sites}). "
+            f"Received: num_groups={num_groups!r}"
+        )
+
+
+def _check_limit(max_groups: int | None, num_sites: int) -> int:
+    _check_sites(num_sites)
+    if max_groups is None:
+        return num_sites
+    if not isinstance(max_groups, int) or max_groups < 1:
+        raise ValueError(
+            "`max_groups` must be an integer of at least 1, or None for no limit. "
+            f"Received: max_groups={max_groups!r}"
+        )
+    return min(max_groups, num_sites)

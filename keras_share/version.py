@@ -1,0 +1,3 @@
+"""The version of keras-share, read by setup.cfg without importing Keras."""
+
+__version__ = "0.1.0"
