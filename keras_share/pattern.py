@@ -77,14 +77,19 @@ class SharingPattern:
             for group in range(self.num_groups)
         )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each site's group: a letter, or a number beyond 52 groups."""
+        if self.num_groups <= len(_LETTERS):
+            return tuple(_LETTERS[label] for label in self.labels)
+        return tuple(map(str, self.labels))
+
     def __len__(self) -> int:
         return self.num_sites
 
     def __str__(self) -> str:
-        """Letters up to 52 groups (`AABA`), numbers beyond (`0-1-...`)."""
-        if self.num_groups <= len(_LETTERS):
-            return "".join(_LETTERS[label] for label in self.labels)
-        return "-".join(map(str, self.labels))
+        """The names of the groups in a row (`AABA`; `0-1-...` beyond 52 groups)."""
+        return ("" if self.num_groups <= len(_LETTERS) else "-").join(self.names)
 
     def __repr__(self) -> str:
         return f"SharingPattern({str(self)!r})"

@@ -1,0 +1,46 @@
+"""Finding the layers inside a layer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+
+def sublayers(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yields `layer` and every layer below it, each once, parents first.
+
+    Keras lists the layers of a model only, not those of a composite layer. A layer
+    holds its parts in attributes or in lists, tuples and dicts of them, so that is
+    where to look.
+    """
+    seen: set[int] = set()
+    stack: list[Any] = [layer]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            children = list(item.values())
+        elif isinstance(item, (list, tuple, set)):
+            children = list(item)
+        elif isinstance(item, keras.Layer):
+            children = list(vars(item).values())
+        else:
+            continue
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, keras.Layer):
+            yield item
+        stack.extend(reversed(children))
+
+
+def is_normalization(layer: keras.Layer) -> bool:
+    """Whether a layer normalizes activations, by the name of its class.
+
+    By name, not by a list of Keras's classes, so that a library's own count too
+    (`LlamaLayerNorm`, `GemmaRMSNormalization`). Wrappers (`SpectralNormalization`) act on the
+    weights of another layer and don't count.
+    """
+    names = (cls.__name__ for cls in type(layer).__mro__)
+    return not isinstance(layer, keras.layers.Wrapper) and any(
+        name.endswith(("Normalization", "Norm")) for name in names
+    )

@@ -1,0 +1,54 @@
+"""Calling a layer with other values in place of some of its variables."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+
+def call_with(
+    layer: keras.Layer,
+    stand_ins: Iterable[tuple[keras.Variable, Any]],
+    *args: Any,
+    **kwargs: Any,
+) -> tuple[Any, list[Any]]:
+    """Calls `layer` with other variables or tensors standing in for its own.
+
+    What the call assigns to a variable (moving statistics, the state of a seed)
+    goes to the variable that stands in for it, or else to the layer's own.
+
+    Args:
+        layer: A built layer.
+        stand_ins: Pairs of a variable of the layer and the variable or tensor to
+            use instead.
+        *args: Passed to the layer.
+        **kwargs: Passed to the layer.
+
+    Returns:
+        The outputs, and the losses that were added inside.
+    """
+    used: dict[int, Any] = {id(v): v for v in layer.variables}
+    used.update((id(v), stand_in) for v, stand_in in stand_ins)
+    # Every variable is passed, also those that stand for themselves: on JAX an inner
+    # scope hides the outer one, which holds the values of this training step.
+    mapping = [(v, _value(used[id(v)])) for v in layer.variables]
+    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
+        before = [scope.get_current_value(v) for v in layer.variables]
+        outputs = layer(*args, **kwargs)
+        after = [scope.get_current_value(v) for v in layer.variables]
+    for variable, old, new in zip(layer.variables, before, after, strict=True):
+        stand_in = used[id(variable)]
+        if new is not old and isinstance(stand_in, keras.Variable):
+            stand_in.assign(new)
+    return outputs, list(scope.losses)
+
+
+def accepts_training(layer: keras.Layer) -> bool:
+    """Whether `layer.call` takes `training`."""
+    parameters = inspect.signature(layer.call).parameters
+    return "training" in parameters
+
+
+def _value(stand_in: Any) -> Any:
+    return stand_in.value if isinstance(stand_in, keras.Variable) else stand_in

@@ -1,0 +1,177 @@
+"""`Tied`: one more use of a layer."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_share import private as private_spec
+from keras_share.substitute import accepts_training, call_with
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class Tied(keras.layers.Wrapper):
+    """One more use of a layer with its weights, some of them kept private.
+
+    `Tied(layer)` computes what `layer` computes. It owns copies of the variables that
+    `private` names, which start at the layer's values and then train on their own;
+    everything else is read from `layer`, and the gradient of such a shared weight is
+    the sum over its uses. Private normalization is what makes deep sharing train
+    well (arXiv 1710.04773, section 4.5).
+
+    A `.keras` file holds each weight once and is still tied when loaded. To clone a
+    Functional or Sequential model that uses `Tied`, pass
+    `clone_function=keras_share.TiedCloner()` to `keras.models.clone_model`, which
+    otherwise copies layers one at a time and gives each `Tied` a layer of its own.
+
+    Args:
+        layer: The layer to use once more. If it is not built yet, it is built when
+            this layer is.
+        private: What this use keeps for itself: `"normalization"` (all variables of
+            every normalization layer inside), the name of a sublayer or weight, a
+            list of such names, a function from a `keras.Variable` to a boolean, or
+            None for nothing. A function must be registered with
+            `keras.saving.register_keras_serializable` to be saved.
+        **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
+            `layer`.
+
+    Call arguments:
+        inputs: Tensor or structure of tensors, the first argument of `layer`.
+        *args, **kwargs: Further arguments of `layer`.
+
+    Raises:
+        ValueError: If `private` is malformed or names nothing inside `layer`.
+
+    Example:
+    >>> import keras, keras_share
+    >>> dense = keras.layers.Dense(8)
+    >>> model = keras.Sequential(
+    ...     [keras.Input((8,)), dense, keras_share.Tied(dense, private="bias")]
+    ... )
+    >>> model.count_params()  # one 8 x 8 kernel, two biases
+    80
+    """
+
+    def __init__(
+        self,
+        layer: keras.Layer,
+        private: private_spec.Private = private_spec.NORMALIZATION,
+        **kwargs: Any,
+    ):
+        # The layer inside casts its own variables. In an autocast scope of this
+        # layer, reading them to pass them on would round them first.
+        kwargs["autocast"] = False
+        kwargs["dtype"] = getattr(layer, "dtype_policy", None)
+        super().__init__(layer, **kwargs)
+        self.private = private_spec.standardize(private)
+        self.supports_masking = layer.supports_masking
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the layer if it isn't yet, and makes the private copies."""
+        if not self.layer.built:
+            # By a symbolic call: a composite layer need not have a `build`.
+            self.layer(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
+        self.input_spec = self.layer.input_spec
+        # Parallel lists and not pairs, so that Keras tracks the copies.
+        self._originals = private_spec.private_variables(self.layer, self.private)
+        self._copies = [self._copy(v) for v in self._originals]
+        self.built = True
+
+    def _copy(self, variable: keras.Variable) -> keras.Variable:
+        # A real copy: JAX refuses to donate one buffer twice. Made by an initializer,
+        # because in a traced function the value may not exist yet.
+        def initializer(shape, dtype=None):
+            return ops.copy(ops.cast(variable.value, dtype or variable.dtype))
+
+        inner = variable.path.removeprefix(self.layer.path or self.layer.name)
+        return self.add_weight(
+            name=inner.strip("/").replace("/", "_"),
+            shape=variable.shape,
+            dtype=variable.dtype,
+            initializer=initializer,
+            trainable=variable.trainable,
+            regularizer=variable.regularizer,
+            constraint=variable.constraint,
+            autocast=False,
+        )
+
+    @property
+    def private_copies(self) -> list[tuple[keras.Variable, keras.Variable]]:
+        """Pairs of a variable of the layer and this use's own copy of it."""
+        return list(zip(self._originals, self._copies, strict=True))
+
+    def call(
+        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> Any:
+        if accepts_training(self.layer):
+            kwargs["training"] = training
+        if not self._copies:
+            return self.layer(inputs, *args, **kwargs)
+        outputs, losses = call_with(
+            self.layer, self.private_copies, inputs, *args, **kwargs
+        )
+        for loss in losses:
+            self.add_loss(loss)
+        return outputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_output_spec(
+        self, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> Any:
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        # Keras marks a shared object from its second serialization on, and adds the
+        # mark to the first one's config, of which the file by then holds a copy. So
+        # the layer is serialized once more than needed.
+        keras.saving.serialize_keras_object(self.layer)
+        config = super().get_config()
+        config.pop("dtype", None)
+        return {**config, "private": private_spec.serialize(self.private)}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict | None = None
+    ) -> "Tied":
+        config = dict(config)
+        config["private"] = private_spec.deserialize(config["private"])
+        return super().from_config(config, custom_objects)
+
+
+class TiedCloner:
+    """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
+
+    `clone_model` copies layers one at a time, so that a `Tied` would come back with a
+    layer of its own. A cloner remembers what it has cloned. Use a new one per model.
+
+    Example:
+    >>> import keras, keras_share
+    >>> dense = keras.layers.Dense(8)
+    >>> model = keras.Sequential([keras.Input((8,)), dense, keras_share.Tied(dense)])
+    >>> clone = keras.models.clone_model(
+    ...     model, clone_function=keras_share.TiedCloner()
+    ... )
+    >>> clone.count_params() == model.count_params()
+    True
+    """
+
+    def __init__(self):
+        self._clones: dict[int, keras.Layer] = {}
+
+    def __call__(self, layer: keras.Layer) -> keras.Layer:
+        """Returns the clone of `layer`: the same one each time."""
+        if id(layer) not in self._clones:
+            config = layer.get_config()
+            if isinstance(layer, Tied):
+                config.pop("layer")
+                config["private"] = private_spec.deserialize(config["private"])
+                clone = type(layer)(self(layer.layer), **config)
+            else:
+                clone = type(layer).from_config(config)
+            self._clones[id(layer)] = clone
+        return self._clones[id(layer)]
