@@ -1,0 +1,7 @@
+"""Blocks to share: layers that keep the shape of their input."""
+
+from keras_share.blocks.conformer import ConformerBlock
+from keras_share.blocks.separable_conv import SeparableConvBlock
+from keras_share.blocks.transformer import TransformerBlock
+
+__all__ = ["ConformerBlock", "SeparableConvBlock", "TransformerBlock"]

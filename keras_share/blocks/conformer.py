@@ -1,0 +1,234 @@
+"""`ConformerBlock`: self-attention and convolution between two half feed-forwards."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_share.blocks import checks
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class ConformerBlock(layers.Layer):
+    """Block of a conformer, for speech and other long sequences.
+
+    Four modules in turn, each normalized first and added to its input: half a
+    feed-forward, self-attention, convolution, half a feed-forward; then a layer
+    normalization. The convolution module is a pointwise layer to twice the width, a
+    gated linear unit, a depthwise convolution, batch normalization, the activation,
+    and a pointwise layer. Attention is plain multi-head attention: the relative
+    positions of the paper are left out, so add positions to the input where the
+    convolution does not say enough about them.
+
+    The sublayers, to be picked by name: `feedforward_1_norm`,
+    `feedforward_1_intermediate`, `feedforward_1_intermediate_dropout`,
+    `feedforward_1_output`, `feedforward_1_dropout`; `attention_norm`, `attention`,
+    `attention_dropout`; `convolution_norm`, `convolution_expansion`,
+    `convolution_depthwise`, `convolution_batch_norm`, `convolution_activation`,
+    `convolution_output`, `convolution_dropout`; `feedforward_2_norm` and on as for
+    the first; `output_norm`.
+
+    Args:
+        num_heads: Number of attention heads; must divide the width of the input.
+        intermediate_dim: Width of the hidden layer of both feed-forwards.
+        kernel_size: Length of the depthwise kernel.
+        dropout: Rate of dropout on the attention weights, on the hidden layer of the
+            feed-forwards and on the output of each module.
+        activation: Activation of the feed-forwards and of the convolution module.
+        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
+
+    Call arguments:
+        inputs: Sequences of shape `(batch, length, width)`.
+        padding_mask: Boolean, `(batch, length)`; False marks padding. No position
+            attends to padding, the convolution reads zeros there, and it stays out
+            of the statistics of the batch normalization.
+        mask: Filled in by Keras with the mask attached to `inputs`, if any; used where
+            there is no `padding_mask`.
+        training: Whether the batch normalization uses the statistics of the batch and
+            dropout is active.
+
+    Output shape:
+        The shape of `inputs`.
+
+    Raises:
+        ValueError: If an argument is out of range, if the input is not of rank 3, or
+            if `num_heads` does not divide its width.
+
+    Example:
+    >>> import keras
+    >>> from keras_share.blocks import ConformerBlock
+    >>> block = ConformerBlock(num_heads=2, intermediate_dim=64, kernel_size=7)
+    >>> tuple(block(keras.random.normal((4, 10, 16))).shape)
+    (4, 10, 16)
+
+    Reference:
+    - [Gulati et al., 2020](https://arxiv.org/abs/2005.08100)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        intermediate_dim: int,
+        kernel_size: int = 31,
+        dropout: float = 0.0,
+        activation: Any = "swish",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = checks.check_positive_integer("num_heads", num_heads)
+        self.intermediate_dim = checks.check_positive_integer(
+            "intermediate_dim", intermediate_dim
+        )
+        self.kernel_size = checks.check_positive_integer("kernel_size", kernel_size)
+        self.dropout = checks.check_rate("dropout", dropout)
+        self.activation = keras.activations.get(activation)
+        self.supports_masking = True
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Creates and builds the sublayers for the width of the input."""
+        width = checks.check_sequence(input_shape, self.num_heads)
+        self.input_spec = layers.InputSpec(ndim=3, axes={-1: width})
+        norm, dropout = layers.LayerNormalization, layers.Dropout
+
+        self.feedforward_1 = self._build_feedforward("feedforward_1", input_shape)
+
+        self.attention_norm = self._built(norm, "attention_norm", input_shape)
+        self.attention = layers.MultiHeadAttention(
+            self.num_heads,
+            width // self.num_heads,
+            dropout=self.dropout,
+            name="attention",
+            dtype=self.dtype_policy,
+        )
+        self.attention.build(input_shape, input_shape)
+        self.attention_dropout = self._built(
+            dropout, "attention_dropout", input_shape, rate=self.dropout
+        )
+
+        # `Dense` is the pointwise convolution: one operator in a .tflite file, where
+        # `Conv1D` is three.
+        self.convolution_norm = self._built(norm, "convolution_norm", input_shape)
+        self.convolution_expansion = self._built(
+            layers.Dense, "convolution_expansion", input_shape, units=2 * width
+        )
+        self.convolution_depthwise = self._built(
+            layers.DepthwiseConv1D,
+            "convolution_depthwise",
+            input_shape,
+            kernel_size=self.kernel_size,
+            padding="same",
+            data_format="channels_last",
+            use_bias=False,
+        )
+        self.convolution_batch_norm = self._built(
+            layers.BatchNormalization, "convolution_batch_norm", input_shape
+        )
+        self.convolution_activation = self._built(
+            layers.Activation,
+            "convolution_activation",
+            input_shape,
+            activation=self.activation,
+        )
+        self.convolution_output = self._built(
+            layers.Dense, "convolution_output", input_shape, units=width
+        )
+        self.convolution_dropout = self._built(
+            dropout, "convolution_dropout", input_shape, rate=self.dropout
+        )
+
+        self.feedforward_2 = self._build_feedforward("feedforward_2", input_shape)
+        self.output_norm = self._built(norm, "output_norm", input_shape)
+
+    def _build_feedforward(
+        self, name: str, input_shape: Sequence[int | None]
+    ) -> list[layers.Layer]:
+        hidden = (*input_shape[:-1], self.intermediate_dim)
+        return [
+            self._built(layers.LayerNormalization, f"{name}_norm", input_shape),
+            self._built(
+                layers.Dense,
+                f"{name}_intermediate",
+                input_shape,
+                units=self.intermediate_dim,
+                activation=self.activation,
+            ),
+            self._built(
+                layers.Dropout,
+                f"{name}_intermediate_dropout",
+                hidden,
+                rate=self.dropout,
+            ),
+            self._built(layers.Dense, f"{name}_output", hidden, units=input_shape[-1]),
+            self._built(
+                layers.Dropout, f"{name}_dropout", input_shape, rate=self.dropout
+            ),
+        ]
+
+    def _built(
+        self,
+        layer_class: type[layers.Layer],
+        name: str,
+        input_shape: Sequence[int | None],
+        **arguments: Any,
+    ) -> layers.Layer:
+        layer = layer_class(name=name, dtype=self.dtype_policy, **arguments)
+        layer.build(input_shape)
+        return layer
+
+    def call(
+        self,
+        inputs: Any,
+        padding_mask: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """Applies the block; see the class for the arguments."""
+        mask = mask if padding_mask is None else padding_mask
+        x = inputs + 0.5 * self._feed_forward(self.feedforward_1, inputs, training)
+        x = x + self._attend(x, mask, training)
+        x = x + self._convolve(x, mask, training)
+        x = x + 0.5 * self._feed_forward(self.feedforward_2, x, training)
+        return self.output_norm(x)
+
+    def _feed_forward(
+        self, sublayers: list[layers.Layer], x: Any, training: Any
+    ) -> Any:
+        norm, intermediate, intermediate_dropout, output, dropout = sublayers
+        x = intermediate_dropout(intermediate(norm(x)), training=training)
+        return dropout(output(x), training=training)
+
+    def _attend(self, x: Any, mask: Any, training: Any) -> Any:
+        x = self.attention_norm(x)
+        # Masked as keys only: a query with no key left has no defined attention.
+        keys = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -2)
+        x = self.attention(x, x, attention_mask=keys, training=training)
+        return self.attention_dropout(x, training=training)
+
+    def _convolve(self, x: Any, mask: Any, training: Any) -> Any:
+        x = self.convolution_expansion(self.convolution_norm(x))
+        value, gate = ops.split(x, 2, axis=-1)
+        x = value * ops.sigmoid(gate)
+        if mask is not None:
+            x = x * ops.expand_dims(ops.cast(mask, x.dtype), -1)
+        x = self.convolution_depthwise(x)
+        x = self.convolution_batch_norm(x, training=training, mask=mask)
+        x = self.convolution_output(self.convolution_activation(x))
+        return self.convolution_dropout(x, training=training)
+
+    def compute_output_shape(
+        self, input_shape: Sequence[int | None]
+    ) -> tuple[int | None, ...]:
+        """Returns `input_shape`."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the block."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+            "kernel_size": self.kernel_size,
+            "dropout": self.dropout,
+            "activation": keras.activations.serialize(self.activation),
+        }
