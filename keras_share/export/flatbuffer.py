@@ -1,0 +1,313 @@
+"""Reading and writing a .tflite file through LiteRT's schema: the one place for it."""
+
+import copy
+import hashlib
+import os
+import reprlib
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+IDENTIFIER = b"TFL3"
+ALIGNMENT = 16  # of constant buffers: `force_align: 16` in the schema
+MAX_BYTES = 2**31 - 1  # offsets in a flatbuffer are signed 32-bit integers
+
+_OPERATORS = {
+    code: name
+    for name, code in vars(schema.BuiltinOperator).items()
+    if isinstance(code, int)
+}
+_DTYPES = {
+    code: name.lower()
+    for name, code in vars(schema.TensorType).items()
+    if isinstance(code, int)
+}
+# What flatbuffers' Python reader raises where an offset or a length leads astray.
+_READER_ERRORS = (struct.error, IndexError, TypeError, ValueError)
+
+
+def read(source: str | os.PathLike | bytes) -> schema.ModelT:
+    """Reads a .tflite model into the mutable objects of LiteRT's schema.
+
+    Everything is checked that later code leans on: the file is whole, and operators
+    and tensors refer to tensors and buffers that exist. Lists that the file leaves
+    out are empty, and buffers that stand behind the flatbuffer (by offset and size)
+    are brought in, so that `pack` stores them inside it.
+
+    Args:
+        source: Path of the file, or its bytes.
+
+    Returns:
+        A `ModelT` of `ai_edge_litert.schema_py_generated`. Its arrays are read-only
+        views of the file: replace them, don't write into them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a .tflite model, or a damaged one.
+
+    Example:
+    >>> model = read("tied.tflite")
+    >>> [operator_name(model, op) for op in model.subgraphs[0].operators]
+    ['FULLY_CONNECTED', 'FULLY_CONNECTED', 'FULLY_CONNECTED']
+    """
+    raw = _Whole(contents(source))
+    if isinstance(source, bytes | bytearray | memoryview):
+        origin = f"{len(raw)} bytes"
+    else:
+        origin = f"{os.fspath(source)!r} of {len(raw)} bytes"
+    if memoryview(raw)[4:8] != IDENTIFIER:
+        raise ValueError(
+            f"A .tflite model carries the identifier {IDENTIFIER!r} in its bytes 4 to "
+            f"8. Received: {origin} that start with {bytes(memoryview(raw)[:8])!r}. "
+            "Pass the path or the bytes that a converter to .tflite returned (a "
+            ".keras file or a SavedModel must be converted first)."
+        )
+    try:
+        root = schema.Model.GetRootAs(raw, 0)
+        _check_counts(root, len(raw))
+        model = schema.ModelT.InitFromObj(root)
+        _complete(model, raw)
+        _check_references(model)
+    except _READER_ERRORS as error:
+        raise ValueError(
+            "A .tflite model must be whole and consistent. "
+            f"Received: {origin}, truncated or damaged ({error}). "
+            "Copy or export the file again."
+        ) from error
+    return model
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Writes the objects of `read` as the bytes of a .tflite file.
+
+    Every buffer starts at a multiple of 16 bytes, as LiteRT's kernels expect. (The
+    schema's own `BufferT.Pack` ignores that: it keeps 4 bytes.)
+
+    Args:
+        model: A `ModelT`, which is left as it is.
+
+    Raises:
+        ValueError: If the model is too large for a flatbuffer, or holds options of an
+            operator that the installed `ai_edge_litert` does not know.
+
+    Example:
+    >>> pack(read("tied.tflite"))[4:8]
+    b'TFL3'
+    """
+    _check_options(model)
+    aligned = copy.copy(model)
+    aligned.buffers = [_Aligned.of(buffer) for buffer in model.buffers]
+    nbytes = sum(len(b.data) for b in aligned.buffers if b.data is not None)
+    try:
+        if nbytes > MAX_BYTES:
+            raise flatbuffers.builder.BuilderSizeError(f"constants of {nbytes} bytes")
+        builder = flatbuffers.Builder(min(nbytes + nbytes // 8 + 2**16, MAX_BYTES))
+        builder.Finish(aligned.Pack(builder), file_identifier=IDENTIFIER)
+    except flatbuffers.builder.BuilderSizeError as error:
+        raise ValueError(
+            f"A .tflite model must be at most {MAX_BYTES} bytes, the limit of a "
+            f"flatbuffer. Received: {error}. Quantize the model or split it."
+        ) from error
+    return bytes(builder.Output())
+
+
+def contents(source: str | os.PathLike | bytes) -> bytes:
+    """The bytes of a model that is passed as a path or as bytes.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If `source` is neither a path nor bytes.
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            "A .tflite model must be passed as a path (str or os.PathLike) or as "
+            f"bytes. Received: {reprlib.repr(source)} of type {type(source).__name__}"
+        )
+    if not os.path.isfile(source):
+        raise FileNotFoundError(
+            "The path of a .tflite model must lead to an existing file. "
+            f"Received: {os.fspath(source)!r}. Check the path, or export the model "
+            "first."
+        )
+    return Path(source).read_bytes()
+
+
+def operator_name(model: schema.ModelT, op: schema.OperatorT) -> str:
+    """The operator's name in the schema, such as `CONV_2D`, or `CUSTOM:<its name>`."""
+    code = model.operatorCodes[op.opcodeIndex]
+    # Codes below 127 stand in both fields or, in older files, in the deprecated one.
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = _OPERATORS.get(number, f"OPERATOR_{number}")
+    return f"{name}:{text(code.customCode)}" if code.customCode else name
+
+
+def dtype_name(code: int) -> str:
+    """The name of a tensor's type, in Keras's spelling: `float32`, `int8`."""
+    return _DTYPES.get(code, f"type_{code}")
+
+
+def text(name: bytes | str | None) -> str:
+    """A name of the file as `str`, which `read` leaves as bytes."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name or ""
+
+
+def buffer_bytes(model: schema.ModelT, index: int) -> bytes:
+    """The content of the buffer `index`, empty where it has none."""
+    return _array(model.buffers[index]).tobytes()
+
+
+def weights(model: schema.ModelT) -> dict[int, list[schema.TensorT]]:
+    """The tensors of each weight, by the index of its buffer, in order of the file.
+
+    A weight is a buffer with content that at least one tensor refers to. Buffer 0 is
+    empty by convention and no weight; nor is a buffer that only metadata refers to.
+    """
+    tensors: dict[int, list[schema.TensorT]] = {}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            if tensor.buffer and _array(model.buffers[tensor.buffer]).size:
+                tensors.setdefault(tensor.buffer, []).append(tensor)
+    return dict(sorted(tensors.items()))
+
+
+def first_copies(model: schema.ModelT, indices: Iterable[int]) -> dict[int, int]:
+    """For each of these buffers, the first one of them with the same content."""
+    first: dict[bytes, int] = {}
+    return {
+        index: first.setdefault(
+            hashlib.sha256(_array(model.buffers[index])).digest(), index
+        )
+        for index in indices
+    }
+
+
+class _Whole(bytes):
+    """Bytes whose slices lie inside: the reader would cut a string short, silently."""
+
+    def __getitem__(self, key):
+        # A string is followed by a zero, so its end is never the end of the file.
+        if isinstance(key, slice) and key.stop >= len(self):
+            raise IndexError(f"a string ends at byte {key.stop} of {len(self)}")
+        return super().__getitem__(key)
+
+
+class _Aligned(schema.BufferT):
+    """A buffer that is written at a multiple of `ALIGNMENT`."""
+
+    @classmethod
+    def of(cls, buffer: schema.BufferT) -> "_Aligned":
+        data = None if buffer.data is None else _array(buffer)
+        return cls(data, buffer.offset, buffer.size)
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
+        if self.data is not None:
+            builder.Prep(ALIGNMENT, len(self.data))
+        return super().Pack(builder)
+
+
+def _array(buffer: schema.BufferT) -> np.ndarray:
+    data = () if buffer.data is None else buffer.data
+    if isinstance(data, bytes | bytearray):
+        return np.frombuffer(data, np.uint8)
+    return np.ascontiguousarray(data, np.uint8)
+
+
+def _check_counts(root: schema.Model, size: int) -> None:
+    """Bounds the work of unpacking, which loops as often as the file says.
+
+    An entry of a vector of tables takes 4 bytes: a file can't have more of them.
+    """
+    entries = sum(
+        (
+            root.OperatorCodesLength(),
+            root.SubgraphsLength(),
+            root.BuffersLength(),
+            root.MetadataLength(),
+            root.SignatureDefsLength(),
+        )
+    )
+    parts = [
+        (root.SubgraphsLength, root.Subgraphs, "TensorsLength", "OperatorsLength"),
+        (root.SignatureDefsLength, root.SignatureDefs, "InputsLength", "OutputsLength"),
+    ]
+    for length, get, *counts in parts:
+        for i in range(length()):
+            if entries * 4 > size:
+                break
+            part = get(i)
+            entries += sum(getattr(part, count)() for count in counts)
+    if entries * 4 > size:
+        raise ValueError(f"{entries} entries in {size} bytes")
+
+
+def _complete(model: schema.ModelT, raw: bytes) -> None:
+    """Fills in what a file may leave out or keep behind the flatbuffer."""
+    model.operatorCodes = model.operatorCodes or []
+    model.subgraphs = model.subgraphs or []
+    model.buffers = model.buffers or []
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 1 marks an offset that was never filled in
+            buffer.data = _behind(raw, buffer.offset, buffer.size)
+            buffer.offset = buffer.size = 0
+    for graph in model.subgraphs:
+        graph.tensors = graph.tensors or []
+        graph.operators = graph.operators or []
+        for node in (graph, *graph.operators):
+            node.inputs = [] if node.inputs is None else node.inputs
+            node.outputs = [] if node.outputs is None else node.outputs
+        for op in graph.operators:
+            if op.largeCustomOptionsOffset > 1:
+                op.customOptions = _behind(
+                    raw, op.largeCustomOptionsOffset, op.largeCustomOptionsSize
+                )
+                op.largeCustomOptionsOffset = op.largeCustomOptionsSize = 0
+
+
+def _behind(raw: bytes, offset: int, size: int) -> np.ndarray:
+    if offset + size > len(raw):
+        raise ValueError(f"a buffer ends at byte {offset + size} of {len(raw)}")
+    return np.frombuffer(raw, np.uint8, size, offset)
+
+
+def _check_references(model: schema.ModelT) -> None:
+    buffers = [entry.buffer for entry in model.metadata or ()]
+    buffers += [] if model.metadataBuffer is None else list(model.metadataBuffer)
+    for graph in model.subgraphs:
+        buffers += [tensor.buffer for tensor in graph.tensors]
+        codes = [op.opcodeIndex for op in graph.operators]
+        _check_range("operator code", codes, len(model.operatorCodes))
+        for node in (graph, *graph.operators):
+            # -1 stands for an optional input that is left out.
+            tensors = [i for i in (*node.inputs, *node.outputs) if i != -1]
+            _check_range("tensor", tensors, len(graph.tensors))
+    _check_range("buffer", buffers, len(model.buffers))
+
+
+def _check_range(what: str, indices: list[int], count: int) -> None:
+    for index in indices:
+        if not 0 <= index < count:
+            raise IndexError(f"{what} {index} of {count} is referred to")
+
+
+def _check_options(model: schema.ModelT) -> None:
+    # Unknown options unpack to None, and the packed file would lack them silently.
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            if (op.builtinOptionsType and op.builtinOptions is None) or (
+                op.builtinOptions2Type and op.builtinOptions2 is None
+            ):
+                raise ValueError(
+                    "The options of every operator must be known to the installed "
+                    f"ai_edge_litert to be written. Received: "
+                    f"{operator_name(model, op)} with options of type "
+                    f"{op.builtinOptionsType or op.builtinOptions2Type}. "
+                    "Upgrade ai_edge_litert."
+                )

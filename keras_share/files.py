@@ -1,0 +1,66 @@
+"""Writing files whole or not at all."""
+
+import os
+import uuid
+from pathlib import Path
+
+
+def check_writable(path: str | os.PathLike) -> Path:
+    """Returns the real path of a file that may be written, before work is put in it.
+
+    Raises:
+        ValueError: If `path` exists and is no regular file.
+        OSError: If the folder does not exist or cannot be written.
+    """
+    path = Path(os.path.realpath(path))  # a link stays a link
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            "A file can only be written into an existing folder. "
+            f"Received: path={str(path)!r}. Create the folder {str(path.parent)!r} "
+            "first, or choose another."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(
+            f"The folder of a file to write must be writable. Received: "
+            f"path={str(path)!r}. Choose another folder."
+        )
+    if path.exists() and not path.is_file():
+        raise ValueError(
+            "Only a regular file can be replaced. "
+            f"Received: path={str(path)!r}, a folder or a device. Add a file name."
+        )
+    return path
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Writes `data` to `path` whole or not at all.
+
+    The bytes go to a temporary name in the same folder, which then takes the place of
+    `path`: a reader sees the old file or the new one, and a failure leaves the old one
+    and nothing else.
+
+    Args:
+        path: Where to write. The folder must exist; an existing file is replaced.
+        data: The bytes of the file.
+
+    Raises:
+        ValueError: If `path` exists and is no regular file.
+        OSError: If the folder does not exist or cannot be written.
+    """
+    path = check_writable(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"The folder of a file to write must be writable and have room for "
+            f"{len(data)} bytes ({error.strerror}). Received: path={str(path)!r}. "
+            "Choose another folder, or free some room.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
