@@ -1,8 +1,37 @@
-"""Cross-layer parameter sharing for Keras."""
+"""Cross-layer parameter sharing for Keras.
 
+Layers that reuse one set of weights (`SharedStack`, `Tied`), the patterns by which they
+do (`SharingPattern`), quantization-aware training of such models (`quantize_model`)
+and their export with the sharing intact (`export_tflite`, `audit`). The search for a
+pattern is `keras_share.search`, imported on its own.
+"""
+
+from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
+from keras_share.export import Audit, audit, export_tflite, predict_tflite
 from keras_share.pattern import SharingPattern
+from keras_share.quantize import (
+    QuantizationReport,
+    quantization_report,
+    quantize_model,
+)
 from keras_share.stack import SharedStack
 from keras_share.tied import Tied, TiedCloner
 from keras_share.version import __version__
 
-__all__ = ["SharedStack", "SharingPattern", "Tied", "TiedCloner", "__version__"]
+__all__ = [
+    "Audit",
+    "ConformerBlock",
+    "QuantizationReport",
+    "SeparableConvBlock",
+    "SharedStack",
+    "SharingPattern",
+    "Tied",
+    "TiedCloner",
+    "TransformerBlock",
+    "__version__",
+    "audit",
+    "export_tflite",
+    "predict_tflite",
+    "quantization_report",
+    "quantize_model",
+]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from keras_share import partitions
+from keras_share import families, partitions
+from keras_share.families import FAMILIES, GROUPED_FAMILIES
 
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
@@ -94,67 +95,37 @@ class SharingPattern:
     def __repr__(self) -> str:
         return f"SharingPattern({str(self)!r})"
 
-    # Named patterns of the field.
+    # Named patterns of the field; `families` has their maps and sources.
 
     @classmethod
     def unshared(cls, num_sites: int) -> "SharingPattern":
         """Every site has weights of its own: the plain network."""
-        return cls(range(_check_sites(num_sites)))
+        return cls(families.unshared(num_sites))
 
     @classmethod
     def shared(cls, num_sites: int) -> "SharingPattern":
-        """All sites share: ALBERT (1909.11942), Universal Transformer (1807.03819)."""
-        return cls([0] * _check_sites(num_sites))
-
-    @classmethod
-    def sequence(cls, num_sites: int, num_groups: int) -> "SharingPattern":
-        """Contiguous groups: site `l` uses group `floor(l * G / N)`.
-
-        This is ALBERT's map from layer to group (`num_hidden_groups`, arXiv
-        1909.11942). Where `G` does not divide `N`, groups differ by at most one
-        site: `sequence(5, 2)` is `AAABB`. (Takase & Kiyono, 2104.06022, use groups
-        of `floor(N / G)` sites instead, which leaves more than `G` groups.)
-        """
-        _check_groups(num_groups, _check_sites(num_sites))
-        return cls(site * num_groups // num_sites for site in range(num_sites))
-
-    @classmethod
-    def cycle(cls, num_sites: int, num_groups: int) -> "SharingPattern":
-        """Groups in turn: site `l` uses group `l mod G`.
-
-        CYCLE of Takase & Kiyono (arXiv 2104.06022). Where `G` does not divide `N` the
-        last round is cut short: `cycle(5, 2)` is `ABABA`.
-        """
-        _check_groups(num_groups, _check_sites(num_sites))
-        return cls(site % num_groups for site in range(num_sites))
-
-    @classmethod
-    def cycle_rev(cls, num_sites: int, num_groups: int) -> "SharingPattern":
-        """A cycle whose last round runs backwards.
-
-        CYCLE (REV) of Takase & Kiyono (arXiv 2104.06022): the first
-        `G * (ceil(N / G) - 1)` sites cycle, the rest use group `G - 1 - (l mod G)`.
-        `cycle_rev(6, 3)` is `ABCCBA`. Where `G` does not divide `N` the backward
-        round is cut short: `cycle_rev(5, 3)` is `ABCCB`. With `G` = `N` nothing is
-        shared.
-        """
-        _check_groups(num_groups, _check_sites(num_sites))
-        turn = num_groups * (-(-num_sites // num_groups) - 1)
-        return cls(
-            site % num_groups
-            if site < max(turn, num_groups)
-            else num_groups - 1 - site % num_groups
-            for site in range(num_sites)
-        )
+        """All sites share (ALBERT, Universal Transformer)."""
+        return cls(families.shared(num_sites))
 
     @classmethod
     def sandwich(cls, num_sites: int) -> "SharingPattern":
-        """First and last site private, all between them shared: Subformer (2101.00234).
+        """First and last site private, all between them shared (Subformer)."""
+        return cls(families.sandwich(num_sites))
 
-        `sandwich(5)` is `ABBBC`.
-        """
-        last = _check_sites(num_sites) - 1
-        return cls(min(site, 1) + (0 < site == last) for site in range(num_sites))
+    @classmethod
+    def sequence(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """Contiguous groups (ALBERT): `sequence(5, 2)` is `AAABB`."""
+        return cls(families.sequence(num_sites, num_groups))
+
+    @classmethod
+    def cycle(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """Groups in turn (Takase & Kiyono): `cycle(5, 2)` is `ABABA`."""
+        return cls(families.cycle(num_sites, num_groups))
+
+    @classmethod
+    def cycle_rev(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """A cycle whose last round runs backwards: `cycle_rev(6, 3)` is `ABCCBA`."""
+        return cls(families.cycle_rev(num_sites, num_groups))
 
     @classmethod
     def get(cls, spec: Any, num_sites: int | None = None) -> "SharingPattern":
@@ -177,7 +148,7 @@ class SharingPattern:
         SharingPattern('ABAB')
         """
         if num_sites is not None:
-            _check_sites(num_sites)
+            families.check_sites(num_sites)
         family, _, argument = (
             spec.partition(":") if isinstance(spec, str) else ("", "", "")
         )
@@ -335,28 +306,8 @@ class SharingPattern:
                 yield SharingPattern(labels)
 
 
-GROUPED_FAMILIES = ("sequence", "cycle", "cycle_rev")
-FAMILIES = ("unshared", "shared", "sandwich", *GROUPED_FAMILIES)
-
-
-def _check_sites(num_sites: int) -> int:
-    if not isinstance(num_sites, int) or num_sites < 1:
-        raise ValueError(
-            f"`num_sites` must be an integer of at least 1. Received: {num_sites!r}"
-        )
-    return num_sites
-
-
-def _check_groups(num_groups: int, num_sites: int) -> None:
-    if not isinstance(num_groups, int) or not 1 <= num_groups <= num_sites:
-        raise ValueError(
-            f"`num_groups` must be between 1 and num_sites ({num_sites}). "
-            f"Received: num_groups={num_groups!r}"
-        )
-
-
 def _check_limit(max_groups: int | None, num_sites: int) -> int:
-    _check_sites(num_sites)
+    families.check_sites(num_sites)
     if max_groups is None:
         return num_sites
     if not isinstance(max_groups, int) or max_groups < 1:

@@ -137,10 +137,16 @@ class SharedStack(keras.Layer):
         return x
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        shape = input_shape
+        inputs = keras.KerasTensor(input_shape, dtype=self.compute_dtype)
+        return self.compute_output_spec(inputs).shape
+
+    def compute_output_spec(
+        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> Any:
+        x = inputs
         for layer in self.sites:
-            shape = layer.compute_output_shape(shape)
-        return shape
+            x = layer.compute_output_spec(x, *args, **kwargs)
+        return x
 
     def sharing(self) -> list[Site]:
         """One `Site` per site, with its group and numbers of parameters.

@@ -37,8 +37,8 @@ def is_normalization(layer: keras.Layer) -> bool:
     """Whether a layer normalizes activations, by the name of its class.
 
     By name, not by a list of Keras's classes, so that a library's own count too
-    (`LlamaLayerNorm`, `GemmaRMSNormalization`). Wrappers (`SpectralNormalization`) act on the
-    weights of another layer and don't count.
+    (`LlamaLayerNorm`, `GemmaRMSNormalization`). Wrappers (`SpectralNormalization`)
+    act on the weights of another layer and don't count.
     """
     names = (cls.__name__ for cls in type(layer).__mro__)
     return not isinstance(layer, keras.layers.Wrapper) and any(

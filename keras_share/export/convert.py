@@ -1,0 +1,167 @@
+"""`export_tflite`: from a Keras model to a checked `.tflite` file."""
+
+import os
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_share.export.audit import Audit, audit
+from keras_share.export.dedupe import dedupe
+from keras_share.export.inference import inference_model
+from keras_share.export.run import predict
+from keras_share.files import check_writable, write_atomically
+from keras_share.graph.flatten import check_model
+from keras_share.quantize.layers import FakeQuantize
+from keras_share.quantize.tfmot import check_backend
+from keras_share.representative import Representative, random_sample, samples
+from keras_share.sublayers import sublayers
+
+# How far the file's outputs may be from the Keras model's, as a share of the largest
+# output. Quantized files differ by design; these bounds tell a file that is wrong.
+TOLERANCES = {
+    "float32": 1e-4,
+    "float16": 2e-2,
+    "dynamic": 0.25,
+    "int8": 0.5,
+    "qat": 0.1,
+}
+_CHECKED_SAMPLES = 4
+
+
+def export_tflite(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    quantization: str | None = None,
+    representative_dataset: Representative = None,
+) -> Audit:
+    """Exports a model to a `.tflite` file in which shared weights are stored once.
+
+    What the converter would fold into one kernel per site (a private
+    BatchNormalization beside a tied kernel) is written so that it can't be. The file is
+    run in the LiteRT interpreter and compared with the Keras model before it is
+    written, first to a temporary name. The batch size of the file is 1.
+
+    Args:
+        model: A built Sequential or Functional model, or one from `quantize_model`.
+        path: Where to write the file.
+        quantization: `"float32"` (the default), `"float16"` (weights in half
+            precision), `"dynamic"` (int8 weights, float activations: for phones), or
+            `"int8"` (weights and activations, with ranges from
+            `representative_dataset`: for microcontrollers and accelerators). A model
+            from `quantize_model` is exported as it was trained; leave it None.
+        representative_dataset: Samples, as arrays in the structure of the model's
+            inputs or a function that yields samples with a batch axis. Needed for
+            `"int8"`; if given, the file is also compared with the model on them
+            instead of on random numbers.
+
+    Returns:
+        The `Audit` of the file.
+
+    Raises:
+        ValueError: If the model is not built or not walkable, an argument is unknown
+            or missing, the samples don't fit, or the file's outputs differ from the
+            model's.
+        OSError: If the folder doesn't exist or can't be written; told before the
+            conversion.
+        RuntimeError: If Keras doesn't run on the TensorFlow backend.
+
+    Example:
+    >>> import keras, keras_share
+    >>> stack = keras_share.SharedStack(keras.layers.Dense(64, "relu"), "AAAA")
+    >>> model = keras.Sequential([keras.Input((64,)), stack])
+    >>> report = keras_share.export_tflite(model, "model.tflite")
+    >>> [(b.shape, b.uses) for b in report.buffers if b.nbytes > 1000]
+    [((64, 64), 4)]
+    """
+    check_backend("export_tflite")
+    check_model(model)
+    scheme = _scheme(model, quantization)
+    check_writable(path)
+    if scheme == "int8" or representative_dataset is not None:
+        # Read once: a generator function may not give the same samples again.
+        dataset = list(samples(representative_dataset, model))
+        checked = dataset[:_CHECKED_SAMPLES]
+    else:
+        dataset = None
+        checked = [random_sample(model)]
+    exported = inference_model(model)
+    data = dedupe(_convert(exported, scheme, dataset))
+    _compare(exported, data, checked, scheme)
+    write_atomically(path, data)
+    return audit(path)
+
+
+def _scheme(model: keras.Model, quantization: str | None) -> str:
+    trained = any(isinstance(part, FakeQuantize) for part in sublayers(model))
+    if trained and quantization is not None:
+        raise ValueError(
+            "A model from quantize_model is exported as it was trained: leave "
+            f"`quantization` None. Received: quantization={quantization!r}"
+        )
+    choices = ("float32", "float16", "dynamic", "int8")
+    if quantization not in (None, *choices):
+        raise ValueError(
+            f"`quantization` must be one of {', '.join(choices)}, or None. "
+            f"Received: quantization={quantization!r}"
+        )
+    return "qat" if trained else quantization or "float32"
+
+
+def _convert(
+    model: keras.Model, scheme: str, dataset: list[list[np.ndarray]] | None
+) -> bytes:
+    import tensorflow as tf
+
+    def serve(*inputs):
+        return model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
+
+    # `model.export` would free the batch size again.
+    signature = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in model.inputs]
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", serve, signature)
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if scheme != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if scheme == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if scheme == "int8":
+            converter.representative_dataset = lambda: iter(dataset)
+        return converter.convert()
+
+
+def _compare(
+    model: keras.Model, data: bytes, dataset: list[list[np.ndarray]], scheme: str
+) -> None:
+    tolerance = TOLERANCES[scheme]
+    arrays = [np.concatenate(parts) for parts in zip(*dataset, strict=True)]
+    expected = _keras_outputs(model, dataset)
+    named = {x.name: a for x, a in zip(model.inputs, arrays, strict=True)}
+    outputs = predict(data, named)
+    actual = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
+    for name, ours, theirs in zip(model.output_names, expected, actual, strict=True):
+        largest = max(float(np.abs(ours).max()), 1e-6)
+        difference = float(np.abs(ours - theirs).max()) / largest
+        if not difference <= tolerance:
+            raise ValueError(
+                f"The file must compute what the model does. Its output '{name}' "
+                f"differs by {difference:.3g} of the largest value, more than the "
+                f"{tolerance} allowed for {scheme}; nothing was written. Quantized "
+                "outputs this far off call for a representative_dataset of real "
+                "samples, or for quantization-aware training."
+            )
+
+
+def _keras_outputs(
+    model: keras.Model, dataset: list[list[np.ndarray]]
+) -> list[np.ndarray]:
+    rows = []
+    for sample in dataset:
+        structure = keras.tree.pack_sequence_as(model.input, sample)
+        outputs = keras.tree.flatten(model(structure, training=False))
+        rows.append([keras.ops.convert_to_numpy(y) for y in outputs])
+    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]

@@ -1,0 +1,86 @@
+"""Running a `.tflite` file in the LiteRT interpreter."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_share.export.flatbuffer import contents
+
+
+def predict(
+    source: str | os.PathLike | bytes, inputs: np.ndarray | Mapping[str, np.ndarray]
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Runs a file on samples, one after the other, in LiteRT's interpreter.
+
+    Args:
+        source: Path of a file with a signature, as `export_tflite` writes, or its
+            bytes.
+        inputs: The samples along the first axis; for several inputs, a dict from
+            their names to arrays.
+
+    Returns:
+        The outputs along the first axis; for several outputs, a dict from their names
+        in the file to arrays. Integers with a scale are converted to real numbers, as
+        are real inputs to integers where the file takes such.
+
+    Raises:
+        ValueError: If the names or numbers of the inputs don't fit the file.
+
+    Example:
+    >>> import keras, keras_share, numpy as np
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    >>> report = keras_share.export_tflite(model, "model.tflite")
+    >>> keras_share.predict_tflite("model.tflite", np.ones((5, 8), "float32")).shape
+    (5, 2)
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=contents(source))
+    signatures = list(interpreter.get_signature_list())
+    if not signatures:
+        raise ValueError("The file must have a signature. Received: one without.")
+    runner = interpreter.get_signature_runner(signatures[0])
+    takes, gives = runner.get_input_details(), runner.get_output_details()
+    if not isinstance(inputs, Mapping):
+        inputs = {next(iter(takes)): inputs} if len(takes) == 1 else {"": inputs}
+    lengths = {len(array) for array in inputs.values()}
+    if set(inputs) != set(takes) or len(lengths) != 1 or lengths == {0}:
+        raise ValueError(
+            "`inputs` must give the file's inputs, with equally many samples, at least "
+            f"one. The file takes {sorted(takes)}. "
+            f"Received: { {name: len(array) for name, array in inputs.items()} }"
+        )
+    rows = []
+    for i in range(lengths.pop()):
+        row = {k: _to_file(np.asarray(inputs[k][i : i + 1]), takes[k]) for k in takes}
+        rows.append(runner(**row))
+    names = sorted(gives, key=_natural)
+    outputs = {
+        name: _from_file(np.concatenate([row[name] for row in rows]), gives[name])
+        for name in names
+    }
+    return outputs if len(names) > 1 else outputs[names[0]]
+
+
+def _natural(name: str) -> list[Any]:
+    """Orders output_2 before output_10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _to_file(array: np.ndarray, details: dict) -> np.ndarray:
+    scale, zero_point = details["quantization"]
+    dtype = details["dtype"]
+    if scale and np.issubdtype(array.dtype, np.floating):
+        limits = np.iinfo(dtype)
+        array = np.clip(np.round(array / scale) + zero_point, limits.min, limits.max)
+    return array.astype(dtype)
+
+
+def _from_file(array: np.ndarray, details: dict) -> np.ndarray:
+    scale, zero_point = details["quantization"]
+    if not scale or np.issubdtype(array.dtype, np.floating):
+        return array
+    return (array.astype("float32") - zero_point) * np.float32(scale)

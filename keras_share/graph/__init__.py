@@ -1,0 +1,7 @@
+"""Models as flat lists of steps: what quantization and export work on."""
+
+from keras_share.graph.flat_graph import FlatGraph, Step
+from keras_share.graph.flatten import flatten
+from keras_share.graph.rebuild import Rebuilder
+
+__all__ = ["FlatGraph", "Rebuilder", "Step", "flatten"]

@@ -1,0 +1,117 @@
+"""Reading `representative_dataset`: samples of what a model will see."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+Representative = Any | Callable[[], Iterable[Any]]
+
+
+def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.ndarray]]:
+    """Yields samples of batch size 1, each as one array per input of the model.
+
+    Args:
+        dataset: Arrays in the structure of the model's inputs, with samples along
+            the first axis; or, as in TFLite, a function that returns an iterable of
+            samples, each in that structure with a batch axis.
+        model: The model whose inputs the samples must fit.
+
+    Raises:
+        ValueError: If the dataset is empty, or a sample has another structure, shape
+            or kind of values than the inputs, or values that are not finite.
+    """
+    if dataset is None:
+        raise ValueError(
+            "`representative_dataset` is needed: arrays like those the model is "
+            "trained on (100 to 500 samples), or a function that yields samples."
+        )
+    rows = dataset() if callable(dataset) else _rows(dataset, model)
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        yield _check(tree.flatten(row), model, count - 1)
+    if not count:
+        raise ValueError(
+            "`representative_dataset` must hold at least one sample. Received: none"
+        )
+
+
+def batches(
+    dataset: Representative, model: keras.Model, batch_size: int
+) -> Iterator[list[np.ndarray]]:
+    """Yields the samples of `samples` in batches of up to `batch_size`."""
+    pending: list[list[np.ndarray]] = []
+    for sample in samples(dataset, model):
+        pending.append(sample)
+        if len(pending) == batch_size:
+            yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
+            pending = []
+    if pending:
+        yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
+
+
+def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
+    """A sample of normal numbers (zeros and ones for integer inputs)."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for x in model.inputs:
+        shape = (1, *(dim or 1 for dim in x.shape[1:]))
+        if np.issubdtype(np.dtype(x.dtype), np.floating):
+            arrays.append(rng.normal(size=shape).astype(x.dtype))
+        else:
+            arrays.append(rng.integers(0, 2, size=shape).astype(x.dtype))
+    return arrays
+
+
+def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:
+    arrays = [np.asarray(a) for a in tree.flatten(dataset)]
+    _check_count(arrays, model)
+    lengths = {len(a) if a.ndim else 0 for a in arrays}
+    if len(lengths) > 1:
+        raise ValueError(
+            "The arrays of `representative_dataset` must have equally many samples. "
+            f"Received: {[len(a) for a in arrays]}"
+        )
+    for i in range(lengths.pop()):
+        yield [a[i : i + 1] for a in arrays]
+
+
+def _check(arrays: list, model: keras.Model, index: int) -> list[np.ndarray]:
+    arrays = [np.asarray(a) for a in arrays]
+    _check_count(arrays, model)
+    checked = []
+    for array, x in zip(arrays, model.inputs, strict=True):
+        fits = array.ndim == len(x.shape) and all(
+            dim in (None, size)
+            for dim, size in zip(x.shape[1:], array.shape[1:], strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"Each sample must have the shape of the input '{x.name}', "
+                f"{tuple(x.shape)}. Received: sample {index} of "
+                f"`representative_dataset` with shape {array.shape}"
+            )
+        if not np.can_cast(array.dtype, np.dtype(x.dtype), "same_kind"):
+            raise ValueError(
+                f"Each sample must have values of the input '{x.name}', {x.dtype}. "
+                f"Received: sample {index} of `representative_dataset` with dtype "
+                f"{array.dtype}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"Samples must be finite. Received: sample {index} of "
+                f"`representative_dataset` with NaN or infinity for '{x.name}'"
+            )
+        checked.append(array.astype(x.dtype))
+    return checked
+
+
+def _check_count(arrays: list, model: keras.Model) -> None:
+    if len(arrays) != len(model.inputs):
+        raise ValueError(
+            f"`representative_dataset` must give one array per input of the model "
+            f"({len(model.inputs)}: {[x.name for x in model.inputs]}). "
+            f"Received: {len(arrays)}"
+        )
