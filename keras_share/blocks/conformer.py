@@ -36,6 +36,7 @@ class ConformerBlock(layers.Layer):
         dropout: Rate of dropout on the attention weights, on the hidden layer of the
             feed-forwards and on the output of each module.
         activation: Activation of the feed-forwards and of the convolution module.
+        momentum: Momentum of the moving statistics of the BatchNormalization.
         **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
@@ -73,6 +74,7 @@ class ConformerBlock(layers.Layer):
         kernel_size: int = 31,
         dropout: float = 0.0,
         activation: Any = "swish",
+        momentum: float = 0.99,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -82,6 +84,7 @@ class ConformerBlock(layers.Layer):
         )
         self.kernel_size = checks.check_positive_integer("kernel_size", kernel_size)
         self.dropout = checks.check_rate("dropout", dropout)
+        self.momentum = checks.check_rate("momentum", momentum)
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
 
@@ -122,7 +125,10 @@ class ConformerBlock(layers.Layer):
             use_bias=False,
         )
         self.convolution_batch_norm = self._built(
-            layers.BatchNormalization, "convolution_batch_norm", input_shape
+            layers.BatchNormalization,
+            "convolution_batch_norm",
+            input_shape,
+            momentum=self.momentum,
         )
         self.convolution_activation = self._built(
             layers.Activation,
@@ -231,4 +237,5 @@ class ConformerBlock(layers.Layer):
             "kernel_size": self.kernel_size,
             "dropout": self.dropout,
             "activation": keras.activations.serialize(self.activation),
+            "momentum": self.momentum,
         }

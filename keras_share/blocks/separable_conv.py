@@ -29,6 +29,8 @@ class SeparableConvBlock(layers.Layer):
         activation: Activation after the normalization.
         residual: Whether to add the input; the number of channels must then stay.
         dropout: Rate of dropout at the end of the residual branch.
+        momentum: Momentum of the moving statistics of the normalization. In a run of
+            a few hundred steps, 0.9 lets them arrive where 0.99 does not.
         kernel_initializer: Initializer of both kernels.
         **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
 
@@ -68,6 +70,7 @@ class SeparableConvBlock(layers.Layer):
         activation: Any = "relu",
         residual: bool = True,
         dropout: float = 0.0,
+        momentum: float = 0.99,
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ):
@@ -84,6 +87,7 @@ class SeparableConvBlock(layers.Layer):
         self.activation = keras.activations.get(activation)
         self.residual = residual
         self.dropout = checks.check_rate("dropout", dropout)
+        self.momentum = checks.check_rate("momentum", momentum)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
 
@@ -101,7 +105,7 @@ class SeparableConvBlock(layers.Layer):
         # a mask has no agreed meaning.
         self.depthwise.supports_masking = rank == 1
         self.normalization = layers.BatchNormalization(
-            **self._sublayer("normalization")
+            momentum=momentum, **self._sublayer("normalization")
         )
         self.activation_layer = layers.Activation(
             self.activation, **self._sublayer("activation")
@@ -172,6 +176,7 @@ class SeparableConvBlock(layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "residual": self.residual,
             "dropout": self.dropout,
+            "momentum": self.momentum,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 

@@ -271,9 +271,11 @@ def _columns(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    # A fused operator's name lists those it came from; both ends tell most.
+    # A fused operator's name lists those it came from, each below the model's name.
+    first = name.split(";")[0]
+    first = first.partition("/")[2] or first
     half = (MAX_NAME - 3) // 2
-    return name if len(name) <= MAX_NAME else f"{name[:half]}...{name[-half:]}"
+    return first if len(first) <= MAX_NAME else f"{first[:half]}...{first[-half:]}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_share.export.audit import Audit, audit
 from keras_share.export.dedupe import dedupe
+from keras_share.export.flatbuffer import pack, read
 from keras_share.export.inference import inference_model
 from keras_share.export.run import predict
 from keras_share.files import check_writable, write_atomically
@@ -87,7 +88,7 @@ def export_tflite(
         dataset = None
         checked = [random_sample(model)]
     exported = inference_model(model)
-    data = dedupe(_convert(exported, scheme, dataset))
+    data = pack(read(dedupe(_convert(exported, scheme, dataset))))
     _compare(exported, data, checked, scheme)
     write_atomically(path, data)
     return audit(path)

@@ -85,7 +85,9 @@ def pack(model: schema.ModelT) -> bytes:
     """Writes the objects of `read` as the bytes of a .tflite file.
 
     Every buffer starts at a multiple of 16 bytes, as LiteRT's kernels expect. (The
-    schema's own `BufferT.Pack` ignores that: it keeps 4 bytes.)
+    schema's own `BufferT.Pack` ignores that: it keeps 4 bytes.) Equal lists of numbers
+    are written once: the zero points of the channels of a weight are all zero, take 8
+    bytes each, and the converter writes them again for every use.
 
     Args:
         model: A `ModelT`, which is left as it is.
@@ -105,7 +107,7 @@ def pack(model: schema.ModelT) -> bytes:
     try:
         if nbytes > MAX_BYTES:
             raise flatbuffers.builder.BuilderSizeError(f"constants of {nbytes} bytes")
-        builder = flatbuffers.Builder(min(nbytes + nbytes // 8 + 2**16, MAX_BYTES))
+        builder = _Builder(min(nbytes + nbytes // 8 + 2**16, MAX_BYTES))
         builder.Finish(aligned.Pack(builder), file_identifier=IDENTIFIER)
     except flatbuffers.builder.BuilderSizeError as error:
         raise ValueError(
@@ -197,6 +199,22 @@ class _Whole(bytes):
         if isinstance(key, slice) and key.stop >= len(self):
             raise IndexError(f"a string ends at byte {key.stop} of {len(self)}")
         return super().__getitem__(key)
+
+
+class _Builder(flatbuffers.Builder):
+    """A builder that writes equal vectors of numbers once and refers to them again."""
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self._vectors: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802
+        if x.dtype == np.uint8:  # constants, which `dedupe` is for
+            return super().CreateNumpyVector(x)
+        key = x.dtype.str, x.tobytes()
+        if key not in self._vectors:
+            self._vectors[key] = super().CreateNumpyVector(x)
+        return self._vectors[key]
 
 
 class _Aligned(schema.BufferT):
