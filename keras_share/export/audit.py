@@ -272,7 +272,7 @@ def _columns(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 def _short(name: str) -> str:
     # A fused operator's name lists those it came from, each below the model's name.
-    first = name.split(";")[0]
+    first = name.split(";", maxsplit=1)[0]
     first = first.partition("/")[2] or first
     half = (MAX_NAME - 3) // 2
     return first if len(first) <= MAX_NAME else f"{first[:half]}...{first[-half:]}"

@@ -1,0 +1,110 @@
+"""What importing the package takes in, and that layers run on other backends."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+BACKENDS = [
+    name for name in ("jax", "torch") if importlib.util.find_spec(name) is not None
+]
+
+
+def run(code, backend="tensorflow", **kwargs):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,
+    )
+
+
+def test_import_works_without_what_it_does_not_need():
+    # Keras itself imports pandas where it finds it; None makes any import fail.
+    heavy = ["tensorflow_model_optimization", "keras_tuner", "pandas", "matplotlib"]
+    done = run(
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({heavy}))\n"
+        "import keras_share\n"
+        "assert 'keras_share.search' not in sys.modules\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_jax_is_tested():
+    assert "jax" in BACKENDS, "the test extra installs it"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_import_takes_in_no_tensorflow(backend):
+    done = run(
+        "import sys, keras_share\nassert 'tensorflow' not in sys.modules", backend
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_layers_work_where_tensorflow_is_not_installed(backend):
+    # Keras imports TensorFlow to serialize, but does without.
+    done = run(
+        "import sys\n"
+        "sys.modules['tensorflow'] = None\n"
+        "import keras, keras_share\n"
+        "stack = keras_share.SharedStack(keras_share.TransformerBlock(2, 8), 'AAB')\n"
+        "model = keras.Sequential([keras.Input((3, 4)), stack])\n"
+        "model.compile('sgd', 'mse')\n"
+        "x = keras.random.normal((2, 3, 4))\n"
+        "model.fit(x, x, verbose=0)\n"
+        "keras.saving.deserialize_keras_object(\n"
+        "    keras.saving.serialize_keras_object(model)\n"
+        ")\n",
+        backend,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("call", ["quantize_model(m)", "export_tflite(m, 'x.tflite')"])
+def test_other_backends_are_told_what_needs_tensorflow(backend, call, tmp_path):
+    done = run(
+        "import keras, keras_share\n"
+        "m = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])\n"
+        f"keras_share.{call}",
+        backend,
+        cwd=tmp_path,
+    )
+    name = call.split("(", maxsplit=1)[0]
+    assert f"{name} needs Keras on the TensorFlow backend" in done.stderr
+    assert f"backend '{backend}'" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_layers_pass_their_tests_on_other_backends(backend):
+    files = ["test_tied.py", "test_stack.py", "blocks"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+        ]
+        + [str(TESTS / name) for name in files]
+        # The 75 patterns one by one are tested on TensorFlow.
+        + ["-k", "not every_pattern"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
