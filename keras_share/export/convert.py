@@ -1,7 +1,10 @@
 """`export_tflite`: from a Keras model to a checked `.tflite` file."""
 
+import math
 import os
 import tempfile
+import warnings
+from collections import Counter
 
 import keras
 import numpy as np
@@ -12,8 +15,10 @@ from keras_share.export.flatbuffer import pack, read
 from keras_share.export.inference import inference_model
 from keras_share.export.run import predict
 from keras_share.files import check_writable, write_atomically
+from keras_share.graph import flatten
 from keras_share.graph.flatten import check_model
-from keras_share.quantize.layers import FakeQuantize
+from keras_share.graph.folding import base_layer, is_shared_kernel
+from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
 from keras_share.quantize.tfmot import check_backend
 from keras_share.representative import Representative, random_sample, samples
 from keras_share.sublayers import sublayers
@@ -40,7 +45,8 @@ def export_tflite(
     """Exports a model to a `.tflite` file in which shared weights are stored once.
 
     What the converter would fold into one kernel per site (a private
-    BatchNormalization beside a tied kernel) is written so that it can't be. The file is
+    BatchNormalization beside a tied kernel) is written so that it can't be, and a
+    warning tells of a shared kernel that was stored several times anyhow. The file is
     run in the LiteRT interpreter and compared with the Keras model before it is
     written, first to a temporary name. The batch size of the file is 1.
 
@@ -91,7 +97,33 @@ def export_tflite(
     data = pack(read(dedupe(_convert(exported, scheme, dataset))))
     _compare(exported, data, checked, scheme)
     write_atomically(path, data)
-    return audit(path)
+    report = audit(path)
+    _warn_if_untied(exported, report)
+    return report
+
+
+def _warn_if_untied(model: keras.Model, report: Audit) -> None:
+    """Warns of kernels that several sites use and the converter stored several times.
+
+    By number of values, as the converter may transpose a kernel and drop its name.
+    """
+    graph = flatten(model, leaves=(QuantizeWeights,))
+    kernels = Counter(math.prod(v.shape) for v in model.weights if len(v.shape) > 1)
+    stored = Counter(math.prod(b.shape) for b in report.buffers)
+    for step in graph:
+        if not is_shared_kernel(graph, step):
+            continue
+        layer = base_layer(step)
+        size = math.prod(layer.kernel.shape)
+        if stored[size] > kernels[size]:
+            warnings.warn(
+                f"The model has {kernels[size]} kernel(s) of {size:,} values, the file "
+                f"{stored[size]}: the converter folded something that differs from site "
+                f"to site into the kernel of '{layer.name}'. Products right before or "
+                "after a shared kernel do that; put an addition in between.",
+                stacklevel=3,
+            )
+            return
 
 
 def _scheme(model: keras.Model, quantization: str | None) -> str:

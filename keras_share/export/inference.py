@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
-from keras_share.graph.folding import IDENTITY_LAYERS, folds
+from keras_share.graph import Rebuilder, Step, flatten
+from keras_share.graph.folding import IDENTITY_LAYERS, scale_would_fold
 from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
 from keras_share.sublayers import sublayers
 
@@ -16,10 +16,11 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     """Rebuilds a model for conversion, with the same outputs.
 
     The batch size is fixed, because with a free one the converter leaves some layers
-    in floating point. A BatchNormalization beside a kernel that several sites use is
-    written as a depthwise convolution of size 1: the converter folds products into
-    kernels, which would store the kernel once per site again, but not convolutions.
-    A quantization-aware model gets the quantized values as its weights.
+    in floating point. The private scale of a normalization beside a kernel that
+    several sites use is written as a depthwise convolution of size 1: the converter
+    folds products into kernels, which would store the kernel once per site again, but
+    not convolutions. A quantization-aware model gets the quantized values as its
+    weights.
 
     Args:
         model: A built Sequential or Functional model, quantization-aware or not.
@@ -35,16 +36,17 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     for step in graph:
         if isinstance(step.op, IDENTITY_LAYERS):
             outputs = builder.resolve(step.args[0])
-        elif _is_affine(graph, step):
+        elif scale_would_fold(graph, step):
             convolution = keras.layers.DepthwiseConv2D(1, name=step.name)
-            outputs = _on_channels(convolution, builder.resolve(step.args[0]))
+            x = _normalized(step.op, builder.resolve(step.args[0]))
+            outputs = _on_channels(convolution, x)
             affine.append((step, convolution))
         else:
             outputs = builder.call(step)
         builder.set(step.outputs, outputs)
     rebuilt = builder.finish()
     for step, convolution in affine:
-        _set_affine(step, convolution)
+        convolution.set_weights(_scale_and_offset(step))
     for layer in sublayers(rebuilt):
         if isinstance(layer, QuantizeWeights):
             layer.bake()
@@ -53,13 +55,14 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     return rebuilt
 
 
-def _is_affine(graph: FlatGraph, step: Step) -> bool:
-    if not isinstance(step.op, keras.layers.BatchNormalization):
-        return False
-    rank = len(step.output.shape)
-    last = step.op.axis in (-1, rank - 1)
-    static = None not in step.output.shape[1:]
-    return last and 2 <= rank <= 4 and static and not folds(graph, step)
+def _normalized(norm: keras.Layer, x: Any) -> Any:
+    """What a normalization computes of its input before scale and offset."""
+    if isinstance(norm, keras.layers.BatchNormalization):
+        return x  # of its statistics only, which are constants
+    if isinstance(norm, keras.layers.LayerNormalization):
+        x = x - ops.mean(x, axis=-1, keepdims=True)
+    square = ops.mean(ops.square(x), axis=-1, keepdims=True)
+    return x * ops.rsqrt(square + norm.epsilon)
 
 
 def _on_channels(layer: keras.layers.DepthwiseConv2D, x: Any) -> Any:
@@ -71,17 +74,23 @@ def _on_channels(layer: keras.layers.DepthwiseConv2D, x: Any) -> Any:
     return ops.reshape(layer(ops.reshape(x, image)), shape)
 
 
-def _set_affine(step: Step, convolution: keras.layers.DepthwiseConv2D) -> None:
-    norm = step.op
+def _scale_and_offset(step: Step) -> list[np.ndarray]:
+    """The kernel and bias of the convolution that stands for a normalization."""
     own = {id(v): stand_in for v, stand_in in step.stand_ins}
 
     def value(variable):
         return np.asarray(ops.convert_to_numpy(own.get(id(variable), variable)))
 
-    scale = 1 / np.sqrt(value(norm.moving_variance) + norm.epsilon)
-    if norm.scale:
-        scale = scale * value(norm.gamma)
-    offset = -value(norm.moving_mean) * scale
-    if norm.center:
-        offset = offset + value(norm.beta)
-    convolution.set_weights([scale.reshape(1, 1, -1, 1), offset])
+    norm = step.op
+    if isinstance(norm, keras.layers.BatchNormalization):
+        scale = 1 / np.sqrt(value(norm.moving_variance) + norm.epsilon)
+        if norm.scale:
+            scale = scale * value(norm.gamma)
+        offset = -value(norm.moving_mean) * scale
+        if norm.center:
+            offset = offset + value(norm.beta)
+    else:
+        # LayerNormalization calls it gamma, RMSNormalization scale.
+        scale = value(norm.gamma if hasattr(norm, "gamma") else norm.scale)
+        offset = np.zeros_like(scale)
+    return [scale.reshape(1, 1, -1, 1), offset]

@@ -25,6 +25,12 @@ IDENTITY_LAYERS = (
     keras.layers.SpatialDropout2D,
 )
 
+NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+)
+
 
 def base_layer(step: Step) -> keras.Layer:
     """The layer that a step runs, out of its quantizing wrapper."""
@@ -53,9 +59,45 @@ def folds(graph: FlatGraph, step: Step) -> bool:
         and is_linear(base_layer(producer))
         and len(graph.consumers(tensor)) == 1
         and not graph.is_output(tensor)
-        and not any(_shares(graph, s) for s in graph.consumers(step.output))
+        and not _feeds_shared_kernel(graph, step)
     )
 
 
-def _shares(graph: FlatGraph, step: Step) -> bool:
+def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
+    """Whether the converter would fold the scale of a normalization where it must not.
+
+    True for BatchNormalization that is not folded by right, and for the scale of a
+    LayerNormalization without offset or an RMSNormalization right before a kernel that
+    several sites use. (An offset in between stops the converter.)
+    """
+    if not isinstance(step.op, NORMALIZATIONS):
+        return False
+    shape = step.output.shape
+    if not 2 <= len(shape) <= 4 or None in shape[1:] or not _on_last_axis(step):
+        return False
+    if isinstance(step.op, keras.layers.BatchNormalization):
+        return not folds(graph, step)
+    scaled = isinstance(step.op, keras.layers.RMSNormalization) or (
+        step.op.scale and not step.op.center
+    )
+    return scaled and _feeds_shared_kernel(graph, step)
+
+
+def _on_last_axis(step: Step) -> bool:
+    axis = step.op.axis
+    last = len(step.output.shape) - 1
+    return axis in (-1, last, [-1], [last])
+
+
+def _feeds_shared_kernel(graph: FlatGraph, step: Step) -> bool:
+    return any(
+        _feeds_shared_kernel(graph, consumer)
+        if isinstance(consumer.op, IDENTITY_LAYERS)
+        else is_shared_kernel(graph, consumer)
+        for consumer in graph.consumers(step.output)
+    )
+
+
+def is_shared_kernel(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step uses a kernel that other steps use too."""
     return isinstance(base_layer(step), KERNEL_LAYERS) and graph.num_uses(step.op) > 1

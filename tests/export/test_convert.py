@@ -96,6 +96,32 @@ def test_normalization_beside_a_tied_dense_of_any_rank(rank, before, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "norm",
+    [
+        layers.RMSNormalization,
+        layers.LayerNormalization,
+        lambda: layers.LayerNormalization(center=False),
+        lambda: layers.BatchNormalization(center=False),
+        lambda: layers.BatchNormalization(scale=False),
+    ],
+)
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_private_scale_before_a_tied_kernel(quantization, norm, tmp_path):
+    def block():
+        return keras.Sequential([norm(), layers.Dropout(0.1), layers.Dense(12)])
+
+    inputs = keras.Input((3, 12))
+    model = keras.Model(inputs, SharedStack(block, "AAA")(inputs))
+    report = export_tflite(
+        randomize(model),
+        tmp_path / "model.tflite",
+        quantization=quantization,
+        representative_dataset=values(16, 3, 12),
+    )
+    assert [b.uses for b in kernels(report, (12, 12))] == [3]
+
+
+@pytest.mark.parametrize(
     "quantization, normalize_first",
     [("float32", False), ("dynamic", True), ("int8", True)],
 )
@@ -112,6 +138,24 @@ def test_transformer(quantization, normalize_first, tmp_path):
     assert len(kernels(report, (12, 24))) == 2
     assert len(kernels(report, (12, 12))) == 4  # query, key, value, output
     assert report.duplicate_bytes == 0
+
+
+def test_warns_of_products_that_the_converter_folds(tmp_path):
+    inputs = x = keras.Input((12,))
+    dense = layers.Dense(12)
+    for site in range(3):
+        x = dense(x) * values(3, 12)[site]
+    model = randomize(keras.Model(inputs, x))
+    with pytest.warns(UserWarning, match=r"1 kernel\(s\) of 144 values, the file 3"):
+        report = export_tflite(model, tmp_path / "model.tflite")
+    assert len(kernels(report, (12, 12))) == 3
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_does_not_warn_where_kernels_are_private(tmp_path):
+    inputs = keras.Input((12,))
+    stack = SharedStack(layers.Dense(12, "relu"), "AAA", ["kernel"])
+    export_tflite(keras.Model(inputs, stack(inputs)), tmp_path / "model.tflite")
 
 
 def test_file_computes_what_the_model_does(tmp_path):
