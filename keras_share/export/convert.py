@@ -118,9 +118,9 @@ def _warn_if_untied(model: keras.Model, report: Audit) -> None:
         if stored[size] > kernels[size]:
             warnings.warn(
                 f"The model has {kernels[size]} kernel(s) of {size:,} values, the file "
-                f"{stored[size]}: the converter folded something that differs from site "
-                f"to site into the kernel of '{layer.name}'. Products right before or "
-                "after a shared kernel do that; put an addition in between.",
+                f"{stored[size]}: the converter folded a product that differs from "
+                f"site to site into the kernel of '{layer.name}'. The scale of a "
+                "private normalization layer in its place is kept apart.",
                 stacklevel=3,
             )
             return
