@@ -1,5 +1,6 @@
 """`Tied`: one more use of a layer."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -22,7 +23,8 @@ class Tied(keras.layers.Wrapper):
     A `.keras` file holds each weight once and is still tied when loaded. To clone a
     Functional or Sequential model that uses `Tied`, pass
     `clone_function=keras_share.TiedCloner()` to `keras.models.clone_model`, which
-    otherwise copies layers one at a time and gives each `Tied` a layer of its own.
+    otherwise copies layers one at a time and gives each `Tied` a layer of its own; a
+    warning tells of it.
 
     Args:
         layer: The layer to use once more. If it is not built yet, it is built when
@@ -132,6 +134,7 @@ class Tied(keras.layers.Wrapper):
         keras.saving.serialize_keras_object(self.layer)
         config = super().get_config()
         config.pop("dtype", None)
+        config["layer"] = _Unshared(config["layer"])
         return {**config, "private": private_spec.serialize(self.private)}
 
     @classmethod
@@ -140,7 +143,23 @@ class Tied(keras.layers.Wrapper):
     ) -> "Tied":
         config = dict(config)
         config["private"] = private_spec.deserialize(config["private"])
+        if isinstance(config["layer"], _Unshared):
+            warnings.warn(
+                f"The copy of '{config['name']}' uses a new layer and not the one that "
+                "other layers of the model share. To clone a model with its ties, pass "
+                "`clone_function=keras_share.TiedCloner()` to "
+                "`keras.models.clone_model`.",
+                stacklevel=2,
+            )
         return super().from_config(config, custom_objects)
+
+
+class _Unshared(dict):
+    """The config of a layer as `get_config` returns it, with no mark of sharing.
+
+    Serialization makes a plain dict of it and marks what is shared; who passes it on
+    to `from_config` as it is, as `clone_model` does, gets a layer of its own.
+    """
 
 
 class TiedCloner:

@@ -7,6 +7,10 @@ import keras_share
 from keras_share import Tied, TiedCloner
 
 
+def assert_equal(a, b):
+    np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
+
+
 def values(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
@@ -59,7 +63,7 @@ def test_keeps_private_copies_of_what_is_named(private, stored):
     x = values(4, 8)
     inner = model.layers[1]
     expected = inner(inner(x, training=False), training=False)
-    np.testing.assert_array_equal(model(x, training=False), expected)
+    assert_equal(model(x, training=False), expected)
 
 
 def test_gradient_of_a_tied_weight_is_the_sum_over_its_uses():
@@ -146,7 +150,7 @@ def test_masks_and_training_are_passed_on():
     x = layers.Embedding(5, 3, mask_zero=True)(np.array([[1, 2, 0]]))
     y = tied(x, training=True)
     assert inner.seen[-1] == (True, True)
-    np.testing.assert_array_equal(y._keras_mask, [[True, True, False]])
+    assert_equal(y._keras_mask, [[True, True, False]])
     tied(x)
     assert inner.seen[-1] == (True, False)
 
@@ -157,7 +161,7 @@ def test_takes_layers_with_several_inputs():
     first = attention(query, value)
     second = Tied(attention, private="bias")(query, value, use_causal_mask=False)
     model = keras.Model([query, value], [first, second])
-    np.testing.assert_array_equal(*model([values(2, 5, 8), values(2, 7, 8)]))
+    assert_equal(*model([values(2, 5, 8), values(2, 7, 8)]))
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -178,7 +182,7 @@ def test_round_trip_is_tied_and_bit_exact(kind, first, tmp_path):
     one_step(model, x, y)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(model(x), loaded(x))
+    assert_equal(model(x), loaded(x))
     assert loaded.count_params() == model.count_params()
     inners = [
         layer.layer if isinstance(layer, Tied) else layer
@@ -191,7 +195,7 @@ def test_round_trip_is_tied_and_bit_exact(kind, first, tmp_path):
     for weight in loaded.weights:
         weight.assign(np.zeros(weight.shape))
     loaded.load_weights(tmp_path / "model.weights.h5")
-    np.testing.assert_array_equal(model(x), loaded(x))
+    assert_equal(model(x), loaded(x))
 
 
 @pytest.mark.parametrize("kind", ["functional", "sequential"])
@@ -205,9 +209,15 @@ def test_cloner_keeps_ties(kind):
     assert not {id(w) for w in clone.weights} & {id(w) for w in model.weights}
     clone.set_weights(model.get_weights())
     x = values(3, 8)
-    np.testing.assert_array_equal(model(x), clone(x))
+    assert_equal(model(x), clone(x))
 
 
+def test_cloning_without_the_cloner_is_not_silent():
+    with pytest.warns(UserWarning, match=r"'again' uses a new layer.*TiedCloner"):
+        keras.models.clone_model(tied_model())
+
+
+@pytest.mark.filterwarnings("ignore:The copy of 'again'")
 def test_config_round_trip():
     tied = Tied(layers.Dense(3), private=["bias"], name="again")
     copy = Tied.from_config(tied.get_config())
@@ -243,7 +253,7 @@ def test_mixed_precision_keeps_private_statistics_in_float32(policy):
         half = ops.convert_to_numpy(
             ops.cast(ops.cast(copy[1], inputs.dtype), "float32")
         )
-        np.testing.assert_array_equal(value, half)
+        assert_equal(value, half)
 
 
 def test_float32_layers_are_read_exactly_inside_a_mixed_model():
@@ -260,7 +270,7 @@ def test_float32_layers_are_read_exactly_inside_a_mixed_model():
             return self.tied(ops.cast(x, "float32"))
 
     half = ops.cast(ops.cast(x, "float16"), "float32")
-    np.testing.assert_array_equal(Outer()(x), inner(half))
+    assert_equal(Outer()(x), inner(half))
     assert plain.dtype == inner(half).dtype
 
 
