@@ -36,6 +36,7 @@ class Rebuilder:
         self._wrap = wrap or (lambda copy, _: copy)
         self._copies: dict[int, tuple[keras.Layer, keras.Layer]] = {}
         self._values: list[tuple[keras.Variable, keras.Variable]] = []
+        self._valued: set[int] = set()
         self._env: dict[int, keras.KerasTensor] = {}
         flat = zip(tree.flatten(graph.inputs), tree.flatten(self.inputs), strict=True)
         self._env.update((id(old), new) for old, new in flat)
@@ -65,16 +66,22 @@ class Rebuilder:
         layer, copy = self._shared_copy(step)
         if not own:
             outputs = layer(*args, **kwargs)
-            self._values += zip(copy.weights, weights, strict=True)
+            self._set_values(copy, step.op)
             return outputs
         names = [v.name for v in weights if id(v) in own]
         tied = Tied(layer, private=names, name=step.name)
         outputs = tied(*args, **kwargs)
+        self._set_values(copy, step.op)
         source = dict(zip(map(id, copy.weights), weights, strict=True))
         for original, private in tied.private_copies:
             value = source[id(original)]
             self._values.append((private, own.get(id(value), value)))
         return outputs
+
+    def _set_values(self, copy: keras.Layer, original: keras.Layer) -> None:
+        if id(original) not in self._valued:
+            self._valued.add(id(original))
+            self._values += zip(copy.weights, original.weights, strict=True)
 
     def _shared_copy(self, step: Step) -> tuple[keras.Layer, keras.Layer]:
         if id(step.op) not in self._copies:

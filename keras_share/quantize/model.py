@@ -104,7 +104,7 @@ def _warn(left: tuple) -> None:
     if left:
         names = "; ".join(f"'{row.name}' ({row.kind}): {row.reason}" for row in left)
         warnings.warn(
-            f"{len(left)} steps of the model stay in floating point: {names}.",
+            f"Parts of the model stay in floating point: {names}.",
             stacklevel=3,
         )
 
@@ -139,7 +139,7 @@ class _Builder:
 
     def _quantize_inputs(self, step: Step) -> None:
         for tensor in step.inputs:
-            if id(tensor) in self.quantized:
+            if id(tensor) in self.quantized or "float" not in tensor.dtype:
                 continue
             producer = self.graph.producer(tensor)
             source = producer.name if producer else tensor.name

@@ -119,6 +119,17 @@ def test_nested_ties_compose():
     np.testing.assert_allclose(model(x), rebuilt(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("private", ["bias", "kernel", None])
+def test_a_layer_used_only_through_tied(private):
+    dense = layers.Dense(4, activation="tanh")
+    inputs = keras.Input((4,))
+    x = Tied(dense, private)(inputs)
+    model = randomize(keras.Model(inputs, Tied(dense, private)(x)))
+    rebuilt = rebuild(flatten(model))
+    x = values(3, 4)
+    np.testing.assert_array_equal(model(x), rebuilt(x))
+
+
 def test_trains_with_gradients_summed_over_uses():
     model = randomize(MODELS["stack"]())
     rebuilt = rebuild(flatten(model))

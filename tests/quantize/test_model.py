@@ -244,6 +244,21 @@ def test_residuals_and_products(tmp_path):
     assert [b.uses for b in report.buffers if b.nbytes == 64] == [2]
 
 
+def test_integer_inputs(tmp_path):
+    inputs = keras.Input((2, 3), dtype="int32")
+    x = layers.Embedding(10, 8, name="tokens")(layers.Reshape((6,))(inputs))
+    model = keras.Model(inputs, SharedStack(layers.Dense(8, "relu"), "AA")(x))
+    data = np.random.default_rng(0).integers(0, 10, (16, 2, 3)).astype("int32")
+    with pytest.warns(UserWarning, match=r"floating point: 'tokens' \(Embedding\)"):
+        quantized = quantize_model(model, representative_dataset=data)
+    report = export_tflite(
+        quantized, tmp_path / "model.tflite", representative_dataset=data
+    )
+    assert [(b.dtype, b.uses) for b in report.buffers if b.nbytes == 64] == [
+        ("int8", 2)
+    ]
+
+
 def test_private_biases_and_kernels(tmp_path):
     x = values(32, 8)
     for private, stored in (("bias", 1), (["bias", "kernel"], 3), ("kernel", 3)):
@@ -266,7 +281,7 @@ def test_what_is_not_covered_is_named():
             layers.LayerNormalization(name="norm"),
         ]
     )
-    with pytest.warns(UserWarning, match=r"2 steps.*'norm' \(LayerNormalization\)"):
+    with pytest.warns(UserWarning, match=r"floating point: .*'norm' \(LayerNormalization\)"):
         quantized = quantize_model(model)
     report = keras_share.quantization_report(model)
     assert [row.name for row in report.float_layers] == ["odd", "norm"]
