@@ -9,15 +9,16 @@ from keras_share.sublayers import is_normalization, sublayers
 
 NORMALIZATION = "normalization"
 
-Private = str | Iterable[str] | Callable[[keras.Variable], bool] | None
+Private = str | Iterable[str | int] | Callable[[keras.Variable], bool] | None
 
 
-def standardize(private: Private) -> tuple[str, ...] | Callable | None:
+def standardize(private: Private) -> tuple[str | int, ...] | Callable | None:
     """Checks the form of a `private` argument and makes it immutable.
 
     Args:
-        private: `"normalization"`, a name of a sublayer or weight, several of them,
-            a predicate on the variable, or None.
+        private: `"normalization"`, a name of a sublayer or weight, several of them
+            (or positions in the layer's `weights`), a predicate on the variable, or
+            None.
 
     Raises:
         ValueError: If it is none of these.
@@ -26,7 +27,7 @@ def standardize(private: Private) -> tuple[str, ...] | Callable | None:
         return private
     names = (private,) if isinstance(private, str) else private
     if not isinstance(names, (list, tuple, set, frozenset)) or not all(
-        isinstance(name, str) for name in names
+        isinstance(name, (str, int)) for name in names
     ):
         raise ValueError(
             "`private` must be 'normalization', names of sublayers or weights, a "
@@ -37,7 +38,7 @@ def standardize(private: Private) -> tuple[str, ...] | Callable | None:
 
 
 def private_variables(
-    layer: keras.Layer, private: tuple[str, ...] | Callable | None
+    layer: keras.Layer, private: tuple[str | int, ...] | Callable | None
 ) -> list[keras.Variable]:
     """The weights of a built `layer` that a standardized `private` selects.
 
@@ -51,6 +52,9 @@ def private_variables(
     chosen: set[int] = set()
     parts = list(sublayers(layer))
     for name in private:
+        if isinstance(name, int):
+            chosen.add(id(layer.weights[name]))
+            continue
         owners = [
             part
             for part in parts
@@ -70,7 +74,7 @@ def private_variables(
     return [v for v in layer.weights if id(v) in chosen]
 
 
-def serialize(private: tuple[str, ...] | Callable | None) -> Any:
+def serialize(private: tuple[str | int, ...] | Callable | None) -> Any:
     """A JSON form of a standardized `private`; functions must be registered."""
     if callable(private):
         return keras.saving.serialize_keras_object(private)

@@ -44,10 +44,11 @@ def batches(
     """Yields the samples of `samples` in batches of up to `batch_size`."""
     pending: list[list[np.ndarray]] = []
     for sample in samples(dataset, model):
-        pending.append(sample)
-        if len(pending) == batch_size:
+        full = len(pending) == batch_size
+        if full or (pending and _shapes(pending[0]) != _shapes(sample)):
             yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
             pending = []
+        pending.append(sample)
     if pending:
         yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
 
@@ -65,9 +66,19 @@ def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     return arrays
 
 
+def _shapes(sample: list[np.ndarray]) -> list[tuple[int, ...]]:
+    return [array.shape for array in sample]
+
+
 def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:
     arrays = [np.asarray(a) for a in tree.flatten(dataset)]
     _check_count(arrays, model)
+    if any(a.dtype == object for a in arrays):
+        raise ValueError(
+            "`representative_dataset` must be arrays, or a function that returns an "
+            "iterable of samples: wrap a generator or a tf.data.Dataset of single "
+            f"samples as `lambda: dataset`. Received: {type(dataset).__name__}"
+        )
     lengths = {len(a) if a.ndim else 0 for a in arrays}
     if len(lengths) > 1:
         raise ValueError(

@@ -9,8 +9,8 @@ import keras
 
 from keras_share import private as private_spec
 from keras_share.pattern import SharingPattern
-from keras_share.substitute import accepts_training
-from keras_share.tied import Tied
+from keras_share.substitute import accepts_training, needs_several_inputs
+from keras_share.tied import Tied, TiedCloner
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,16 @@ class SharedStack(keras.Layer):
         # By a symbolic call and not by `build`: a composite layer need not have one,
         # and the call also checks that the shape fits.
         block = self.blocks[self.pattern.labels[site]]
+        if needs_several_inputs(block):
+            if not block.built:
+                raise ValueError(
+                    f"Blocks with several inputs must be built before the stack is. "
+                    f"Pass a list of blocks that were called, one per group. Received: "
+                    f"block '{block.name}', not built"
+                )
+            if layer is not block:
+                layer.build(shape)
+            return shape
         try:
             outputs = layer(keras.KerasTensor(shape, dtype=self.compute_dtype))
         except (ValueError, TypeError) as error:
@@ -214,11 +224,10 @@ class SharedStack(keras.Layer):
 def _blocks(block: Any, pattern: SharingPattern) -> list[keras.Layer]:
     num_groups = pattern.num_groups
     if isinstance(block, keras.Layer):
-        blocks = []
-        for group in pattern.groups:
-            config = block.get_config()
-            config["name"] = f"{config['name']}_{pattern.names[group[0]]}"
-            blocks.append(type(block).from_config(config))
+        blocks = [
+            _copy(block, f"{block.name}_{pattern.names[group[0]]}")
+            for group in pattern.groups
+        ]
     elif callable(block):
         blocks = [block() for _ in range(num_groups)]
     else:
@@ -236,6 +245,18 @@ def _blocks(block: Any, pattern: SharingPattern) -> list[keras.Layer]:
             f"{separate} separate layers"
         )
     return blocks
+
+
+def _copy(block: keras.Layer, name: str) -> keras.Layer:
+    if isinstance(block, keras.Model) and hasattr(block, "layers"):
+        # Not by config, which would give each `Tied` inside a layer of its own.
+        copy = keras.models.clone_model(block, clone_function=TiedCloner())
+        copy.name = name
+        return copy
+    config = block.get_config()
+    if "name" in config:
+        config["name"] = name
+    return type(block).from_config(config)
 
 
 def _size(variable: keras.Variable) -> int:

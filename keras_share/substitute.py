@@ -28,20 +28,34 @@ def call_with(
     Returns:
         The outputs, and the losses that were added inside.
     """
-    used: dict[int, Any] = {id(v): v for v in layer.variables}
+    # `variables` leaves out those of metrics.
+    variables = {id(v): v for v in (*layer.variables, *layer.metrics_variables)}
+    used: dict[int, Any] = dict(variables)
     used.update((id(v), stand_in) for v, stand_in in stand_ins)
+    variables = list(variables.values())
     # Every variable is passed, also those that stand for themselves: on JAX an inner
     # scope hides the outer one, which holds the values of this training step.
-    mapping = [(v, _value(used[id(v)])) for v in layer.variables]
+    mapping = [(v, _value(used[id(v)])) for v in variables]
     with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-        before = [scope.get_current_value(v) for v in layer.variables]
+        before = [scope.get_current_value(v) for v in variables]
         outputs = layer(*args, **kwargs)
-        after = [scope.get_current_value(v) for v in layer.variables]
-    for variable, old, new in zip(layer.variables, before, after, strict=True):
+        after = [scope.get_current_value(v) for v in variables]
+    for variable, old, new in zip(variables, before, after, strict=True):
         stand_in = used[id(variable)]
         if new is not old and isinstance(stand_in, keras.Variable):
             stand_in.assign(new)
     return outputs, list(scope.losses)
+
+
+def needs_several_inputs(layer: keras.Layer) -> bool:
+    """Whether `layer.call` has more than one argument without a default."""
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    parameters = inspect.signature(layer.call).parameters.values()
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return len(required) > 1
 
 
 def accepts_training(layer: keras.Layer) -> bool:

@@ -7,7 +7,12 @@ import keras
 from keras import ops
 
 from keras_share import private as private_spec
-from keras_share.substitute import accepts_training, call_with
+from keras_share.sublayers import sublayers
+from keras_share.substitute import (
+    accepts_training,
+    call_with,
+    needs_several_inputs,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -65,37 +70,47 @@ class Tied(keras.layers.Wrapper):
         kwargs["autocast"] = False
         kwargs["dtype"] = getattr(layer, "dtype_policy", None)
         super().__init__(layer, **kwargs)
+        # Or unfreezing this use would stop here, as it is no change for it.
+        self.trainable = layer.trainable
         self.private = private_spec.standardize(private)
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any) -> None:
         """Builds the layer if it isn't yet, and makes the private copies."""
         if not self.layer.built:
+            if needs_several_inputs(self.layer):
+                raise ValueError(
+                    f"A layer with several inputs must be built before its tied use. "
+                    f"Call '{self.layer.name}' on its inputs first."
+                )
             # By a symbolic call: a composite layer need not have a `build`.
             self.layer(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
         self.input_spec = self.layer.input_spec
         # Parallel lists and not pairs, so that Keras tracks the copies.
         self._originals = private_spec.private_variables(self.layer, self.private)
-        self._copies = [self._copy(v) for v in self._originals]
+        trained = _trainable_ids(self.layer)
+        self._copies = [self._copy(v, id(v) in trained) for v in self._originals]
         self.built = True
 
-    def _copy(self, variable: keras.Variable) -> keras.Variable:
+    def _copy(self, variable: keras.Variable, trainable: bool) -> keras.Variable:
         # A real copy: JAX refuses to donate one buffer twice. Made by an initializer,
         # because in a traced function the value may not exist yet.
         def initializer(shape, dtype=None):
             return ops.copy(ops.cast(variable.value, dtype or variable.dtype))
 
         inner = variable.path.removeprefix(self.layer.path or self.layer.name)
-        return self.add_weight(
+        copy = self.add_weight(
             name=inner.strip("/").replace("/", "_"),
             shape=variable.shape,
             dtype=variable.dtype,
             initializer=initializer,
-            trainable=variable.trainable,
+            trainable=trainable,
             regularizer=variable.regularizer,
             constraint=variable.constraint,
             autocast=False,
         )
+        copy.trainable = variable.trainable
+        return copy
 
     @property
     def private_copies(self) -> list[tuple[keras.Variable, keras.Variable]]:
@@ -152,6 +167,20 @@ class Tied(keras.layers.Wrapper):
                 stacklevel=2,
             )
         return super().from_config(config, custom_objects)
+
+
+def _trainable_ids(layer: keras.Layer) -> set[int]:
+    """The variables of a layer that train when nothing is frozen.
+
+    Keras files a weight that is added as not trainable among the moving statistics,
+    where no later `trainable = True` reaches it.
+    """
+    states = [(part, part.trainable) for part in sublayers(layer)]
+    layer.trainable = True
+    found = {id(v) for v in layer.trainable_variables}
+    for part, state in states:
+        part.trainable = state
+    return found
 
 
 class _Unshared(dict):

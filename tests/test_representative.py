@@ -34,6 +34,12 @@ def test_batches_hold_all_samples():
     np.testing.assert_array_equal(np.concatenate(parts), x)
 
 
+def test_batches_hold_samples_of_one_shape():
+    rows = [np.zeros((1, n, 2)) for n in (3, 3, 5, 3)]
+    parts = batches(lambda: iter(rows), model_of(a=(None, 2)), batch_size=8)
+    assert [part[0].shape for part in parts] == [(2, 3, 2), (1, 5, 2), (1, 3, 2)]
+
+
 def test_random_samples_fit_the_inputs():
     inputs = [keras.Input((None, 3)), keras.Input((2,), dtype="int32")]
     real, whole = random_sample(keras.Model(inputs, inputs))
@@ -51,6 +57,7 @@ def test_random_samples_fit_the_inputs():
         (lambda: [[np.zeros((1, 2))], [np.zeros(2)]], r"sample 1.*shape \(2,\)"),
         (np.array([[0.0, 1.0], [np.inf, 0.0]]), "must be finite.*sample 1.*'a'"),
         ([np.zeros((3, 2))] * 2, r"one array per input.*1: \['a'\].*Received: 2"),
+        ((x for x in "ab"), "wrap a generator.*Received: generator"),
         (np.full((2, 2), "x"), "values of the input 'a', float32.*<U1"),
     ],
 )

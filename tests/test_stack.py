@@ -90,6 +90,37 @@ def test_copies_a_layer_by_config():
     assert template not in stack.blocks
 
 
+def test_copies_a_block_with_its_ties():
+    dense = layers.Dense(8)
+    inputs = keras.Input((8,))
+    tied = keras.Model(inputs, Tied(dense, "bias")(dense(inputs)))
+    stack = SharedStack(tied, "AB")
+    stack.build((None, 8))
+    assert stack.count_params() == 2 * 80
+    assert stack.blocks[0].name == f"{tied.name}_A"
+
+
+def test_blocks_with_several_inputs_are_passed_built():
+    class Block(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(8)
+
+        def build(self, x_shape, context_shape):
+            self.dense.build(x_shape)
+
+        def call(self, x, context):
+            return self.dense(x) + context
+
+    x, context = values(2, 8), values(2, 8)
+    block = Block()
+    block(x, context)
+    stack = SharedStack([block], "AA", private="bias")
+    assert_equal(stack(x, context), block(block(x, context), context))
+    with pytest.raises(ValueError, match="must be built before the stack"):
+        SharedStack(Block, "AA")(x, context)
+
+
 def test_takes_a_list_of_layers_as_they_are():
     blocks = [layers.Dense(8), layers.Dense(8, activation="relu")]
     stack = SharedStack(blocks, "ABA")

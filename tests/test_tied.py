@@ -274,6 +274,49 @@ def test_float32_layers_are_read_exactly_inside_a_mixed_model():
     assert plain.dtype == inner(half).dtype
 
 
+def test_metrics_inside_count_every_use():
+    class Counting(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(4)
+            self.metric = keras.metrics.Sum(name="calls")
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            self.metric.update_state(1.0)
+            return self.dense(x)
+
+    inner = Counting()
+    tied = Tied(inner, private="bias")
+    x = values(2, 4)
+    tied(tied(inner(x)))
+    assert float(inner.metric.result()) == 3
+
+
+def test_a_frozen_layer_can_be_unfrozen_with_its_ties():
+    inner = block()
+    inner.build((None, 8))
+    inner.trainable = False
+    tied = Tied(inner)
+    tied.build((None, 8))
+    assert not tied.trainable_weights
+    tied.trainable = True
+    assert len(tied.trainable_weights) == 4 + 2
+    assert len(tied.non_trainable_weights) == 2 + 2
+
+
+def test_a_layer_with_several_inputs_must_be_built():
+    with pytest.raises(ValueError, match=r"must be built before.*Call 'add'"):
+
+        class Two(layers.Layer):
+            def call(self, x, context):
+                return x + context
+
+        Tied(Two(name="add"))(values(2, 4), values(2, 4))
+
+
 def test_builds_a_layer_that_is_not_built_yet():
     tied = Tied(layers.Dense(4), private="bias")
     assert tied.compute_output_shape((None, 3)) == (None, 4)
@@ -293,7 +336,7 @@ def test_trains_compiled():
     [
         ("head", r"'head', which is neither.*'dense'.*'norm'.*'gamma'"),
         (3, "must be 'normalization', names.*private=3"),
-        ([3], r"must be 'normalization', names.*private=\[3\]"),
+        ([3.5], r"must be 'normalization', names.*private=\[3.5\]"),
     ],
 )
 def test_errors(private, message):

@@ -8,12 +8,16 @@ public, and between them they open composite layers without a list of known ones
 from typing import Any
 
 import keras
-from keras import tree
+from keras import ops, tree
 
 from keras_share.graph.flat_graph import FlatGraph, Step
 from keras_share.stack import SharedStack
 from keras_share.sublayers import sublayers
+from keras_share.substitute import accepts_training
 from keras_share.tied import Tied
+
+# Their calls run what was recorded when they were made, in training as at inference.
+_FUNCTIONAL = (keras.Sequential, keras.Function)
 
 
 def flatten(
@@ -36,14 +40,23 @@ def flatten(
     """
     check_model(model)
     flattener = _Flattener(leaves)
-    # A Sequential model has `input` only once it was called.
-    sequential = isinstance(model, keras.Sequential)
     inputs = tree.map_structure(
-        lambda x: _fresh(x, batch_size, name=x.name),
-        model.inputs[0] if sequential else model.input,
+        lambda x: _fresh(x, batch_size, name=x.name), input_structure(model)
     )
     outputs = flattener.expand(model, (inputs,), {}, {}, prefix="")
+    if flattener.steps and flattener.steps[0].op is model:
+        raise ValueError(
+            f"The model '{model.name}' can't be taken apart: "
+            f"{flattener.steps[0].reason}. Use weights only inside the layers that own "
+            "them."
+        )
     return FlatGraph(inputs, tuple(flattener.steps), outputs, model.name)
+
+
+def input_structure(model: keras.Model) -> Any:
+    """The inputs of a model as it takes them: one, or a structure of several."""
+    # A Sequential model has `input` only once it was called.
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 def check_model(model: Any) -> None:
@@ -84,10 +97,13 @@ class _Flattener:
         prefix: str,
     ) -> Any:
         """Records the leaves that `op` runs on these arguments; returns its outputs."""
-        if type(op).__name__ == "ConvertToTensor":  # a nested model begins with one
-            return args[0]
+        if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
+            return args[0]  # a nested model begins with one
         if isinstance(op, self.leaves) or not isinstance(op, keras.Layer):
             return self.record(op, args, kwargs, stand_ins, prefix)
+        if not args and "inputs" in kwargs:
+            kwargs = dict(kwargs)
+            args = (kwargs.pop("inputs"),)
         if isinstance(op, SharedStack):
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
             x, *rest = args
@@ -112,7 +128,7 @@ class _Flattener:
                 AttributeError,
                 NotImplementedError,
             ) as error:
-                reason = f"its call fails on symbolic tensors: {error}"
+                reason = f"it can't be opened: {error}"
         if reason is not None:
             return self.record(op, args, kwargs, stand_ins, prefix, reason)
         path = _join(prefix, op.name) if self.steps or prefix else ""
@@ -173,15 +189,29 @@ class _Program:
         args, kwargs = tree.map_structure(
             lambda x: fresh.get(id(x), x), (args, dict(kwargs))
         )
-        outputs = layer.call(*args, **kwargs)
         self.calls: list[tuple[Any, tuple, dict, Any]] = []
+        if accepts_training(layer) and not isinstance(layer, _FUNCTIONAL):
+            self._trace(layer, inputs, args, {**kwargs, "training": True})
+            training, self.calls = self.calls, []
+            recorded, outputs = self._trace(layer, inputs, args, kwargs)
+            if [type(c[0]) for c in training] != [type(c[0]) for c in self.calls]:
+                raise ValueError("it runs other operations in training")
+        else:
+            recorded, outputs = self._trace(layer, inputs, args, kwargs)
+        _check_weights(layer, self.calls)
+        self.inputs = recorded.inputs
+        self.outputs = tree.pack_sequence_as(outputs, recorded.outputs)
+
+    def _trace(
+        self, layer: keras.Layer, inputs: list, args: tuple, kwargs: dict
+    ) -> tuple[keras.Model, Any]:
+        outputs = layer.call(*args, **kwargs)
         recorded = keras.models.clone_model(
             keras.Model(inputs, outputs),
             clone_function=lambda op: op,
             call_function=self._record,
         )
-        self.inputs = recorded.inputs
-        self.outputs = tree.pack_sequence_as(outputs, recorded.outputs)
+        return recorded, outputs
 
     def _record(self, op: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = op(*args, **kwargs)
@@ -200,6 +230,32 @@ class _Program:
             pairs = zip(tree.flatten(outputs), tree.flatten(results), strict=True)
             env.update((id(x), y) for x, y in pairs)
         return resolve(self.outputs)
+
+
+def _check_weights(layer: keras.Layer, calls: list) -> None:
+    """Raises ValueError if weights reach the record as values and not as layers.
+
+    Such a value would be a constant of the rebuilt model. Of the tensors in a record
+    it can't be told where they came from.
+    """
+    owned = {
+        id(v) for op, *_ in calls if isinstance(op, keras.Layer) for v in op.weights
+    }
+    unowned = [v.path for v in layer.weights if id(v) not in owned]
+    if unowned:
+        raise ValueError(f"it uses weights outside of their layers' calls: {unowned}")
+    for op, args, kwargs, _ in calls:
+        for x in tree.flatten((args, kwargs)):
+            variable = isinstance(x, keras.Variable)
+            tensor = ops.is_tensor(x) and not isinstance(x, keras.KerasTensor)
+            if variable or (tensor and not isinstance(layer, _FUNCTIONAL)):
+                raise ValueError(
+                    f"it passes a weight or a constant tensor to {op.name}"
+                )
+
+
+def _is_identity(op: Any, args: tuple) -> bool:
+    return op.compute_output_spec(*args).dtype == args[0].dtype
 
 
 def _closed(layer: keras.Layer) -> str | None:

@@ -73,7 +73,9 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     if not isinstance(step.op, NORMALIZATIONS):
         return False
     shape = step.output.shape
-    if not 2 <= len(shape) <= 4 or None in shape[1:] or not _on_last_axis(step):
+    # Of a tensor that is no image, the shape must be known to reshape it to one.
+    static = len(shape) == 4 or None not in shape[1:]
+    if not 2 <= len(shape) <= 4 or not static or not _on_last_axis(step):
         return False
     if isinstance(step.op, keras.layers.BatchNormalization):
         return not folds(graph, step)

@@ -70,7 +70,7 @@ class FakeQuantize(keras.layers.Layer):
     def check_range(self) -> None:
         """Raises ValueError if the range was never set from data."""
         low, high = (float(ops.convert_to_numpy(v)) for v in (self.min, self.max))
-        if (low, high) == UNTRAINED:
+        if (low, high) == UNTRAINED or low == high:
             raise ValueError(
                 f"The quantization range of '{self.name}' was never set from data. "
                 "Pass `representative_dataset` to quantize_model, or train the model, "

@@ -36,6 +36,10 @@ def quantize_model(
     `SharedStack`. Other layers stay in floating point and are named in a warning; see
     `quantization_report`.
 
+    The new model computes in float32, whatever the dtype policy of the old one. A
+    composite layer that runs other operations in training than at inference, or uses
+    weights outside of the layers that own them, stays closed and in floating point.
+
     Args:
         model: A built Sequential or Functional model, trained or not.
         representative_dataset: Samples to set the activation ranges from, as arrays
@@ -90,10 +94,12 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         ValueError: If the dataset doesn't fit the model.
     """
     layers = [part for part in sublayers(model) if isinstance(part, FakeQuantize)]
+    # Read before the ranges are touched: bad samples leave the model as it was.
+    dataset = list(batches(representative_dataset, model, batch_size=32))
     try:
         for layer in layers:
             layer.start_observing()
-        for batch in batches(representative_dataset, model, batch_size=32):
+        for batch in dataset:
             model(tree.pack_sequence_as(model.input, batch), training=False)
     finally:
         for layer in layers:
@@ -162,4 +168,6 @@ class _Builder:
             copy.activation = keras.activations.linear
         if id(original) not in self.kernels:
             return copy
-        return QuantizeWeights(copy, name=f"{copy.name}_quantized")
+        wrapper = QuantizeWeights(copy, name=f"{copy.name}_quantized")
+        wrapper.trainable = copy.trainable  # else the layer can't be unfrozen by it
+        return wrapper

@@ -55,8 +55,8 @@ class Placement:
     """What is done with one step.
 
     Attributes:
-        rule: `kernel`, `normalization`, `compute`, `same range`, `fixed range`,
-            `identity` or `float`.
+        rule: `kernel`, `folded`, `normalization`, `compute`, `same range`,
+            `fixed range`, `identity`, `integer` or `float`.
         quantize_output: Whether a range of its own follows the step.
         split_activation: Whether the activation of a layer becomes a step of its own.
         fixed_range: Whether TFLite fixes the output range of the activation function.
@@ -102,6 +102,9 @@ def activation_name(step: Step) -> str | None:
 
 def _place(graph: FlatGraph, step: Step) -> Placement:
     op, name = step.op, type(step.op).__name__
+    outputs = keras.tree.flatten(step.outputs)
+    if not any("float" in x.dtype for x in [*step.inputs, *outputs]):
+        return Placement("integer")
     if isinstance(op, IDENTITY_LAYERS):
         return Placement("identity")
     if isinstance(op, KERNEL_LAYERS):

@@ -194,6 +194,54 @@ def test_inputs_as_a_dict(tmp_path):
     np.testing.assert_allclose(actual, data["left"] * 2 + data["right"], atol=0.1)
 
 
+def test_outputs_as_a_dict(tmp_path):
+    inputs = keras.Input((4,))
+    outputs = {"out10": layers.Dense(2)(inputs), "out2": layers.Dense(3)(inputs)}
+    model = keras.Model(inputs, outputs)
+    export_tflite(model, tmp_path / "model.tflite")
+    actual = keras_share.predict_tflite(tmp_path / "model.tflite", values(3, 4))
+    for name, expected in model.predict(values(3, 4), verbose=0).items():
+        np.testing.assert_allclose(actual[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_samples_reach_their_inputs_by_name(tmp_path):
+    # The converter orders inputs by name; these ranges must not be exchanged.
+    wide, narrow = keras.Input((4,), name="z"), keras.Input((4,), name="a")
+    x = layers.Concatenate()([layers.Dense(4)(wide), layers.Dense(4)(narrow)])
+    model = randomize(keras.Model([wide, narrow], layers.Dense(3)(x)))
+    data = [values(32, 4) * 10, values(32, 4)[::-1]]
+    path = tmp_path / "model.tflite"
+    export_tflite(model, path, quantization="int8", representative_dataset=data)
+    actual = keras_share.predict_tflite(path, {"z": data[0], "a": data[1]})
+    expected = model.predict(data, verbose=0)
+    assert np.abs(actual - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def test_images_of_unknown_size_keep_their_kernels(tmp_path):
+    inputs = keras.Input((None, None, 12))
+    model = keras.Model(
+        inputs, SharedStack(keras_share.SeparableConvBlock(), "AA")(inputs)
+    )
+    report = export_tflite(
+        randomize(model),
+        tmp_path / "model.tflite",
+        representative_dataset=values(2, 5, 5, 12),
+    )
+    assert [b.uses for b in kernels(report, (1, 1, 12, 12))] == [2]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
+def test_half_precision(policy, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    try:
+        inputs = keras.Input((12,), dtype="float32")
+        model = keras.Model(inputs, SharedStack(dense_norm, "AA")(inputs))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    report = export_tflite(model, tmp_path / "model.tflite", quantization="float16")
+    assert len(kernels(report, (12, 12))) == 1
+
+
 def test_embeddings_and_integer_inputs(tmp_path):
     inputs = keras.Input((5,), dtype="int32")
     x = layers.Embedding(20, 8)(inputs)

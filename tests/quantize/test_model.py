@@ -281,7 +281,9 @@ def test_what_is_not_covered_is_named():
             layers.LayerNormalization(name="norm"),
         ]
     )
-    with pytest.warns(UserWarning, match=r"floating point: .*'norm' \(LayerNormalization\)"):
+    with pytest.warns(
+        UserWarning, match=r"floating point: .*'norm' \(LayerNormalization\)"
+    ):
         quantized = quantize_model(model)
     report = keras_share.quantization_report(model)
     assert [row.name for row in report.float_layers] == ["odd", "norm"]
@@ -313,6 +315,25 @@ def test_ranges_must_be_set_before_export(tmp_path):
     assert os.listdir(tmp_path) == []
     calibrate(quantized, values(8, 6, 6, 6))
     export_tflite(quantized, tmp_path / "model.tflite")
+
+
+def test_bad_samples_leave_the_ranges_alone():
+    x = values(8, 6, 6, 6)
+    quantized = quantize_model(conv_model("AAAA"), representative_dataset=x)
+    before = quantized.predict(x, verbose=0)
+    with pytest.raises(ValueError, match="must have the shape"):
+        calibrate(quantized, x[:, :3])
+    np.testing.assert_array_equal(before, quantized.predict(x, verbose=0))
+
+
+def test_frozen_layers_can_be_unfrozen():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    model.layers[0].trainable = False
+    quantized = quantize_model(model)
+    assert len(quantized.trainable_weights) == 2
+    for layer in quantized.layers:
+        layer.trainable = True
+    assert len(quantized.trainable_weights) == 4
 
 
 @pytest.mark.parametrize(
