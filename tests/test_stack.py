@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from random_data import values
 
 from keras_share import SharedStack, SharingPattern, Tied
 
@@ -10,10 +11,6 @@ PATTERNS = [p for n in range(1, 6) for p in SharingPattern.all(n)]
 
 def assert_equal(a, b):
     np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
-
-
-def values(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
 def block():

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from random_data import values
 
 import keras_share
 from keras_share import Tied, TiedCloner
@@ -9,10 +10,6 @@ from keras_share import Tied, TiedCloner
 
 def assert_equal(a, b):
     np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
-
-
-def values(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
 def one_step(model, x, y):

@@ -155,7 +155,9 @@ def _convert(
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", serve, signature)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The converter warns of parts of itself that it uses.
+        warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if scheme != "float32":

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from random_data import randomize, values
 
 import keras_share
 from keras_share import SharedStack, SharingPattern, TransformerBlock, export_tflite
@@ -11,19 +12,6 @@ from keras_share.export import convert
 
 PATTERNS = [p for n in range(1, 6) for p in SharingPattern.all(n)]
 SCHEMES = ["float32", "float16", "dynamic", "int8"]
-
-
-def values(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-def randomize(model):
-    """Gives each weight another value, gammas of mixed sign and all biases alive."""
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = rng.normal(size=weight.shape) * 0.3
-        weight.assign(np.abs(noise) + 0.5 if "variance" in weight.path else noise)
-    return model
 
 
 def kernels(report, shape):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from random_data import randomize, values
 
 from keras_share import (
     ConformerBlock,
@@ -12,17 +13,6 @@ from keras_share import (
     TransformerBlock,
 )
 from keras_share.graph import Rebuilder, flatten
-
-
-def values(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
-def randomize(model):
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(rng.uniform(0.2, 1.0, size=weight.shape))
-    return model
 
 
 def rebuild(graph):

@@ -5,23 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from random_data import randomize, values
 
 import keras_share
 from keras_share import SharedStack, export_tflite, predict_tflite, quantize_model
 from keras_share.quantize import FakeQuantize, QuantizeWeights, calibrate
 from keras_share.sublayers import sublayers
-
-
-def values(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def randomize(model):
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = rng.normal(size=weight.shape) * 0.3
-        weight.assign(np.abs(noise) + 0.5 if "variance" in weight.path else noise)
-    return model
 
 
 def of_type(model, kind):

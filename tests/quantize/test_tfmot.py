@@ -4,13 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from random_data import values
 
 from keras_share.quantize import FakeQuantize, QuantizeWeights
 from keras_share.quantize.tfmot import quantizers
-
-
-def values(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
 def test_activations_equal_tfmots():
