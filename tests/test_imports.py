@@ -1,5 +1,6 @@
 """What importing the package takes in, and that layers run on other backends."""
 
+import configparser
 import importlib.util
 import os
 import subprocess
@@ -23,6 +24,16 @@ def run(code, backend="tensorflow", **kwargs):
         check=False,
         **kwargs,
     )
+
+
+def test_every_package_is_installed():
+    # An editable install would not tell: it finds folders that no one listed.
+    setup = configparser.ConfigParser()
+    setup.read(TESTS.parent / "setup.cfg")
+    folders = TESTS.parent.joinpath("keras_share").rglob("__init__.py")
+    names = {".".join(path.parent.relative_to(TESTS.parent).parts) for path in folders}
+    listed = set(setup["options"]["packages"].split())
+    assert listed == names | {"keras_share.search"}
 
 
 def test_import_works_without_what_it_does_not_need():
