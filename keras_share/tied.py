@@ -70,8 +70,9 @@ class Tied(keras.layers.Wrapper):
         kwargs["autocast"] = False
         kwargs["dtype"] = getattr(layer, "dtype_policy", None)
         super().__init__(layer, **kwargs)
-        # Or unfreezing this use would stop here, as it is no change for it.
-        self.trainable = layer.trainable
+        if not layer.trainable:
+            # Or unfreezing this use would stop here, as it is no change for it.
+            self.trainable = False
         self.private = private_spec.standardize(private)
         self.supports_masking = layer.supports_masking
 
@@ -175,11 +176,13 @@ def _trainable_ids(layer: keras.Layer) -> set[int]:
     Keras files a weight that is added as not trainable among the moving statistics,
     where no later `trainable = True` reaches it.
     """
-    states = [(part, part.trainable) for part in sublayers(layer)]
+    parts = list(sublayers(layer))
+    states = {id(part): part.trainable for part in parts}
     layer.trainable = True
     found = {id(v) for v in layer.trainable_variables}
-    for part, state in states:
-        part.trainable = state
+    # Outer layers first, as they set those inside.
+    for part in sorted(parts, key=lambda part: -len(list(sublayers(part)))):
+        part.trainable = states[id(part)]
     return found
 
 

@@ -304,6 +304,21 @@ def test_a_frozen_layer_can_be_unfrozen_with_its_ties():
     assert len(tied.non_trainable_weights) == 2 + 2
 
 
+@pytest.mark.parametrize("name", ["dense", "norm"])
+def test_what_is_frozen_inside_stays_frozen(name):
+    inner = block()
+    inner.build((None, 8))
+    inner.get_layer(name).trainable = False
+    tied = Tied(inner)
+    tied.build((None, 8))
+    assert not inner.get_layer(name).trainable_weights
+    frozen = {"dense": 2, "norm": 4}[name]  # the norm has private copies
+    assert len(tied.trainable_weights) == 2 + 2 + 2 - frozen
+    copy = Tied.from_config(keras.saving.serialize_keras_object(tied)["config"])
+    copy.build((None, 8))
+    assert len(copy.trainable_weights) == len(tied.trainable_weights)
+
+
 def test_a_layer_with_several_inputs_must_be_built():
     with pytest.raises(ValueError, match=r"must be built before.*Call 'add'"):
 
