@@ -98,8 +98,9 @@ class SharedStack(keras.Layer):
         shape = input_shape
         for site, layer in enumerate(self.sites):
             shape = self._build_site(site, layer, shape)
-            # Bad names are told here, not as a failure of a later site.
-            private_spec.private_variables(self.sites[0], self.private)
+            if site == 0:
+                # Bad names are told here, not as a failure of a later site.
+                private_spec.private_variables(layer, self.private)
         self.built = True
 
     def _build_site(self, site: int, layer: keras.Layer, shape: Any) -> Any:
@@ -141,9 +142,8 @@ class SharedStack(keras.Layer):
     ) -> Any:
         x = inputs
         for layer in self.sites:
-            if accepts_training(layer):
-                kwargs["training"] = training
-            x = layer(x, *args, **kwargs)
+            mode = {"training": training} if accepts_training(layer) else {}
+            x = layer(x, *args, **mode, **kwargs)
         return x
 
     def compute_output_shape(self, input_shape: Any) -> Any:

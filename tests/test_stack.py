@@ -87,6 +87,17 @@ def test_copies_a_layer_by_config():
     assert template not in stack.blocks
 
 
+def test_blocks_of_a_list_may_differ_in_taking_training():
+    class Plain(layers.Layer):
+        def call(self, x):
+            return x + 1
+
+    stack = SharedStack([layers.Dropout(0.5), Plain()], "ABAB")
+    x = values(4, 64)
+    assert_equal(stack(x, training=False), x + 1 + 1)
+    assert (ops.convert_to_numpy(stack(x, training=True)) != x + 1 + 1).any()
+
+
 def test_copies_a_block_with_its_ties():
     dense = layers.Dense(8)
     inputs = keras.Input((8,))

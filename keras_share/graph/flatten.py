@@ -43,7 +43,7 @@ def flatten(
     inputs = tree.map_structure(
         lambda x: _fresh(x, batch_size, name=x.name), input_structure(model)
     )
-    outputs = flattener.expand(model, (inputs,), {}, {}, prefix="")
+    outputs = flattener.expand(model, (inputs,), {}, {}, prefix=None)
     if flattener.steps and flattener.steps[0].op is model:
         raise ValueError(
             f"The model '{model.name}' can't be taken apart: "
@@ -94,7 +94,7 @@ class _Flattener:
         args: tuple,
         kwargs: dict,
         stand_ins: dict[int, keras.Variable],
-        prefix: str,
+        prefix: str | None,
     ) -> Any:
         """Records the leaves that `op` runs on these arguments; returns its outputs."""
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
@@ -131,7 +131,8 @@ class _Flattener:
                 reason = f"it can't be opened: {error}"
         if reason is not None:
             return self.record(op, args, kwargs, stand_ins, prefix, reason)
-        path = _join(prefix, op.name) if self.steps or prefix else ""
+        # The model itself has no prefix and gives none.
+        path = "" if prefix is None else _join(prefix, op.name)
         return program.replay(
             lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
         )
@@ -142,7 +143,7 @@ class _Flattener:
         args: tuple,
         kwargs: dict,
         stand_ins: dict[int, keras.Variable],
-        prefix: str,
+        prefix: str | None,
         reason: str | None = None,
     ) -> Any:
         outputs = tree.map_structure(
@@ -284,5 +285,5 @@ def _fresh(
     return keras.Input(batch_shape=shape, dtype=x.dtype, name=name)
 
 
-def _join(prefix: str, name: str) -> str:
+def _join(prefix: str | None, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name

@@ -75,7 +75,7 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     shape = step.output.shape
     # Of a tensor that is no image, the shape must be known to reshape it to one.
     static = len(shape) == 4 or None not in shape[1:]
-    if not 2 <= len(shape) <= 4 or not static or not _on_last_axis(step):
+    if not 2 <= len(shape) <= 4 or not static or not on_last_axis(step):
         return False
     if isinstance(step.op, keras.layers.BatchNormalization):
         return not folds(graph, step)
@@ -85,7 +85,8 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     return scaled and _feeds_shared_kernel(graph, step)
 
 
-def _on_last_axis(step: Step) -> bool:
+def on_last_axis(step: Step) -> bool:
+    """Whether the scale of a normalization lies along the last axis."""
     axis = step.op.axis
     last = len(step.output.shape) - 1
     return axis in (-1, last, [-1], [last])

@@ -10,6 +10,8 @@ from keras_share.graph.folding import (
     KERNEL_LAYERS,
     folds,
     is_linear,
+    on_last_axis,
+    scale_would_fold,
 )
 
 # TFLite computes these with one quantization for input and output.
@@ -110,18 +112,7 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
     if isinstance(op, KERNEL_LAYERS):
         return _place_kernel(graph, step)
     if isinstance(op, keras.layers.BatchNormalization):
-        if step.output.shape[-1] is None or op.axis not in (
-            -1,
-            len(step.output.shape) - 1,
-        ):
-            return Placement("float", reason="its axis is not the last one")
-        # Exported as a convolution over an image; a tensor of another rank is
-        # reshaped around it, and nothing is fused across that.
-        fused = _is_fused_next(graph, step)
-        if folds(graph, step):
-            return Placement("folded", quantize_output=not fused)
-        fused = fused and len(step.output.shape) == 4
-        return Placement("normalization", quantize_output=not fused)
+        return _place_normalization(graph, step)
     if step.reason is not None:
         return Placement("float", reason=step.reason)
     activation = activation_name(step)
@@ -134,6 +125,20 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
     if name in _NEW_RANGE:
         return Placement("compute", quantize_output=not _is_fused_next(graph, step))
     return Placement("float", reason=f"there is no rule for {name}")
+
+
+def _place_normalization(graph: FlatGraph, step: Step) -> Placement:
+    fused = _is_fused_next(graph, step)
+    if not on_last_axis(step):
+        return Placement("float", reason="its axis is not the last one")
+    if folds(graph, step):
+        return Placement("folded", quantize_output=not fused)
+    if not scale_would_fold(graph, step):
+        return Placement("float", reason="the shape of its input is not known")
+    # Exported as a convolution over an image; a tensor of another rank is reshaped
+    # around it, and nothing is fused across that.
+    fused = fused and len(step.output.shape) == 4
+    return Placement("normalization", quantize_output=not fused)
 
 
 def _place_kernel(graph: FlatGraph, step: Step) -> Placement:

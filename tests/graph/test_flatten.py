@@ -87,6 +87,14 @@ def test_steps_are_leaves_with_readable_unique_names():
     assert private == [[], [], [], [], ["bias"], norm, ["bias"], norm]
 
 
+def test_names_tell_where_a_layer_stands():
+    inputs = keras.Input((4,))
+    first = keras.Sequential([layers.Dense(4, name="one")], name="first")
+    second = keras.Sequential([layers.Dense(4, name="one")], name="second")
+    graph = flatten(keras.Model(inputs, second(first(inputs))))
+    assert [step.name for step in graph] == ["first.one", "second.one"]
+
+
 def test_knows_producers_consumers_and_outputs():
     inputs = keras.Input((4,))
     x = layers.Dense(4, name="one")(inputs)

@@ -283,6 +283,14 @@ def test_what_is_not_covered_is_named():
     np.testing.assert_allclose(quantized(x), model(x), rtol=1e-5, atol=1e-6)
 
 
+def test_normalization_that_cannot_be_quantized_is_named():
+    first = keras.Sequential([keras.Input((4, 8)), layers.BatchNormalization(axis=1)])
+    unknown = keras.Sequential([keras.Input((None, 8)), layers.BatchNormalization()])
+    for model, reason in ((first, "its axis"), (unknown, "the shape of its input")):
+        [row] = keras_share.quantization_report(model).float_layers
+        assert row.reason.startswith(reason)
+
+
 def test_float_layers_between_quantized_ones(tmp_path):
     x = values(32, 4, 8)
     block = keras_share.TransformerBlock(2, 16)
