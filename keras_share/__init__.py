@@ -14,17 +14,33 @@ from keras_share.quantize import (
     quantization_report,
     quantize_model,
 )
+from keras_share.relax import (
+    Basis,
+    LowRank,
+    Relaxation,
+    Relaxed,
+    Scale,
+    StepEmbedding,
+    Templates,
+)
 from keras_share.stack import SharedStack
 from keras_share.tied import Tied, TiedCloner
 from keras_share.version import __version__
 
 __all__ = [
     "Audit",
+    "Basis",
     "ConformerBlock",
+    "LowRank",
     "QuantizationReport",
+    "Relaxation",
+    "Relaxed",
+    "Scale",
     "SeparableConvBlock",
     "SharedStack",
     "SharingPattern",
+    "StepEmbedding",
+    "Templates",
     "Tied",
     "TiedCloner",
     "TransformerBlock",

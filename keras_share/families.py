@@ -4,8 +4,23 @@ Each function returns one group number per site. `N` is the number of sites, `G`
 of groups and `l` the index of a site, from 0.
 """
 
+import re
+from collections.abc import Sequence
+
+# Families that take any number of groups, from one to that of sites.
 GROUPED_FAMILIES = ("sequence", "cycle", "cycle_rev")
-FAMILIES = ("unshared", "shared", "sandwich", *GROUPED_FAMILIES)
+# Families that take a number of groups, for the sites between first and last.
+MIDDLE_FAMILIES = ("middle_sequence", "middle_cycle")
+# Families that know their number of sites.
+SIZED_FAMILIES = ("core", "repeats")
+FAMILIES = (
+    "unshared",
+    "shared",
+    "sandwich",
+    *SIZED_FAMILIES,
+    *MIDDLE_FAMILIES,
+    *GROUPED_FAMILIES,
+)
 
 
 def unshared(num_sites: int) -> list[int]:
@@ -66,6 +81,119 @@ def cycle_rev(num_sites: int, num_groups: int) -> list[int]:
     ]
 
 
+def middle_sequence(num_sites: int, num_groups: int) -> list[int]:
+    """First and last site private, contiguous groups between them.
+
+    Middle-Sequence of Mixture-of-Recursions (arXiv 2507.10524). `G` counts the groups
+    between the ends, so that the pattern has `G + 2`: site 0 uses group 0, site `l`
+    up to `N - 2` group `1 + floor((l - 1) * G / (N - 2))`, and site `N - 1` group
+    `G + 1`. The paper gives the number of recursions instead, `N_r = (N - 2) / G`; its
+    `floor((l - 1) / N_r) + 1` is the same. Where `G` does not divide `N - 2`, groups
+    differ by at most one site, as in `sequence`: `middle_sequence(7, 2)` is `ABBBCCD`.
+    """
+    check_middle(num_groups, num_sites)
+    return _between_ends(sequence(num_sites - 2, num_groups))
+
+
+def middle_cycle(num_sites: int, num_groups: int) -> list[int]:
+    """First and last site private, groups in turn between them.
+
+    Middle-Cycle of Mixture-of-Recursions (arXiv 2507.10524), the best of that paper's
+    four ways to share at equal size. `G` counts the groups between the ends, so that
+    the pattern has `G + 2`: site 0 uses group 0, site `l` up to `N - 2` group
+    `1 + (l - 1) mod G`, and site `N - 1` group `G + 1`. The paper gives the number of
+    recursions instead, `N_r = (N - 2) / G`; its `((l - 1) mod ((N - 2) / N_r)) + 1`
+    is the same. Where `G` does not divide `N - 2`, the last round is cut short, as in
+    `cycle`: `middle_cycle(7, 2)` is `ABCBCBD`.
+    """
+    check_middle(num_groups, num_sites)
+    return _between_ends(cycle(num_sites - 2, num_groups))
+
+
+def core(prelude: int, core: int, repeats: int, coda: int) -> list[int]:
+    """Private sites, a core that runs several times, private sites.
+
+    Recurrent depth (Huginn, arXiv 2502.05171), there `(prelude, core, coda)` =
+    (2, 4, 2) and any number of repeats. `N` is `prelude + core * repeats + coda`.
+    Site `l` uses group `l` in the prelude, `prelude + (l - prelude) mod core` in the
+    core, and `l - core * (repeats - 1)` in the coda: `core(1, 2, 3, 1)` is
+    `ABCBCBCD`.
+    """
+    check_core(prelude, core, repeats, coda)
+    end = prelude + core * repeats
+    return [
+        *range(prelude),
+        *(prelude + (site - prelude) % core for site in range(prelude, end)),
+        *range(prelude + core, prelude + core + coda),
+    ]
+
+
+def repeats(counts: Sequence[int]) -> list[int]:
+    """Each group repeated in place: group `g` has `counts[g]` sites.
+
+    Twice each is MobileLLM's immediate block-wise sharing (arXiv 2402.14905); a count
+    per group says where the depth goes. `N` is the sum of the counts, and site `l`
+    uses the group `g` for which `sum(counts[:g]) <= l < sum(counts[:g + 1])`:
+    `repeats((2, 1, 3))` is `AABCCC`.
+    """
+    check_counts(counts)
+    return [group for group, count in enumerate(counts) for _ in range(count)]
+
+
+def from_spec(spec: str, num_sites: int | None = None) -> list[int]:
+    """The labels of a family and its numbers in a string, such as `"cycle:2"`.
+
+    Args:
+        spec: The name of a family, a colon and the numbers that it takes:
+            `"shared"`, `"cycle:2"`, `"core:1,2,3,1"`, `"repeats:2,1,3"`.
+        num_sites: Number of sites. Needed unless the family knows it.
+
+    Raises:
+        ValueError: If there is no such family, or its numbers don't fit.
+    """
+    family, _, argument = spec.partition(":")
+    if family not in FAMILIES:
+        raise ValueError(
+            f"Unknown family of patterns. Known: {', '.join(FAMILIES)}. "
+            f"Received: {spec!r}"
+        )
+    argument = re.sub(r"\s*,\s*", ",", argument.strip())
+    form, rule = _argument(family)
+    if not re.fullmatch(form, argument):
+        raise ValueError(f"The family {family!r} {rule}. Received: {spec!r}")
+    numbers = [int(number) for number in argument.split(",") if number]
+    if family == "core":
+        return core(*numbers)
+    if family == "repeats":
+        return repeats(numbers)
+    if num_sites is None:
+        raise ValueError(
+            f"`num_sites` is needed to build the pattern {spec!r}: pass it, or "
+            "give one label per site, for example 'AABB'."
+        )
+    return globals()[family](num_sites, *numbers)
+
+
+def _argument(family: str) -> tuple[str, str]:
+    """What follows the name of a family: as an expression, and in words."""
+    if family == "core":
+        return r"\d+(,\d+){3}", (
+            "needs four numbers, prelude, core, repeats and coda, for example "
+            "'core:1,2,3,1'"
+        )
+    if family == "repeats":
+        return r"\d+(,\d+)*", (
+            "needs a number of repeats for each group, for example 'repeats:2,1,3'"
+        )
+    if family in (*MIDDLE_FAMILIES, *GROUPED_FAMILIES):
+        return r"\d+", f"needs a number of groups, for example '{family}:2'"
+    return "", "takes no number of groups"
+
+
+def _between_ends(middle: list[int]) -> list[int]:
+    return [0, *(group + 1 for group in middle), max(middle) + 2]
+
+
 def check_sites(num_sites: int) -> int:
     """Returns `num_sites`; raises ValueError unless it is an integer of at least 1."""
     if not isinstance(num_sites, int) or num_sites < 1:
@@ -81,4 +209,46 @@ def check_groups(num_groups: int, num_sites: int) -> None:
         raise ValueError(
             f"`num_groups` must be between 1 and num_sites ({num_sites}). "
             f"Received: num_groups={num_groups!r}"
+        )
+
+
+def check_middle(num_groups: int, num_sites: int) -> None:
+    """Raises ValueError unless `num_groups` fit between a first and a last site."""
+    if check_sites(num_sites) < 3:
+        raise ValueError(
+            "`num_sites` must be at least 3, of which the first and the last share "
+            f"nothing. Received: num_sites={num_sites}"
+        )
+    if not isinstance(num_groups, int) or not 1 <= num_groups <= num_sites - 2:
+        raise ValueError(
+            "`num_groups`, which leaves out the first and the last site, must be "
+            f"between 1 and num_sites - 2 ({num_sites - 2}). "
+            f"Received: num_groups={num_groups!r}"
+        )
+
+
+def check_core(prelude: int, core: int, repeats: int, coda: int) -> None:
+    """Raises ValueError unless the core has a site and runs at least once."""
+    for name, value, least in (
+        ("prelude", prelude, 0),
+        ("core", core, 1),
+        ("repeats", repeats, 1),
+        ("coda", coda, 0),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"`{name}` must be an integer of at least {least}. "
+                f"Received: {name}={value!r}"
+            )
+
+
+def check_counts(counts: Sequence[int]) -> None:
+    """Raises ValueError unless `counts` are integers of at least 1."""
+    fits = isinstance(counts, Sequence) and all(
+        isinstance(count, int) and count >= 1 for count in counts
+    )
+    if not fits or not counts:
+        raise ValueError(
+            "`counts` must have one integer of at least 1 for each group, for example "
+            f"(2, 1, 3). Received: counts={counts!r}"
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from keras_share import families, partitions
-from keras_share.families import FAMILIES, GROUPED_FAMILIES
+from keras_share import draw, families, partitions
+from keras_share.families import FAMILIES
 
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
@@ -95,6 +95,18 @@ class SharingPattern:
     def __repr__(self) -> str:
         return f"SharingPattern({str(self)!r})"
 
+    def draw(self) -> str:
+        """A picture in text: a row per group, a column per site, in 80 columns.
+
+        >>> print(SharingPattern.middle_cycle(8, 2).draw())
+        site 0 1 2 3 4 5 6 7
+        A    o
+        B      o---o---o
+        C        o---o---o
+        D                  o
+        """
+        return draw.rows(self.groups, [self.names[g[0]] for g in self.groups])
+
     # Named patterns of the field; `families` has their maps and sources.
 
     @classmethod
@@ -128,17 +140,36 @@ class SharingPattern:
         return cls(families.cycle_rev(num_sites, num_groups))
 
     @classmethod
+    def middle_sequence(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """Contiguous groups between private ends: `middle_sequence(6, 2)`, `ABBCCD`."""
+        return cls(families.middle_sequence(num_sites, num_groups))
+
+    @classmethod
+    def middle_cycle(cls, num_sites: int, num_groups: int) -> "SharingPattern":
+        """Groups in turn between private ends: `middle_cycle(6, 2)` is `ABCBCD`."""
+        return cls(families.middle_cycle(num_sites, num_groups))
+
+    @classmethod
+    def core(cls, prelude: int, core: int, repeats: int, coda: int) -> "SharingPattern":
+        """A core run several times between private sites: recurrent depth, Huginn."""
+        return cls(families.core(prelude, core, repeats, coda))
+
+    @classmethod
+    def repeats(cls, counts: Sequence[int]) -> "SharingPattern":
+        """Each group repeated in place: `repeats((2, 1, 3))` is `AABCCC`."""
+        return cls(families.repeats(counts))
+
+    @classmethod
     def get(cls, spec: Any, num_sites: int | None = None) -> "SharingPattern":
         """Reads a pattern from whatever a user may pass.
 
         Args:
-            spec: A `SharingPattern`; labels (`[0, 0, 1]`, `"AAB"`); the name of a
-                family (`"shared"`, `"unshared"`, `"sandwich"`), with the number of
-                groups where it needs one (`"sequence:2"`, `"cycle:2"`,
-                `"cycle_rev:3"`); the `str()` of a pattern; or None, which shares
+            spec: A `SharingPattern`; labels (`[0, 0, 1]`, `"AAB"`); a family with the
+                numbers it takes (`"shared"`, `"cycle:2"`, `"core:1,2,3,1"`,
+                `"repeats:2,1,3"`); the `str()` of a pattern; or None, which shares
                 nothing.
-            num_sites: Number of sites. Needed for families and None, checked
-                otherwise.
+            num_sites: Number of sites. Needed for None and for families other than
+                `"core"` and `"repeats"`, checked otherwise.
 
         Raises:
             ValueError: If `spec` does not describe a pattern of `num_sites` sites.
@@ -149,18 +180,12 @@ class SharingPattern:
         """
         if num_sites is not None:
             families.check_sites(num_sites)
-        family, _, argument = (
-            spec.partition(":") if isinstance(spec, str) else ("", "", "")
-        )
-        if spec is None or family in FAMILIES:
-            return cls._from_family(family or "unshared", argument, spec, num_sites)
-        if isinstance(spec, str) and ":" in spec:
-            raise ValueError(
-                f"Unknown family of patterns. Known: {', '.join(FAMILIES)}. "
-                f"Received: {spec!r}"
-            )
         if isinstance(spec, cls):
             pattern = spec
+        elif spec is None:
+            pattern = cls(families.from_spec("unshared", num_sites))
+        elif isinstance(spec, str) and (spec in FAMILIES or ":" in spec):
+            pattern = cls(families.from_spec(spec, num_sites))
         elif isinstance(spec, str) and "-" in spec:
             pattern = cls(spec.split("-"))
         else:
@@ -172,29 +197,6 @@ class SharingPattern:
                 f"{', '.join(FAMILIES)})"
             )
         return pattern
-
-    @classmethod
-    def _from_family(
-        cls, family: str, argument: str, spec: Any, num_sites: int | None
-    ) -> "SharingPattern":
-        if num_sites is None:
-            raise ValueError(
-                f"`num_sites` is needed to build the pattern {spec!r}: pass it, or "
-                "give one label per site, for example 'AABB'."
-            )
-        if family not in GROUPED_FAMILIES:
-            if argument:
-                raise ValueError(
-                    f"The family {family!r} takes no number of groups. "
-                    f"Received: {spec!r}"
-                )
-            return getattr(cls, family)(num_sites)
-        if not argument.isdecimal():
-            raise ValueError(
-                f"The family {family!r} needs a number of groups, for example "
-                f"'{family}:2'. Received: {spec!r}"
-            )
-        return getattr(cls, family)(num_sites, int(argument))
 
     # The set of all patterns.
 
@@ -284,6 +286,18 @@ class SharingPattern:
                     f"Received: a={a}, b={b} for {self!r}"
                 )
         return SharingPattern(a if label == b else label for label in self.labels)
+
+    def meet(self, other: Any) -> "SharingPattern":
+        """The pattern in which two sites share only where both patterns share them.
+
+        It has the fewest groups of all patterns that split both. `other` is anything
+        that `get` reads, of as many sites.
+
+        >>> SharingPattern("AABB").meet("sandwich")
+        SharingPattern('ABCD')
+        """
+        other = SharingPattern.get(other, self.num_sites)
+        return SharingPattern(zip(self.labels, other.labels, strict=True))
 
     def neighbors(self) -> Iterator["SharingPattern"]:
         """Yields every pattern one merge or one split away, each once.

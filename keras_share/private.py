@@ -42,16 +42,18 @@ def private_variables(
 ) -> list[keras.Variable]:
     """The weights of a built `layer` that a standardized `private` selects.
 
+    Those in `private_weights` of a layer inside are always among them: relaxations are
+    there to differ.
+
     Raises:
         ValueError: If a name is neither that of a sublayer nor of a weight.
     """
-    if private is None:
-        return []
-    if callable(private):
-        return [v for v in layer.weights if private(v)]
-    chosen: set[int] = set()
     parts = list(sublayers(layer))
-    for name in private:
+    chosen = {id(v) for p in parts for v in getattr(p, "private_weights", ())}
+    if callable(private):
+        chosen.update(id(v) for v in layer.weights if private(v))
+        private = None
+    for name in private or ():
         if isinstance(name, int):
             chosen.add(id(layer.weights[name]))
             continue

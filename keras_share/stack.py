@@ -1,16 +1,19 @@
 """`SharedStack`: a block applied at N sites by a sharing pattern."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from keras_share import private as private_spec
-from keras_share.pattern import SharingPattern
+from keras_share.loop import run_sites
+from keras_share.relax import Relaxed
+from keras_share.sites import Block, make_sites, read_patterns
+from keras_share.sublayers import Untracked
 from keras_share.substitute import accepts_training, needs_several_inputs
-from keras_share.tied import Tied, TiedCloner
+from keras_share.tied import Tied
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,28 @@ class SharedStack(keras.Layer):
     bit for bit.
 
     Sharing all layers is ALBERT's way (arXiv 1909.11942); see `SharingPattern` for
-    the patterns of the literature.
+    the patterns of the literature. ALBERT's other modes share parts of a layer:
+    `{"attention": "shared"}` or `{"feedforward": "shared"}`. Sites that share can
+    still differ by small weights of their own: see `Relaxed`.
 
     Args:
         block: What repeats: a layer, which is copied by its config (its weights, if
             any, are not); a function without arguments that returns a new layer; or a
             list with one layer per group, used as they are.
         pattern: Which sites share, as `SharingPattern.get` reads it: a pattern, labels
-            such as `"AABB"`, or a family such as `"cycle:2"`. None shares nothing.
+            such as `"AABB"`, or a family such as `"cycle:2"`. None shares nothing. A
+            dict gives parts of the block patterns of their own, by the name of a
+            sublayer or of what the block declares in `components`. Parts of parts may
+            be named too; what is not named is not shared.
         private: What each site keeps for itself; see `Tied`.
         num_sites: Number of sites. Needed where `pattern` doesn't say, as in
             `"cycle:2"` or None.
+        relax: What makes sites that share differ, as `Relaxed` takes it: a
+            `Relaxation`, a layer such as `StepEmbedding`, a list of them, or a dict
+            from the names of parts. A group of one site is left as it is.
+        unroll: Whether each site is traced on its own. False runs the sites that
+            repeat as a loop (`keras_share.loop`), so that tracing and compiling take
+            no longer for a deeper stack.
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
@@ -69,23 +83,24 @@ class SharedStack(keras.Layer):
 
     def __init__(
         self,
-        block: keras.Layer | Callable[[], keras.Layer] | Sequence[keras.Layer],
+        block: Block,
         pattern: Any = None,
         private: private_spec.Private = private_spec.NORMALIZATION,
         num_sites: int | None = None,
+        relax: Any = None,
+        unroll: bool = True,
         **kwargs: Any,
     ):
         # The blocks cast their own inputs and variables.
         super().__init__(autocast=False, **kwargs)
-        self.pattern = SharingPattern.get(pattern, num_sites)
+        self.pattern, self.patterns = read_patterns(pattern, num_sites)
         self.private = private_spec.standardize(private)
-        self.blocks = _blocks(block, self.pattern)
-        self.sites = []
-        for site, group in enumerate(self.pattern.labels):
-            layer = self.blocks[group]
-            if site != self.pattern.groups[group][0]:
-                layer = Tied(layer, self.private, name=f"{layer.name}_site_{site}")
-            self.sites.append(layer)
+        self.unroll = unroll
+        # A layer in it is a model for those of the blocks, and never run.
+        self._relax = Untracked(relax)
+        self.blocks, self.sites = make_sites(
+            block, self.pattern, self.patterns, self.private, relax
+        )
         self.supports_masking = all(b.supports_masking for b in self.blocks)
 
     @property
@@ -106,21 +121,22 @@ class SharedStack(keras.Layer):
     def _build_site(self, site: int, layer: keras.Layer, shape: Any) -> Any:
         # By a symbolic call and not by `build`: a composite layer need not have one,
         # and the call also checks that the shape fits.
-        block = self.blocks[self.pattern.labels[site]]
-        if needs_several_inputs(block):
-            if not block.built:
+        block = layer.layer if isinstance(layer, Tied) else layer
+        bare = block.inner_layer() if isinstance(block, Relaxed) else block
+        if needs_several_inputs(bare):
+            if not bare.built:
                 raise ValueError(
                     f"Blocks with several inputs must be built before the stack is. "
                     f"Pass a list of blocks that were called, one per group. Received: "
-                    f"block '{block.name}', not built"
+                    f"block '{bare.name}', not built"
                 )
-            if layer is not block:
+            if not layer.built:
                 layer.build(shape)
             return shape
         try:
             outputs = layer(keras.KerasTensor(shape, dtype=self.compute_dtype))
         except (ValueError, TypeError) as error:
-            first = self.pattern.groups[self.pattern.labels[site]][0]
+            first = self.sites.index(block)
             if site == first:
                 raise
             raise ValueError(
@@ -140,6 +156,8 @@ class SharedStack(keras.Layer):
     def call(
         self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
     ) -> Any:
+        if not self.unroll:
+            return run_sites(self.sites, inputs, *args, training=training, **kwargs)
         x = inputs
         for layer in self.sites:
             mode = {"training": training} if accepts_training(layer) else {}
@@ -171,7 +189,8 @@ class SharedStack(keras.Layer):
             )
         rows = []
         for index, group in enumerate(self.pattern.labels):
-            block = self.blocks[group]
+            layer = self.sites[index]
+            block = layer.layer if isinstance(layer, Tied) else layer
             private = private_spec.private_variables(block, self.private)
             own = sum(_size(v) for v in private)
             total = sum(_size(v) for v in block.weights)
@@ -204,59 +223,29 @@ class SharedStack(keras.Layer):
         print_fn(f"{stored:,} parameters stored, {unshared:,} if nothing were shared")
 
     def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        relax = self._relax.value
+        blocks = self.blocks
+        if relax is not None:
+            blocks = [b.inner_layer() if isinstance(b, Relaxed) else b for b in blocks]
+        parts = {name: str(pattern) for name, pattern in self.patterns.items()}
         return {
             **super().get_config(),
-            "block": [keras.saving.serialize_keras_object(b) for b in self.blocks],
-            "pattern": str(self.pattern),
+            "block": [serialize(b) for b in blocks],
+            "pattern": parts or str(self.pattern),
             "private": private_spec.serialize(self.private),
+            "relax": serialize(relax),
+            "unroll": self.unroll,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SharedStack":
+        deserialize = keras.saving.deserialize_keras_object
         config = dict(config)
-        config["block"] = [
-            keras.saving.deserialize_keras_object(b) for b in config["block"]
-        ]
+        config["block"] = [deserialize(b) for b in config["block"]]
+        config["relax"] = deserialize(config.get("relax"))
         config["private"] = private_spec.deserialize(config["private"])
         return cls(**config)
-
-
-def _blocks(block: Any, pattern: SharingPattern) -> list[keras.Layer]:
-    num_groups = pattern.num_groups
-    if isinstance(block, keras.Layer):
-        blocks = [
-            _copy(block, f"{block.name}_{pattern.names[group[0]]}")
-            for group in pattern.groups
-        ]
-    elif callable(block):
-        blocks = [block() for _ in range(num_groups)]
-    else:
-        blocks = list(block) if isinstance(block, (list, tuple)) else [block]
-    if not all(isinstance(b, keras.Layer) for b in blocks):
-        raise ValueError(
-            "`block` must be a Keras layer, a function that returns one, or a list "
-            f"with one layer per group. Received: block={block!r}"
-        )
-    separate = len({id(b) for b in blocks})
-    if len(blocks) != num_groups or separate != num_groups:
-        raise ValueError(
-            f"`block` must give one separate layer per group ({num_groups}); a "
-            "function must return a new layer at each call. Received: "
-            f"{separate} separate layers"
-        )
-    return blocks
-
-
-def _copy(block: keras.Layer, name: str) -> keras.Layer:
-    if isinstance(block, keras.Model) and hasattr(block, "layers"):
-        # Not by config, which would give each `Tied` inside a layer of its own.
-        copy = keras.models.clone_model(block, clone_function=TiedCloner())
-        copy.name = name
-        return copy
-    config = block.get_config()
-    if "name" in config:
-        config["name"] = name
-    return type(block).from_config(config)
 
 
 def _size(variable: keras.Variable) -> int:

@@ -6,6 +6,13 @@ from typing import Any
 import keras
 
 
+class Untracked:
+    """Holds something in an attribute of a layer, unseen by Keras."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+
 def sublayers(layer: keras.Layer) -> Iterator[keras.Layer]:
     """Yields `layer` and every layer below it, each once, parents first.
 
@@ -23,6 +30,8 @@ def sublayers(layer: keras.Layer) -> Iterator[keras.Layer]:
             children = list(item)
         elif isinstance(item, keras.Layer):
             children = list(vars(item).values())
+        elif isinstance(item, Untracked):
+            children = [item.value]
         else:
             continue
         if id(item) in seen:

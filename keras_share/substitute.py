@@ -1,7 +1,7 @@
 """Calling a layer with other values in place of some of its variables."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -45,6 +45,47 @@ def call_with(
         if new is not old and isinstance(stand_in, keras.Variable):
             stand_in.assign(new)
     return outputs, list(scope.losses)
+
+
+def call_on_values(
+    function: Callable[[], Any],
+    values: Iterable[tuple[keras.Variable, Any]],
+) -> tuple[Any, list[Any], list[tuple[keras.Variable, Any]]]:
+    """Calls a function with values in place of variables, which stay as they are.
+
+    Args:
+        function: What to call; it may call layers.
+        values: Pairs of a variable and the tensor to use for it. All that the function
+            reads should be among them: on JAX these values hide those of the training
+            step for the other variables.
+
+    Returns:
+        What `function` returns, the losses that were added in it, and pairs of a
+        variable and the new value that was assigned to it.
+    """
+    values = list(values)
+    with keras.StatelessScope(state_mapping=values, collect_losses=True) as scope:
+        before = [(v, scope.get_current_value(v)) for v, _ in values]
+        outputs = function()
+        after = [(v, old, scope.get_current_value(v)) for v, old in before]
+    updates = [(v, new) for v, old, new in after if new is not old]
+    return outputs, list(scope.losses), updates
+
+
+def all_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Every variable that a layer may read: weights, state and metrics."""
+    # `variables` leaves out those of metrics.
+    variables = (*layer.variables, *layer.metrics_variables)
+    return list({id(v): v for v in variables}.values())
+
+
+def build_by_call(layer: keras.Layer, input_shape: Any, dtype: str) -> Any:
+    """Builds a layer by a symbolic call; returns the shape of its output.
+
+    A composite layer need not have a `build`, and a call also checks that the shape
+    fits.
+    """
+    return layer(keras.KerasTensor(input_shape, dtype=dtype)).shape
 
 
 def needs_several_inputs(layer: keras.Layer) -> bool:

@@ -7,9 +7,11 @@ import keras
 from keras import ops
 
 from keras_share import private as private_spec
+from keras_share.relax.relaxed import Relaxed
 from keras_share.sublayers import sublayers
 from keras_share.substitute import (
     accepts_training,
+    build_by_call,
     call_with,
     needs_several_inputs,
 )
@@ -84,21 +86,29 @@ class Tied(keras.layers.Wrapper):
                     f"A layer with several inputs must be built before its tied use. "
                     f"Call '{self.layer.name}' on its inputs first."
                 )
-            # By a symbolic call: a composite layer need not have a `build`.
-            self.layer(keras.KerasTensor(input_shape, dtype=self.compute_dtype))
+            build_by_call(self.layer, input_shape, self.compute_dtype)
         self.input_spec = self.layer.input_spec
         # Parallel lists and not pairs, so that Keras tracks the copies.
-        self._originals = private_spec.private_variables(self.layer, self.private)
+        own = self._own_weights(input_shape)
+        self._originals = [variable for variable, _ in own]
         trained = _trainable_ids(self.layer)
-        self._copies = [self._copy(v, id(v) in trained) for v in self._originals]
+        self._copies = [self._copy(v, start, id(v) in trained) for v, start in own]
         self.built = True
 
-    def _copy(self, variable: keras.Variable, trainable: bool) -> keras.Variable:
-        # A real copy: JAX refuses to donate one buffer twice. Made by an initializer,
-        # because in a traced function the value may not exist yet.
-        def initializer(shape, dtype=None):
-            return ops.copy(ops.cast(variable.value, dtype or variable.dtype))
+    def _own_weights(self, input_shape: Any) -> list[tuple[keras.Variable, Any]]:
+        """Pairs of a weight to keep private and the initializer of its copy."""
+        starts: dict[int, Any] = {}
+        for part in sublayers(self.layer):
+            if isinstance(part, Relaxed):
+                starts.update(part.start_site())
+        return [
+            (v, starts.get(id(v), value_of(v)))
+            for v in private_spec.private_variables(self.layer, self.private)
+        ]
 
+    def _copy(
+        self, variable: keras.Variable, initializer: Any, trainable: bool
+    ) -> keras.Variable:
         inner = variable.path.removeprefix(self.layer.path or self.layer.name)
         copy = self.add_weight(
             name=inner.strip("/").replace("/", "_"),
@@ -115,7 +125,7 @@ class Tied(keras.layers.Wrapper):
 
     @property
     def private_copies(self) -> list[tuple[keras.Variable, keras.Variable]]:
-        """Pairs of a variable of the layer and this use's own copy of it."""
+        """Pairs of a variable of the layer and what this use has in its place."""
         return list(zip(self._originals, self._copies, strict=True))
 
     def call(
@@ -123,11 +133,10 @@ class Tied(keras.layers.Wrapper):
     ) -> Any:
         if accepts_training(self.layer):
             kwargs["training"] = training
-        if not self._copies:
+        stand_ins = self.private_copies
+        if not stand_ins:
             return self.layer(inputs, *args, **kwargs)
-        outputs, losses = call_with(
-            self.layer, self.private_copies, inputs, *args, **kwargs
-        )
+        outputs, losses = call_with(self.layer, stand_ins, inputs, *args, **kwargs)
         for loss in losses:
             self.add_loss(loss)
         return outputs
@@ -168,6 +177,25 @@ class Tied(keras.layers.Wrapper):
                 stacklevel=2,
             )
         return super().from_config(config, custom_objects)
+
+
+def value_of(variable: keras.Variable) -> Any:
+    """An initializer that copies a variable."""
+
+    # A real copy: JAX refuses to donate one buffer twice. Made by an initializer,
+    # because in a traced function the value may not exist yet.
+    def initializer(shape, dtype=None):
+        return ops.copy(ops.cast(variable.value, dtype or variable.dtype))
+
+    return initializer
+
+
+def site_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights that a layer uses: of a `Tied`, in the order of its layer's."""
+    if not isinstance(layer, Tied):
+        return layer.weights
+    own = {id(v): stand_in for v, stand_in in layer.private_copies}
+    return [own.get(id(v), v) for v in layer.layer.weights]
 
 
 def _trainable_ids(layer: keras.Layer) -> set[int]:

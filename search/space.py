@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import keras_tuner as kt
 
-from keras_share.pattern import FAMILIES, GROUPED_FAMILIES, SharingPattern
+from keras_share.families import FAMILIES, GROUPED_FAMILIES, MIDDLE_FAMILIES
+from keras_share.pattern import SharingPattern
 
 # `hp.Int` turns a float of 53 random bits into an integer.
 _LARGEST_SPACE = 2**53
@@ -39,11 +40,11 @@ def sharing_pattern(
         hp: The `keras_tuner.HyperParameters` given to the build function.
         num_sites: Number of sites.
         name: Name of the hyperparameter.
-        families: The patterns to choose from, as names of families (`"unshared"`,
-            `"shared"`, `"sandwich"`, `"sequence"`, `"cycle"`, `"cycle_rev"`). The last
-            three stand for every number of groups; `"cycle:2"` for one of them. Equal
-            patterns of different families count once. None for all partitions of the
-            sites.
+        families: The patterns to choose from, as `SharingPattern.get` reads them.
+            `"sequence"`, `"cycle"`, `"cycle_rev"`, `"middle_sequence"` and
+            `"middle_cycle"` stand for every number of groups; `"cycle:2"` for one of
+            them. Equal patterns of different families count once. None for all
+            partitions of the sites.
         max_groups: At most this many groups.
 
     Returns:
@@ -121,11 +122,13 @@ def _family_patterns(
         if kind not in FAMILIES:
             raise ValueError(
                 f"`families` must be names out of {', '.join(FAMILIES)}, the last "
-                f"{len(GROUPED_FAMILIES)} optionally with a number of groups "
-                f"('cycle:2'). Received: {family!r}"
+                f"{len(MIDDLE_FAMILIES + GROUPED_FAMILIES)} optionally with a number "
+                f"of groups ('cycle:2'). Received: {family!r}"
             )
         if kind in GROUPED_FAMILIES and not argument:
             specs = [f"{kind}:{groups}" for groups in range(1, limit + 1)]
+        elif kind in MIDDLE_FAMILIES and not argument:
+            specs = [f"{kind}:{groups}" for groups in range(1, num_sites - 1)]
         else:
             specs = [family]
         found.update(SharingPattern.get(spec, num_sites) for spec in specs)

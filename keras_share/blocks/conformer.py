@@ -1,7 +1,7 @@
 """`ConformerBlock`: self-attention and convolution between two half feed-forwards."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import layers, ops
@@ -27,7 +27,9 @@ class ConformerBlock(layers.Layer):
     `attention_dropout`; `convolution_norm`, `convolution_expansion`,
     `convolution_depthwise`, `convolution_batch_norm`, `convolution_activation`,
     `convolution_output`, `convolution_dropout`; `feedforward_2_norm` and on as for
-    the first; `output_norm`.
+    the first; `output_norm`. The parts that a `SharedStack` can share on their own are
+    these, and `attention`, `convolution`, `feedforward_1` and `feedforward_2` without
+    their normalization.
 
     Args:
         num_heads: Number of attention heads; must divide the width of the input.
@@ -66,6 +68,19 @@ class ConformerBlock(layers.Layer):
     Reference:
     - [Gulati et al., 2020](https://arxiv.org/abs/2005.08100)
     """
+
+    components: ClassVar[dict[str, tuple[str, ...]]] = {
+        "attention": ("attention",),
+        "convolution": (
+            "convolution_expansion",
+            "convolution_depthwise",
+            "convolution_output",
+        ),
+        **{
+            name: (f"{name}_intermediate", f"{name}_output")
+            for name in ("feedforward_1", "feedforward_2")
+        },
+    }
 
     def __init__(
         self,

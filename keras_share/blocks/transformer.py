@@ -1,7 +1,7 @@
 """`TransformerBlock`: self-attention and a feed-forward network."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import layers, ops
@@ -19,7 +19,9 @@ class TransformerBlock(layers.Layer):
 
     The sublayers, to be picked by name or as attributes: `attention`,
     `attention_dropout`, `attention_norm`, `feedforward_intermediate`,
-    `feedforward_output`, `feedforward_dropout`, `feedforward_norm`.
+    `feedforward_output`, `feedforward_dropout`, `feedforward_norm`. The parts that a
+    `SharedStack` can share on their own are these, `feedforward` (both its layers)
+    and `query`, `key`, `value` and `attention_output` of the attention.
 
     Args:
         num_heads: Number of attention heads; must divide the width of the input.
@@ -62,6 +64,13 @@ class TransformerBlock(layers.Layer):
     - [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
     - [Xiong et al., 2020](https://arxiv.org/abs/2002.04745) (`normalize_first`)
     """
+
+    # Beside single sublayers, and the "query", "key", "value" and "attention_output"
+    # of the attention.
+    components: ClassVar[dict[str, tuple[str, ...]]] = {
+        "attention": ("attention",),
+        "feedforward": ("feedforward_intermediate", "feedforward_output"),
+    }
 
     def __init__(
         self,

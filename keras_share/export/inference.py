@@ -1,5 +1,6 @@
 """The model as it is exported: flat, with nothing left that would undo sharing."""
 
+import math
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ from keras import ops
 from keras_share.graph import Rebuilder, Step, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS, scale_would_fold
 from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
+from keras_share.relax.affine import Affine
 from keras_share.sublayers import sublayers
 
 
@@ -39,7 +41,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
         elif scale_would_fold(graph, step):
             convolution = keras.layers.DepthwiseConv2D(1, name=step.name)
             x = _normalized(step.op, builder.resolve(step.args[0]))
-            outputs = _on_channels(convolution, x)
+            outputs = _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
             affine.append((step, convolution))
         else:
             outputs = builder.call(step)
@@ -57,7 +59,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
 
 def _normalized(norm: keras.Layer, x: Any) -> Any:
     """What a normalization computes of its input before scale and offset."""
-    if isinstance(norm, keras.layers.BatchNormalization):
+    if isinstance(norm, (Affine, keras.layers.BatchNormalization)):
         return x  # of its statistics only, which are constants
     if isinstance(norm, keras.layers.LayerNormalization):
         x = x - ops.mean(x, axis=-1, keepdims=True)
@@ -65,12 +67,13 @@ def _normalized(norm: keras.Layer, x: Any) -> Any:
     return x * ops.rsqrt(square + norm.epsilon)
 
 
-def _on_channels(layer: keras.layers.DepthwiseConv2D, x: Any) -> Any:
-    """Applies a 2-D layer to a tensor of rank 2 to 4, by its last axis."""
+def _on_channels(layer: keras.layers.DepthwiseConv2D, x: Any, num_axes: int) -> Any:
+    """Applies a 2-D layer to a tensor of rank 2 to 5, by its last axes as channels."""
     shape = tuple(x.shape)
-    if len(shape) == 4:
+    lead, channels = shape[1:-num_axes], math.prod(shape[-num_axes:])
+    if len(shape) == 4 and num_axes == 1:
         return layer(x)
-    image = (shape[0], *(1,) * (4 - len(shape)), *shape[1:])
+    image = (shape[0], *(1,) * (2 - len(lead)), *lead, channels)
     return ops.reshape(layer(ops.reshape(x, image)), shape)
 
 
@@ -82,6 +85,11 @@ def _scale_and_offset(step: Step) -> list[np.ndarray]:
         return np.asarray(ops.convert_to_numpy(own.get(id(variable), variable)))
 
     norm = step.op
+    if isinstance(norm, Affine):
+        [shape] = {tuple(v.shape) for v in norm.weights}
+        scale = value(norm.scale) if norm.has_scale else np.ones(shape, "float32")
+        offset = value(norm.offset) if norm.has_offset else np.zeros(shape, "float32")
+        return [scale.reshape(1, 1, -1, 1), offset.reshape(-1)]
     if isinstance(norm, keras.layers.BatchNormalization):
         scale = 1 / np.sqrt(value(norm.moving_variance) + norm.epsilon)
         if norm.scale:

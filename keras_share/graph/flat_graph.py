@@ -38,6 +38,13 @@ class Step:
         return _tensors((self.args, self.kwargs))
 
     @property
+    def weights(self) -> list[keras.Variable]:
+        """The weights that this use has, in the order of the layer's."""
+        own = {id(v): stand_in for v, stand_in in self.stand_ins}
+        weights = self.op.weights if isinstance(self.op, keras.Layer) else []
+        return [own.get(id(v), v) for v in weights]
+
+    @property
     def output(self) -> keras.KerasTensor:
         """The output, where there is one."""
         [output] = _tensors(self.outputs)
@@ -72,7 +79,8 @@ class FlatGraph:
                 consumers.setdefault(id(x), []).append(step)
         object.__setattr__(self, "_producers", producers)
         object.__setattr__(self, "_consumers", consumers)
-        object.__setattr__(self, "_uses", Counter(id(s.op) for s in self.steps))
+        uses = Counter(id(v) for step in self.steps for v in step.weights)
+        object.__setattr__(self, "_uses", uses)
 
     def producer(self, tensor: keras.KerasTensor) -> Step | None:
         """The step that makes `tensor`; None for an input of the graph."""
@@ -86,9 +94,9 @@ class FlatGraph:
         """Whether the graph returns `tensor`."""
         return any(tensor is x for x in _tensors(self.outputs))
 
-    def num_uses(self, op: Any) -> int:
-        """How many steps use `op`."""
-        return self._uses[id(op)]
+    def num_uses(self, variable: keras.Variable) -> int:
+        """How many steps use a weight."""
+        return self._uses[id(variable)]
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

@@ -11,6 +11,8 @@ import keras
 from keras import ops, tree
 
 from keras_share.graph.flat_graph import FlatGraph, Step
+from keras_share.graph.kernel_use import RelaxedUse, Variants
+from keras_share.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.stack import SharedStack
 from keras_share.sublayers import sublayers
 from keras_share.substitute import accepts_training
@@ -85,6 +87,7 @@ class _Flattener:
     def __init__(self, leaves: tuple[type, ...]):
         # A recurrent layer holds its cell as a layer, but runs it in a loop.
         self.leaves = (keras.layers.RNN, *leaves)
+        self.variants = Variants()
         self.steps: list[Step] = []
         self.names: set[str] = set()
 
@@ -111,6 +114,8 @@ class _Flattener:
                 path = _join(prefix, op.name)
                 x = self.expand(site, (x, *rest), kwargs, stand_ins, path)
             return x
+        if isinstance(op, Relaxed):
+            return self._expand_relaxed(op, args, kwargs, stand_ins, prefix)
         if isinstance(op, Tied):
             copies = {id(v): stand_ins.get(id(c), c) for v, c in op.private_copies}
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
@@ -137,6 +142,40 @@ class _Flattener:
             lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
         )
 
+    def _expand_relaxed(
+        self, op: Relaxed, args: tuple, kwargs: dict, stand_ins: dict, prefix: Any
+    ) -> Any:
+        x, *rest = args
+        for layer in op.before:
+            x = self.expand(layer, (x,), {}, stand_ins, _join(prefix, op.name))
+        uses = {id(r.shared): r.replace(stand_ins) for r in op.relaxed_kernels}
+        kwargs = {k: v for k, v in kwargs.items() if k != "training"}
+        stand_ins = {**stand_ins, **uses}
+        return self.expand(op.inner_layer(), (x, *rest), kwargs, stand_ins, prefix)
+
+    def _expand_use(
+        self,
+        op: keras.Layer,
+        relaxed: RelaxedKernel,
+        args: tuple,
+        stand_ins: dict,
+        prefix: Any,
+    ) -> Any:
+        if relaxed.kernel.layer is not op:
+            raise ValueError(
+                f"The kernel of '{relaxed.kernel.layer.name}' can't be relaxed in a "
+                f"model to be quantized or exported, because '{op.name}' can't be "
+                "opened. Leave this part out: relax={'part': ...}"
+            )
+        bias = getattr(op, "bias", None)
+        use = RelaxedUse(relaxed, stand_ins.get(id(bias), bias), self.variants)
+        program = _Program(use, args, {})
+        path = _join(prefix, op.name)
+        stand_ins = {**stand_ins, **self.variants.stand_ins}
+        return program.replay(
+            lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
+        )
+
     def record(
         self,
         op: Any,
@@ -146,11 +185,15 @@ class _Flattener:
         prefix: str | None,
         reason: str | None = None,
     ) -> Any:
+        variables = op.variables if isinstance(op, keras.Layer) else []
+        for variable in variables:
+            relaxed = stand_ins.get(id(variable))
+            if isinstance(relaxed, RelaxedKernel):
+                return self._expand_use(op, relaxed, args, stand_ins, prefix)
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype),
             op.compute_output_spec(*args, **kwargs),
         )
-        variables = op.variables if isinstance(op, keras.Layer) else []
         pairs = tuple((v, stand_ins[id(v)]) for v in variables if id(v) in stand_ins)
         self.steps.append(
             Step(

@@ -3,6 +3,7 @@
 import keras
 
 from keras_share.graph.flat_graph import FlatGraph, Step
+from keras_share.relax.affine import Affine
 
 KERNEL_LAYERS = (
     keras.layers.Dense,
@@ -55,7 +56,7 @@ def folds(graph: FlatGraph, step: Step) -> bool:
     if producer is None or not isinstance(base_layer(producer), KERNEL_LAYERS):
         return False
     return (
-        graph.num_uses(producer.op) == 1
+        not is_shared_kernel(graph, producer)
         and is_linear(base_layer(producer))
         and len(graph.consumers(tensor)) == 1
         and not graph.is_output(tensor)
@@ -68,8 +69,12 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
 
     True for BatchNormalization that is not folded by right, and for the scale of a
     LayerNormalization without offset or an RMSNormalization right before a kernel that
-    several sites use. (An offset in between stops the converter.)
+    several sites use (an offset in between stops the converter), and for the private
+    scale of a relaxation.
     """
+    if isinstance(step.op, Affine):
+        lead = step.output.shape[1 : -step.op.num_axes]
+        return len(lead) <= 2 and None not in lead
     if not isinstance(step.op, NORMALIZATIONS):
         return False
     shape = step.output.shape
@@ -103,4 +108,13 @@ def _feeds_shared_kernel(graph: FlatGraph, step: Step) -> bool:
 
 def is_shared_kernel(graph: FlatGraph, step: Step) -> bool:
     """Whether a step uses a kernel that other steps use too."""
-    return isinstance(base_layer(step), KERNEL_LAYERS) and graph.num_uses(step.op) > 1
+    if not isinstance(base_layer(step), KERNEL_LAYERS):
+        return False
+    return graph.num_uses(kernel_variable(step)) > 1
+
+
+def kernel_variable(step: Step) -> keras.Variable:
+    """The variable that a step of a kernel layer has as its kernel."""
+    kernel = base_layer(step).kernel
+    own = {id(v): stand_in for v, stand_in in step.stand_ins}
+    return own.get(id(kernel), kernel)

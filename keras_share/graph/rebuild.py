@@ -14,8 +14,8 @@ class Rebuilder:
     """Builds a Functional model of a flat graph, step by step, on copied weights.
 
     The layers of the graph are copied by config; a layer that several steps use is
-    copied once. A step with private variables becomes a `Tied` use of the copy, or a
-    layer of its own where nothing of it is shared.
+    copied once for all uses that have a weight in common. Where their other weights
+    differ, each further use is a `Tied` one.
 
     Args:
         graph: The graph to rebuild.
@@ -36,12 +36,12 @@ class Rebuilder:
             graph.inputs,
         )
         self._wrap = wrap or (lambda copy, _: copy)
-        # By original: the layer in use, and the bare copy within it.
-        self._copies: dict[int, tuple[keras.Layer, keras.Layer]] = {}
+        # By original: for each copy the weights it stands for, the layer in use, and
+        # the bare copy within it.
+        self._copies: dict[int, list[tuple[list, keras.Layer, keras.Layer]]] = {}
         self._layers: dict[tuple[int, ...], keras.Layer] = {}
-        # What to assign once all is built: values to copies, stand-ins to ties.
-        self._pairs: list[tuple[keras.Layer, list[keras.Variable]]] = []
-        self._ties: list[tuple[Tied, Step]] = []
+        # What to assign once all is built: of ties, with the bare copy.
+        self._ties: list[tuple[Tied, keras.Layer, list[keras.Variable]]] = []
         self._env: dict[int, keras.KerasTensor] = {}
         flat = zip(tree.flatten(graph.inputs), tree.flatten(self.inputs), strict=True)
         self._env.update((id(old), new) for old, new in flat)
@@ -63,58 +63,55 @@ class Rebuilder:
         return self._layer(step)(*args, **kwargs)
 
     def _layer(self, step: Step) -> keras.Layer:
-        """The layer for a step: the same one for the same layer and stand-ins."""
-        key = (id(step.op), *(id(stand_in) for _, stand_in in step.stand_ins))
+        """The layer for a step: the same one for the same layer and weights."""
+        weights = step.weights
+        key = (id(step.op), *map(id, weights))
         if key not in self._layers:
-            self._layers[key] = self._new_layer(step)
+            self._layers[key] = self._new_layer(step, weights)
         return self._layers[key]
 
-    def _new_layer(self, step: Step) -> keras.Layer:
-        weights = step.op.weights
-        own = {id(v): stand_in for v, stand_in in step.stand_ins}
-        if not own:
-            return self._shared_copy(step)
-        if all(id(v) in own for v in weights):
-            copy = _copy(step.op, step.name)
-            self._pairs.append((copy, [own[id(v)] for v in weights]))
-            return self._wrap(copy, step.op)
-        private = [v.name for v in weights if id(v) in own]
-        if len(private) != sum(v.name in private for v in weights):
-            # Names don't tell them from what is shared. (Positions are those of the
-            # bare layer, and layers that get wrapped have unique names.)
-            private = [i for i, v in enumerate(weights) if id(v) in own]
-        tied = Tied(self._shared_copy(step), private=private, name=step.name)
-        self._ties.append((tied, step))
-        return tied
-
-    def _shared_copy(self, step: Step) -> keras.Layer:
-        if id(step.op) not in self._copies:
-            name = step.name
-            if step.stand_ins:  # the name of this use is taken by its Tied
-                name = f"{name}_shared"
-            copy = _copy(step.op, name)
-            self._pairs.append((copy, step.op.weights))
-            self._copies[id(step.op)] = self._wrap(copy, step.op), copy
-        return self._copies[id(step.op)][0]
+    def _new_layer(self, step: Step, weights: list[keras.Variable]) -> keras.Layer:
+        copies = self._copies.setdefault(id(step.op), [])
+        for known, layer, copy in copies:
+            pairs = list(zip(known, weights, strict=True))
+            if any(a is b for a, b in pairs):
+                private = _names(
+                    step.op, [i for i, (a, b) in enumerate(pairs) if a is not b]
+                )
+                tied = Tied(layer, private=private, name=step.name)
+                self._ties.append((tied, copy, weights))
+                return tied
+        copy = _copy(step.op, step.name)
+        layer = self._wrap(copy, step.op)
+        copies.append((weights, layer, copy))
+        return layer
 
     def finish(self) -> keras.Model:
         """The model, with the weights of the graph's layers."""
         model = keras.Model(
             self.inputs, self.resolve(self.graph.outputs), name=self.graph.name
         )
-        for copy, values in self._pairs:
+        for values, _, copy in (c for copies in self._copies.values() for c in copies):
             for new, old in zip(copy.weights, values, strict=True):
                 new.assign(old.value)
             if hasattr(copy, "finalize_state"):
                 # Preprocessing layers compute with what they derive from weights.
                 copy.finalize_state()
-        for tied, step in self._ties:
-            own = {id(v): stand_in for v, stand_in in step.stand_ins}
-            copy = self._copies[id(step.op)][1]
-            source = dict(zip(map(id, copy.weights), step.op.weights, strict=True))
+        for tied, copy, values in self._ties:
+            source = dict(zip(map(id, copy.weights), values, strict=True))
             for original, private in tied.private_copies:
-                private.assign(own[id(source[id(original)])].value)
+                private.assign(source[id(original)].value)
         return model
+
+
+def _names(layer: keras.Layer, positions: list[int]) -> list[str | int]:
+    """Names of weights by position; the positions where names don't tell them apart.
+
+    Positions are those of the bare layer; layers that get wrapped have unique names.
+    """
+    names = [v.name for v in layer.weights]
+    chosen = [names[i] for i in positions]
+    return positions if sum(n in chosen for n in names) > len(chosen) else chosen
 
 
 def _copy(layer: keras.Layer, name: str) -> keras.Layer:

@@ -13,6 +13,7 @@ from keras_share.graph.folding import (
     on_last_axis,
     scale_would_fold,
 )
+from keras_share.relax.affine import Affine
 
 # TFLite computes these with one quantization for input and output.
 _SAME_RANGE = {
@@ -113,6 +114,8 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
         return _place_kernel(graph, step)
     if isinstance(op, keras.layers.BatchNormalization):
         return _place_normalization(graph, step)
+    if isinstance(op, Affine):
+        return _place_affine(graph, step)
     if step.reason is not None:
         return Placement("float", reason=step.reason)
     activation = activation_name(step)
@@ -133,11 +136,15 @@ def _place_normalization(graph: FlatGraph, step: Step) -> Placement:
         return Placement("float", reason="its axis is not the last one")
     if folds(graph, step):
         return Placement("folded", quantize_output=not fused)
+    return _place_affine(graph, step)
+
+
+def _place_affine(graph: FlatGraph, step: Step) -> Placement:
     if not scale_would_fold(graph, step):
         return Placement("float", reason="the shape of its input is not known")
     # Exported as a convolution over an image; a tensor of another rank is reshaped
     # around it, and nothing is fused across that.
-    fused = fused and len(step.output.shape) == 4
+    fused = _is_fused_next(graph, step) and len(step.output.shape) == 4
     return Placement("normalization", quantize_output=not fused)
 
 
