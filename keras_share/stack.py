@@ -1,8 +1,6 @@
 """`SharedStack`: a block applied at N sites by a sharing pattern."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,21 +8,11 @@ import keras
 from keras_share import private as private_spec
 from keras_share.loop import run_sites
 from keras_share.relax import Relaxed
+from keras_share.sharing import SharingRow, sharing_rows, sharing_summary
 from keras_share.sites import Block, make_sites, read_patterns
 from keras_share.sublayers import Untracked
 from keras_share.substitute import accepts_training, needs_several_inputs
 from keras_share.tied import Tied
-
-
-@dataclass(frozen=True)
-class Site:
-    """What one site of a stack uses: its group and its numbers of parameters."""
-
-    index: int
-    group: int
-    layer: str
-    shared_params: int
-    private_params: int
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -176,51 +164,27 @@ class SharedStack(keras.Layer):
             x = layer.compute_output_spec(x, *args, **kwargs)
         return x
 
-    def sharing(self) -> list[Site]:
-        """One `Site` per site, with its group and numbers of parameters.
+    def sharing(self) -> list[SharingRow]:
+        """What each site uses of each part: groups and numbers of parameters.
+
+        One row for each site and part; `pandas.DataFrame(stack.sharing())` is a table.
 
         Raises:
             ValueError: If the stack is not built.
         """
-        if not self.built:
-            raise ValueError(
-                f"'{self.name}' has no weights yet. Build it first: call it on data or "
-                "put it into a model with an Input."
-            )
-        rows = []
-        for index, group in enumerate(self.pattern.labels):
-            layer = self.sites[index]
-            block = layer.layer if isinstance(layer, Tied) else layer
-            private = private_spec.private_variables(block, self.private)
-            own = sum(_size(v) for v in private)
-            total = sum(_size(v) for v in block.weights)
-            rows.append(Site(index, group, block.name, total - own, own))
-        return rows
+        return sharing_rows(self)
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Prints which site uses which block, and where the parameters are.
+        """Prints which site uses which weights, and where the parameters are.
 
         Args:
             print_fn: Function to call with each line. Defaults to `print`.
+
+        Raises:
+            ValueError: If the stack is not built.
         """
-        print_fn = print_fn or print
-        rows = self.sharing()
-        stored = sum(_size(v) for v in self.weights)
-        unshared = sum(row.shared_params + row.private_params for row in rows)
-        width = max(len("block"), *(len(row.layer) for row in rows))
-        line = f"{{:>4}}  {{:<5}}  {{:<{width}}}  {{:>11}}  {{:>11}}"
-        print_fn(f"{self.name}: pattern {self.pattern}")
-        print_fn(line.format("site", "group", "block", "shared", "private"))
-        for row in rows:
-            first = row.index == self.pattern.groups[row.group][0]
-            shared = f"{row.shared_params:,}" if first else '"'
-            name = self.pattern.names[row.index]
-            print_fn(
-                line.format(
-                    row.index, name, row.layer, shared, f"{row.private_params:,}"
-                )
-            )
-        print_fn(f"{stored:,} parameters stored, {unshared:,} if nothing were shared")
+        for line in sharing_summary(self):
+            (print_fn or print)(line)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -246,7 +210,3 @@ class SharedStack(keras.Layer):
         config["relax"] = deserialize(config.get("relax"))
         config["private"] = private_spec.deserialize(config["private"])
         return cls(**config)
-
-
-def _size(variable: keras.Variable) -> int:
-    return math.prod(variable.shape)
