@@ -34,10 +34,15 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     """
     graph = flatten(model, batch_size, leaves=(QuantizeWeights,))
     builder = Rebuilder(graph)
+    quantized = any(isinstance(step.op, FakeQuantize) for step in graph)
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
     for step in graph:
         if isinstance(step.op, IDENTITY_LAYERS):
             outputs = builder.resolve(step.args[0])
+        elif _is_offset(step) and not quantized:
+            # The converter adds it to the bias of the operator before, if there is
+            # one; but of a sum it can't quantize a constant without a range.
+            outputs = builder.call(step)
         elif scale_would_fold(graph, step):
             convolution = keras.layers.DepthwiseConv2D(1, name=step.name)
             x = _normalized(step.op, builder.resolve(step.args[0]))
@@ -57,6 +62,10 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     return rebuilt
 
 
+def _is_offset(step: Step) -> bool:
+    return isinstance(step.op, Affine) and not step.op.has_scale
+
+
 def _normalized(norm: keras.Layer, x: Any) -> Any:
     """What a normalization computes of its input before scale and offset."""
     if isinstance(norm, (Affine, keras.layers.BatchNormalization)):
@@ -69,7 +78,7 @@ def _normalized(norm: keras.Layer, x: Any) -> Any:
 
 def _on_channels(layer: keras.layers.DepthwiseConv2D, x: Any, num_axes: int) -> Any:
     """Applies a 2-D layer to a tensor of rank 2 to 5, by its last axes as channels."""
-    shape = tuple(x.shape)
+    shape = tuple(-1 if size is None else size for size in x.shape)
     lead, channels = shape[1:-num_axes], math.prod(shape[-num_axes:])
     if len(shape) == 4 and num_axes == 1:
         return layer(x)

@@ -74,7 +74,7 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     """
     if isinstance(step.op, Affine):
         lead = step.output.shape[1 : -step.op.num_axes]
-        return len(lead) <= 2 and None not in lead
+        return len(lead) <= 2 and lead.count(None) <= 1
     if not isinstance(step.op, NORMALIZATIONS):
         return False
     shape = step.output.shape
