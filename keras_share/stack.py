@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_share import private as private_spec
+from keras_share.components import components_by_weight
 from keras_share.loop import run_sites
 from keras_share.relax import Relaxed
 from keras_share.sharing import SharingRow, sharing_rows, sharing_summary
@@ -104,6 +105,7 @@ class SharedStack(keras.Layer):
             if site == 0:
                 # Bad names are told here, not as a failure of a later site.
                 private_spec.private_variables(layer, self.private)
+                components_by_weight(layer, list(self.patterns))
         self.built = True
 
     def _build_site(self, site: int, layer: keras.Layer, shape: Any) -> Any:

@@ -42,7 +42,7 @@ class Tied(keras.layers.Wrapper):
             None for nothing. A function must be registered with
             `keras.saving.register_keras_serializable` to be saved.
         **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
-            `layer`.
+            `layer`'s variables.
 
     Call arguments:
         inputs: Tensor or structure of tensors, the first argument of `layer`.
@@ -67,10 +67,10 @@ class Tied(keras.layers.Wrapper):
         private: private_spec.Private = private_spec.NORMALIZATION,
         **kwargs: Any,
     ):
-        # The layer inside casts its own variables. In an autocast scope of this
-        # layer, reading them to pass them on would round them first.
+        # The layer inside casts its own inputs and variables. With a mixed policy,
+        # reading them here to pass them on would round them first.
         kwargs["autocast"] = False
-        kwargs["dtype"] = getattr(layer, "dtype_policy", None)
+        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
         super().__init__(layer, **kwargs)
         if not layer.trainable:
             # Or unfreezing this use would stop here, as it is no change for it.

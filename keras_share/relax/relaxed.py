@@ -64,7 +64,7 @@ class Relaxed(keras.layers.Layer):
             name of a part of the layer to one of these.
         num_sites: Number of uses, for relaxations whose start depends on it.
         **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
-            `layer`.
+            `layer`'s variables.
 
     Call arguments:
         inputs: Tensor, the first argument of `layer`.
@@ -88,7 +88,7 @@ class Relaxed(keras.layers.Layer):
     ):
         # As in `Tied`: the layer inside casts its own variables.
         kwargs["autocast"] = False
-        kwargs["dtype"] = getattr(layer, "dtype_policy", None)
+        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
         super().__init__(**kwargs)
         entries = list(_entries(relax))
         self.before = [step for _, step in entries if isinstance(step, keras.Layer)]
