@@ -9,6 +9,7 @@ pattern is `keras_share.search`, imported on its own.
 from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
 from keras_share.export import Audit, audit, export_tflite, predict_tflite
 from keras_share.pattern import SharingPattern
+from keras_share.plot import plot_sharing
 from keras_share.quantize import (
     QuantizationReport,
     quantization_report,
@@ -22,6 +23,7 @@ from keras_share.relax import (
     Scale,
     StepEmbedding,
     Templates,
+    Weight,
 )
 from keras_share.stack import SharedStack
 from keras_share.tied import Tied, TiedCloner
@@ -44,9 +46,11 @@ __all__ = [
     "Tied",
     "TiedCloner",
     "TransformerBlock",
+    "Weight",
     "__version__",
     "audit",
     "export_tflite",
+    "plot_sharing",
     "predict_tflite",
     "quantization_report",
     "quantize_model",

@@ -17,14 +17,12 @@ def component_names(layer: keras.Layer) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def component_weights(layer: keras.Layer, name: str | None) -> list[keras.Variable]:
-    """The weights of a part of a built layer; of all of it if `name` is None.
+def component_weights(layer: keras.Layer, name: str) -> list[keras.Variable]:
+    """The weights of a part of a built layer.
 
     Raises:
         ValueError: If the layer has no part of this name.
     """
-    if name is None:
-        return [v for part in sublayers(layer) for v in part.weights]
     found = _weights_of(layer, name)
     for part in sublayers(layer):
         for inner in _declared(part).get(name, ()):
@@ -45,7 +43,7 @@ def components_by_weight(layer: keras.Layer, names: list[str]) -> dict[int, str]
     """
     weights = {name: component_weights(layer, name) for name in names}
     owner: dict[int, str] = {}
-    for name in sorted(names, key=lambda name: -len(weights[name])):
+    for name in sorted(weights, key=lambda name: -len(weights[name])):
         owner.update((id(v), name) for v in weights[name])
     for part in sublayers(layer):
         # What relaxations share beside a kernel goes with it.

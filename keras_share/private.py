@@ -73,6 +73,10 @@ def private_variables(
                 f"Received: private={private!r}"
             )
         chosen.update(id(v) for v in found)
+    for part in parts:
+        # A tied use inside keeps what is private in copies.
+        copies = getattr(part, "private_copies", ())
+        chosen.update(id(copy) for v, copy in copies if id(v) in chosen)
     return [v for v in layer.weights if id(v) in chosen]
 
 

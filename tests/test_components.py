@@ -138,6 +138,12 @@ def test_relaxations_act_on_shared_parts():
     assert bank.count_params() - plain.count_params() == extra
 
 
+def test_a_part_of_a_part_is_relaxed_once():
+    pattern = {"attention": "AAA", "query": "AAB"}
+    plain, relaxed = (transformer(pattern, relax=r) for r in (None, LowRank(1)))
+    assert relaxed.count_params() - plain.count_params() == 3 * 4 * 2 * WIDTH
+
+
 def test_conformer_parts():
     stack = SharedStack(
         ConformerBlock(2, 8, kernel_size=3),

@@ -98,6 +98,15 @@ def test_blocks_of_a_list_may_differ_in_taking_training():
     assert (ops.convert_to_numpy(stack(x, training=True)) != x + 1 + 1).any()
 
 
+def test_a_stack_of_stacks_has_every_normalization_private():
+    model = stack_model("AA")
+    inner = SharedStack(block, "AA")
+    outer = SharedStack([inner], "AA")
+    outer.build((None, 8))
+    assert outer.count_params() == 72 + 4 * 32
+    assert model.count_params() == 72 + 2 * 32
+
+
 def test_copies_a_block_with_its_ties():
     dense = layers.Dense(8)
     inputs = keras.Input((8,))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_share.components import component_weights
+from keras_share.components import components_by_weight
 from keras_share.relax.kernel import Kernel, kernel_of
 from keras_share.relax.relaxation import Relaxation, Weight
 from keras_share.sublayers import Untracked, sublayers
@@ -61,7 +61,8 @@ class Relaxed(keras.layers.Layer):
         relax: A `Relaxation` for every kernel inside (of Dense, EinsumDense and
             ungrouped convolutions), a Keras layer to run on the input with weights
             private to each use (`StepEmbedding`), a list of them, or a dict from the
-            name of a part of the layer to one of these.
+            names of parts of the layer to relaxations (the smallest part that holds a
+            kernel counts).
         num_sites: Number of uses, for relaxations whose start depends on it.
         **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
             `layer`'s variables.
@@ -132,12 +133,15 @@ class Relaxed(keras.layers.Layer):
 
     def _relax(self, layer: keras.Layer) -> Iterator[RelaxedKernel]:
         kernels = [k for k in map(kernel_of, sublayers(layer)) if k is not None]
+        names = [name for name, _ in self.rules if name is not None]
+        parts = components_by_weight(layer, names)
         chosen: dict[int, list[Relaxation]] = {}
-        for component, relaxation in self.rules:
-            weights = component_weights(layer, component)
-            found = [k for k in kernels if any(k.variable is v for v in weights)]
+        for name, relaxation in self.rules:
+            found = [
+                k for k in kernels if name in (None, parts.get(id(k.variable), ""))
+            ]
             if not found:
-                part = f" part '{component}' of" if component else ""
+                part = f" part '{name}' of" if name else ""
                 raise ValueError(
                     "`relax` acts on kernels of Dense, EinsumDense and ungrouped, "
                     f"channels-last convolution layers, and there are none in{part} "

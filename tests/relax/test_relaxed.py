@@ -197,7 +197,7 @@ def test_relaxes_named_parts_only():
     plain = SharedStack(TransformerBlock(2, 8), "AAA")
     for each in (stack, plain):
         each.build((None, 5, WIDTH))
-    extra = 4 * 2 * WIDTH + WIDTH  # four kernels of rank 1, one scale
+    extra = 3 * 2 * WIDTH + WIDTH  # three kernels of rank 1, one scale
     assert stack.count_params() - plain.count_params() == SITES * extra
 
 
