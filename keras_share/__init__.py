@@ -7,6 +7,7 @@ pattern is `keras_share.search`, imported on its own.
 """
 
 from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
+from keras_share.embeddings import FactorizedEmbedding
 from keras_share.export import Audit, audit, export_tflite, predict_tflite
 from keras_share.pattern import SharingPattern
 from keras_share.plot import plot_sharing
@@ -27,12 +28,14 @@ from keras_share.relax import (
 )
 from keras_share.stack import SharedStack
 from keras_share.tied import Tied, TiedCloner
+from keras_share.transposed import Transposed
 from keras_share.version import __version__
 
 __all__ = [
     "Audit",
     "Basis",
     "ConformerBlock",
+    "FactorizedEmbedding",
     "LowRank",
     "QuantizationReport",
     "Relaxation",
@@ -46,6 +49,7 @@ __all__ = [
     "Tied",
     "TiedCloner",
     "TransformerBlock",
+    "Transposed",
     "Weight",
     "__version__",
     "audit",

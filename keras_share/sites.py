@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-from keras import tree
 
 from keras_share.component_site import ComponentSite, first_site
 from keras_share.pattern import SharingPattern
-from keras_share.relax import Relaxed
+from keras_share.relax.relaxed import relax_layer
 from keras_share.tied import Tied, TiedCloner
 
 Block = keras.Layer | Callable[[], keras.Layer] | Sequence[keras.Layer]
@@ -69,7 +68,7 @@ def make_sites(
     blocks = _blocks(block, names)
     if relax is not None:
         blocks = [
-            _relaxed(b, relax, len(group)) if len(group) > 1 else b
+            relax_layer(b, relax, len(group)) if len(group) > 1 else b
             for b, group in zip(blocks, pattern.groups, strict=True)
         ]
     sites = []
@@ -93,7 +92,7 @@ def _component_sites(
     relax = _relax_of_parts(relax, patterns)
 
     def relaxed(layer):
-        return layer if relax is None else _relaxed(layer, relax, num_sites)
+        return layer if relax is None else relax_layer(layer, relax, num_sites)
 
     bare = _blocks(block, [str(site) for site in plain])
     blocks = [relaxed(b) for b in bare]
@@ -132,16 +131,6 @@ def _relax_of_parts(relax: Any, patterns: dict[str, SharingPattern]) -> Any:
         item if isinstance(item, keras.Layer) else dict.fromkeys(shared, item)
         for item in items
     ]
-
-
-def _relaxed(layer: keras.Layer, relax: Any, num_sites: int) -> Relaxed:
-    def own(item):
-        if isinstance(item, keras.Layer):
-            return type(item).from_config(item.get_config())
-        return item
-
-    relax = tree.map_structure(own, relax)
-    return Relaxed(layer, relax, num_sites, name=f"{layer.name}_relaxed")
 
 
 def _blocks(block: Block, names: list[str]) -> list[keras.Layer]:

@@ -1,12 +1,12 @@
 """`Tied`: one more use of a layer."""
 
-import warnings
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_share import private as private_spec
+from keras_share import reuse
 from keras_share.relax.relaxed import Relaxed
 from keras_share.sublayers import sublayers
 from keras_share.substitute import (
@@ -15,6 +15,7 @@ from keras_share.substitute import (
     call_with,
     needs_several_inputs,
 )
+from keras_share.transposed import Transposed
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -153,30 +154,17 @@ class Tied(keras.layers.Wrapper):
         return self.layer.compute_output_spec(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        # Keras marks a shared object from its second serialization on, and adds the
-        # mark to the first one's config, of which the file by then holds a copy. So
-        # the layer is serialized once more than needed.
-        keras.saving.serialize_keras_object(self.layer)
         config = super().get_config()
         config.pop("dtype", None)
-        config["layer"] = _Unshared(config["layer"])
+        config["layer"] = reuse.serialize(self.layer)
         return {**config, "private": private_spec.serialize(self.private)}
 
     @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: dict | None = None
-    ) -> "Tied":
+    def from_config(cls, config: dict[str, Any]) -> "Tied":
         config = dict(config)
+        layer = reuse.deserialize(config.pop("layer"), config["name"])
         config["private"] = private_spec.deserialize(config["private"])
-        if isinstance(config["layer"], _Unshared):
-            warnings.warn(
-                f"The copy of '{config['name']}' uses a new layer and not the one that "
-                "other layers of the model share. To clone a model with its ties, pass "
-                "`clone_function=keras_share.TiedCloner()` to "
-                "`keras.models.clone_model`.",
-                stacklevel=2,
-            )
-        return super().from_config(config, custom_objects)
+        return cls(layer, **config)
 
 
 def value_of(variable: keras.Variable) -> Any:
@@ -214,19 +202,12 @@ def _trainable_ids(layer: keras.Layer) -> set[int]:
     return found
 
 
-class _Unshared(dict):
-    """The config of a layer as `get_config` returns it, with no mark of sharing.
-
-    Serialization makes a plain dict of it and marks what is shared; who passes it on
-    to `from_config` as it is, as `clone_model` does, gets a layer of its own.
-    """
-
-
 class TiedCloner:
     """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
 
-    `clone_model` copies layers one at a time, so that a `Tied` would come back with a
-    layer of its own. A cloner remembers what it has cloned. Use a new one per model.
+    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` would
+    come back with a layer of its own. A cloner remembers what it has cloned. Use a new
+    one per model.
 
     Example:
     >>> import keras, keras_share
@@ -250,6 +231,8 @@ class TiedCloner:
                 config.pop("layer")
                 config["private"] = private_spec.deserialize(config["private"])
                 clone = type(layer)(self(layer.layer), **config)
+            elif isinstance(layer, Transposed):
+                clone = layer.use_of(self(layer.layer))
             else:
                 clone = type(layer).from_config(config)
             self._clones[id(layer)] = clone

@@ -1,17 +1,20 @@
 """The model as it is exported: flat, with nothing left that would undo sharing."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_share.graph import Rebuilder, Step, flatten
+from keras_share.export.products import StackProduct, WholeTable
+from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS, scale_would_fold
 from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
 from keras_share.relax.affine import Affine
 from keras_share.sublayers import sublayers
+from keras_share.transposed import Transposed
 
 
 def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
@@ -21,8 +24,9 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     in floating point. The private scale of a normalization beside a kernel that
     several sites use is written as a depthwise convolution of size 1: the converter
     folds products into kernels, which would store the kernel once per site again, but
-    not convolutions. A quantization-aware model gets the quantized values as its
-    weights.
+    not convolutions. A matrix that is used in both directions, or looked up several
+    times, is written in a form that keeps it one. A quantization-aware model gets the
+    quantized values as its weights.
 
     Args:
         model: A built Sequential or Functional model, quantization-aware or not.
@@ -33,7 +37,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
             set.
     """
     graph = flatten(model, batch_size, leaves=(QuantizeWeights,))
-    builder = Rebuilder(graph)
+    builder = Rebuilder(graph, wrap=_forms(graph))
     quantized = any(isinstance(step.op, FakeQuantize) for step in graph)
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
     for step in graph:
@@ -59,11 +63,30 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
             layer.bake()
         elif isinstance(layer, FakeQuantize):
             layer.check_range()
+        elif isinstance(layer, WholeTable):
+            layer.find_extremes()
     return rebuilt
 
 
 def _is_offset(step: Step) -> bool:
     return isinstance(step.op, Affine) and not step.op.has_scale
+
+
+def _forms(graph: FlatGraph) -> Callable[[keras.Layer, keras.Layer], keras.Layer]:
+    """What stands for copied layers whose matrix has uses of several kinds."""
+    sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
+
+    def wrap(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
+        name = f"{copy.name}_form"
+        if isinstance(original, keras.layers.Embedding):
+            shared = graph.num_uses(original.embeddings) > 1
+            form = shared and WholeTable.fits(original)
+            return WholeTable(copy, name=name) if form else copy
+        if isinstance(original, Transposed) or id(original) in sources:
+            return StackProduct(copy, name=name)
+        return copy
+
+    return wrap
 
 
 def _normalized(norm: keras.Layer, x: Any) -> Any:

@@ -17,6 +17,7 @@ from keras_share.stack import SharedStack
 from keras_share.sublayers import sublayers
 from keras_share.substitute import accepts_training
 from keras_share.tied import Tied
+from keras_share.transposed import Transposed
 
 # Their calls run what was recorded when they were made, in training as at inference.
 _FUNCTIONAL = (keras.Sequential, keras.Function)
@@ -85,8 +86,9 @@ def check_model(model: Any) -> None:
 
 class _Flattener:
     def __init__(self, leaves: tuple[type, ...]):
-        # A recurrent layer holds its cell as a layer, but runs it in a loop.
-        self.leaves = (keras.layers.RNN, *leaves)
+        # A recurrent layer holds its cell as a layer, but runs it in a loop; a
+        # transposed use reads a weight of a layer that has steps of its own.
+        self.leaves = (keras.layers.RNN, Transposed, *leaves)
         self.variants = Variants()
         self.steps: list[Step] = []
         self.names: set[str] = set()

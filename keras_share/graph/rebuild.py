@@ -1,6 +1,7 @@
 """From a flat graph back to a model, with layers exchanged on the way."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ from keras import tree
 
 from keras_share.graph.flat_graph import FlatGraph, Step
 from keras_share.tied import Tied
+from keras_share.transposed import Transposed
 
 
 class Rebuilder:
@@ -15,7 +17,8 @@ class Rebuilder:
 
     The layers of the graph are copied by config; a layer that several steps use is
     copied once for all uses that have a weight in common. Where their other weights
-    differ, each further use is a `Tied` one.
+    differ, each further use is a `Tied` one. A `Transposed` use becomes one of the copy
+    that has the matrix.
 
     Args:
         graph: The graph to rebuild.
@@ -42,6 +45,8 @@ class Rebuilder:
         self._layers: dict[tuple[int, ...], keras.Layer] = {}
         # What to assign once all is built: of ties, with the bare copy.
         self._ties: list[tuple[Tied, keras.Layer, list[keras.Variable]]] = []
+        self._biases: list[tuple[Transposed, keras.Variable]] = []
+        self._sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
         self._env: dict[int, keras.KerasTensor] = {}
         flat = zip(tree.flatten(graph.inputs), tree.flatten(self.inputs), strict=True)
         self._env.update((id(old), new) for old, new in flat)
@@ -71,10 +76,14 @@ class Rebuilder:
         return self._layers[key]
 
     def _new_layer(self, step: Step, weights: list[keras.Variable]) -> keras.Layer:
+        if isinstance(step.op, Transposed):
+            return self._new_transposed(step, weights)
         copies = self._copies.setdefault(id(step.op), [])
+        # Of what is used transposed, the matrix must be that of a copy, not of a tie.
+        lowest = 2 if id(step.op) in self._sources else 0
         for known, layer, copy in copies:
             pairs = list(zip(known, weights, strict=True))
-            if any(a is b for a, b in pairs):
+            if any(a is b for a, b in pairs if len(a.shape) >= lowest):
                 private = _names(
                     step.op, [i for i, (a, b) in enumerate(pairs) if a is not b]
                 )
@@ -85,6 +94,26 @@ class Rebuilder:
         layer = self._wrap(copy, step.op)
         copies.append((weights, layer, copy))
         return layer
+
+    def _new_transposed(self, step: Step, weights: list[keras.Variable]) -> keras.Layer:
+        op, source = step.op, step.op.source
+        of_use = {id(v): w for v, w in zip(op.weights, weights, strict=True)}
+        position = [id(v) for v in source.weights].index(id(op.matrix))
+
+        def copies() -> list[keras.Layer]:
+            known = self._copies.get(id(source), [])
+            matrix = of_use[id(op.matrix)]
+            return [copy for w, _, copy in known if w[position] is matrix]
+
+        if not copies():  # the other use comes later
+            stand_ins = tuple((v, of_use[id(v)]) for v in source.weights)
+            name = f"{step.name}_source"
+            self._layer(replace(step, op=source, name=name, stand_ins=stand_ins))
+        [copy] = copies()
+        layer = op.use_of(copy, part=None, name=step.name, dtype="float32")
+        if op.bias is not None:
+            self._biases.append((layer, of_use[id(op.bias)]))
+        return self._wrap(layer, op)
 
     def finish(self) -> keras.Model:
         """The model, with the weights of the graph's layers."""
@@ -101,6 +130,8 @@ class Rebuilder:
             source = dict(zip(map(id, copy.weights), values, strict=True))
             for original, private in tied.private_copies:
                 private.assign(source[id(original)].value)
+        for layer, bias in self._biases:
+            layer.bias.assign(bias.value)
         return model
 
 

@@ -14,6 +14,7 @@ from keras_share.graph.folding import (
     scale_would_fold,
 )
 from keras_share.relax.affine import Affine
+from keras_share.transposed import Transposed
 
 # TFLite computes these with one quantization for input and output.
 _SAME_RANGE = {
@@ -80,7 +81,13 @@ class Placement:
 
 def place(graph: FlatGraph) -> dict[Step, Placement]:
     """Decides for each step of a graph, in order."""
-    return {step: _place(graph, step) for step in graph}
+    sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
+    return {
+        step: Placement("float", reason="its matrix is used transposed, too")
+        if isinstance(step.op, Transposed) or id(step.op) in sources
+        else _place(graph, step)
+        for step in graph
+    }
 
 
 def activation_name(step: Step) -> str | None:

@@ -2,10 +2,11 @@
 
 from keras_share.relax.affine import Affine, StepEmbedding
 from keras_share.relax.basis import Basis
+from keras_share.relax.fit import fit
 from keras_share.relax.kernel import Kernel, kernel_of
 from keras_share.relax.low_rank import LowRank
 from keras_share.relax.relaxation import Relaxation, Weight
-from keras_share.relax.relaxed import Relaxed
+from keras_share.relax.relaxed import Relaxed, relax_layer
 from keras_share.relax.scale import Scale
 from keras_share.relax.templates import Templates
 
@@ -20,5 +21,7 @@ __all__ = [
     "StepEmbedding",
     "Templates",
     "Weight",
+    "fit",
     "kernel_of",
+    "relax_layer",
 ]

@@ -1,0 +1,98 @@
+"""Products and look-ups in forms of which TFLite's converter keeps one matrix once."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_share.transposed import Transposed
+
+
+class StackProduct(keras.layers.Wrapper):
+    """Computes a `Dense` or `Transposed` as the product with a stack of one matrix.
+
+    A product with a constant matrix becomes FULLY_CONNECTED, which stores the rows
+    that make its outputs, each with a scale of its own in int8. Of a matrix that is
+    used in both directions that makes two. A product of stacks becomes BATCH_MATMUL,
+    which takes the same bytes in either direction, with one scale.
+
+    Args:
+        layer: A `Dense`, or a `Transposed`.
+        **kwargs: Base layer keyword arguments, such as `name`.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        layer = self.layer
+        if isinstance(layer, Transposed):
+            looked_up = isinstance(layer.source, keras.layers.Embedding)
+            stored = layer.matrix if looked_up else ops.transpose(layer.matrix)
+        else:
+            looked_up, stored = False, ops.transpose(layer.kernel)
+        by_rows = looked_up or not isinstance(layer, Transposed)
+        x = _product(inputs, stored, by_rows)
+        if layer.bias is not None:
+            x = ops.add(x, layer.bias)
+        return layer.activation(x)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return self.layer.compute_output_shape(input_shape)
+
+
+class WholeTable(keras.layers.Wrapper):
+    """Looks up ids in the table of an `Embedding`, and its extremes with them.
+
+    The int8 range of a table is that of what the representative samples look up. It
+    clips the words they lack, and differs from one use of the table to another, which
+    makes a table each. With the rows of the smallest and the largest value it is that
+    of the table. A `ReversibleEmbedding` multiplies by it with `reverse=True`.
+
+    Args:
+        layer: An `Embedding`.
+        **kwargs: Base layer keyword arguments, such as `name`.
+    """
+
+    def find_extremes(self) -> None:
+        """Reads from the present table which rows those are."""
+        table = ops.convert_to_numpy(self.layer.embeddings)
+        rows = table.min(axis=1).argmin(), table.max(axis=1).argmax()
+        self._extremes = np.array(rows, "int32")
+
+    def build(self, input_shape: Any = None) -> None:
+        """Builds the layer, if it isn't yet."""
+        super().build(input_shape)
+        self.find_extremes()
+
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
+        import tensorflow as tf
+
+        if reverse:
+            return _product(inputs, self.layer.embeddings, by_rows=True)
+        ids = ops.reshape(ops.cast(inputs, "int32"), (-1,))
+        ids = tf.concat([self._extremes, ids], axis=0)
+        x = tf.gather(self.layer.embeddings, ids)[len(self._extremes) :]
+        return ops.reshape(x, (*ops.shape(inputs), self.layer.output_dim))
+
+    def compute_output_spec(self, inputs: Any, reverse: bool = False) -> Any:
+        kwargs = {"reverse": True} if reverse else {}
+        return self.layer.compute_output_spec(inputs, **kwargs)
+
+    @staticmethod
+    def fits(layer: keras.layers.Embedding) -> bool:
+        """Whether a layer does no more than this one computes."""
+        plain = type(layer).call is keras.layers.Embedding.call
+        reversible = (
+            getattr(layer, "tie_weights", False)
+            and layer.logit_soft_cap is None
+            and layer.reverse_dtype in (None, "float32")
+        )
+        return plain or reversible
+
+
+def _product(inputs: Any, stored: Any, by_rows: bool) -> Any:
+    """The product of the last axis with a matrix as it is stored, or its transpose."""
+    import tensorflow as tf
+
+    x = ops.reshape(inputs, (1, -1, inputs.shape[-1]))
+    x = tf.linalg.matmul(x, stored[None], transpose_b=by_rows)
+    return ops.reshape(x, (*ops.shape(inputs)[:-1], x.shape[-1]))

@@ -1,0 +1,170 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from random_data import randomize, values
+
+import keras_share
+from keras_share import FactorizedEmbedding, SharedStack, Transposed, export_tflite
+
+SCHEMES = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
+IDS = np.random.default_rng(0).integers(0, 60, (20, 6)).astype("int32")
+
+
+def export(model, path, quantization, data):
+    return export_tflite(
+        randomize(model),
+        path / "model.tflite",
+        quantization=quantization,
+        representative_dataset=data,
+    )
+
+
+def stored(report, *shape):
+    """Bytes of the buffers with so many values, whatever their order of axes."""
+    return [b.nbytes for b in report.buffers if np.prod(b.shape) == np.prod(shape)]
+
+
+def head(kind):
+    """A look-up in a 60 x 32 table, and logits by the same table."""
+    ids = keras.Input((6,), dtype="int32")
+    if kind == "table":
+        table = layers.Embedding(60, 32)
+        x = layers.Dense(32, "relu")(table(ids))
+        return keras.Model(ids, Transposed(table)(x))
+    words = FactorizedEmbedding(60, 32, 40)
+    x = layers.Dense(40, "relu")(words(ids))
+    if kind == "own":
+        x = layers.Dense(32, "tanh")(x)
+    else:
+        x = Transposed(words, "projection", use_bias=False)(x)
+    return keras.Model(ids, Transposed(words, "embedding")(x))
+
+
+@pytest.mark.parametrize(
+    "kind, quantization",
+    [
+        *(("table", scheme) for scheme in SCHEMES),
+        ("own", "int8"),
+        ("projection", "int8"),
+    ],
+)
+def test_a_table_and_its_output_layer_are_one(kind, quantization, tmp_path):
+    report = export(head(kind), tmp_path, quantization, IDS)
+    assert stored(report, 60, 32) == [60 * 32 * SCHEMES[quantization]]
+    projections = stored(report, 32, 40)
+    assert len(projections) == {"table": 0, "own": 2, "projection": 1}[kind]
+    assert report.duplicate_bytes == 0
+    assert bool(report.float_operators) == (quantization != "int8")
+
+
+@pytest.mark.parametrize(
+    "rank, quantization",
+    [*((2, scheme) for scheme in SCHEMES), (3, "dynamic"), (4, "int8")],
+)
+def test_a_dense_layer_and_its_transposed_use_are_one(rank, quantization, tmp_path):
+    inputs = keras.Input((*(3,) * (rank - 2), 48))
+    first, second = layers.Dense(40, "relu"), layers.Dense(32, use_bias=False)
+    x = Transposed(second, activation="relu")(second(first(inputs)))
+    model = keras.Model(inputs, Transposed(first, use_bias=False)(x))
+    report = export(model, tmp_path, quantization, values(20, *inputs.shape[1:]))
+    size = SCHEMES[quantization]
+    assert stored(report, 48, 40) == [48 * 40 * size]
+    assert stored(report, 40, 32) == [40 * 32 * size]
+    assert bool(report.float_operators) == (quantization != "int8")
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_normalization_beside_it_is_not_folded(quantization, tmp_path):
+    inputs = keras.Input((40,))
+    dense = layers.Dense(40)
+    x = layers.BatchNormalization()(dense(inputs))
+    x = Transposed(dense)(layers.ReLU()(x))
+    x = dense(layers.BatchNormalization()(x))
+    model = keras.Model(inputs, x)
+    report = export(model, tmp_path, quantization, values(20, 40))
+    assert stored(report, 40, 40) == [40 * 40 * SCHEMES[quantization]]
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_table_that_is_looked_up_twice_is_one(quantization, tmp_path):
+    ids = keras.Input((6,), dtype="int32")
+    table = layers.Embedding(60, 32)
+    model = keras.Model(ids, table(ids[:, :2]) + 2 * table(ids[:, 4:]))
+    report = export(model, tmp_path, quantization, IDS)
+    assert stored(report, 60, 32) == [60 * 32 * SCHEMES[quantization]]
+
+
+def test_words_that_no_sample_has_keep_their_values(tmp_path):
+    ids = keras.Input((6,), dtype="int32")
+    table = layers.Embedding(60, 32)
+    model = keras.Model(ids, [table(ids), table(ids[:, :1])])
+    table.embeddings.assign(values(60, 32) * np.arange(1, 61)[:, None])
+    path, seen = tmp_path / "model.tflite", np.ones((4, 6), "int32")
+    export_tflite(model, path, quantization="int8", representative_dataset=seen)
+    unseen = np.arange(54, 60, dtype="int32")[None]
+    actual = keras_share.predict_tflite(path, unseen)["output_0"]
+    expected = keras.ops.convert_to_numpy(table(unseen))
+    np.testing.assert_allclose(actual, expected, atol=np.abs(expected).max() / 100)
+
+
+@pytest.mark.skipif(
+    not hasattr(layers, "ReversibleEmbedding"), reason="Keras has it from 3.13 on"
+)
+@pytest.mark.parametrize("quantization", ["float32", "dynamic", "int8"])
+def test_a_reversible_table_is_one(quantization, tmp_path):
+    ids = keras.Input((6,), dtype="int32")
+    table = layers.ReversibleEmbedding(60, 32)
+    x = layers.Dense(32, "relu")(table(ids))
+    model = keras.Model(ids, table(x, reverse=True))
+    report = export(model, tmp_path, quantization, IDS)
+    assert stored(report, 60, 32) == [60 * 32 * SCHEMES[quantization]]
+
+
+@keras.saving.register_keras_serializable(package="test_products")
+class Tower(layers.Layer):
+    """A residual block around a Dense layer and its transposed use."""
+
+    def build(self, shape):
+        self.up = layers.Dense(40, "relu", name="up")
+        self.up.build(shape)
+        self.down = Transposed(self.up, name="down")
+        self.down.build((*shape[:-1], 40))
+
+    def call(self, x):
+        return x + self.down(self.up(x))
+
+
+@pytest.mark.parametrize(
+    "private, kernels", [(None, 2), ("bias", 2), ("down", 3), ("kernel", 3)]
+)
+def test_blocks_that_share_at_several_sites(private, kernels, tmp_path):
+    inputs = keras.Input((32,))
+    stack = SharedStack(Tower(), "AAB", private=private)
+    model = keras.Model(inputs, stack(inputs))
+    report = export(model, tmp_path, "float32", values(4, 32))
+    assert stored(report, 32, 40) == [32 * 40 * 4] * kernels
+
+
+def test_the_transposed_use_may_come_first(tmp_path):
+    dense = layers.Dense(40, name="dense")
+    codes, inputs = keras.Input((40,), name="codes"), keras.Input((32,), name="inputs")
+    encoded = dense(inputs)
+    model = keras.Model([codes, inputs], [Transposed(dense)(codes), encoded])
+    report = export_tflite(randomize(model), tmp_path / "model.tflite")
+    assert stored(report, 32, 40) == [32 * 40 * 4]
+
+
+def test_quantization_leaves_both_uses_in_float(tmp_path):
+    inputs = keras.Input((48,))
+    dense = layers.Dense(40, "relu", name="encoder")
+    x = layers.Dense(40, "relu", name="middle")(dense(inputs))
+    model = randomize(keras.Model(inputs, Transposed(dense, name="decoder")(x)))
+    with pytest.warns(
+        UserWarning, match="'encoder' .* used transposed.*'decoder' .* used transposed"
+    ):
+        quantized = keras_share.quantize_model(model, values(20, 48))
+    assert quantized.count_params() < model.count_params() + 48 * 40
+    report = export_tflite(quantized, tmp_path / "model.tflite")
+    assert stored(report, 48, 40) == [48 * 40 * 4]
+    assert stored(report, 40, 40) == [40 * 40]
