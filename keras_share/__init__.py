@@ -8,6 +8,7 @@ pattern is `keras_share.search`, imported on its own.
 
 from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
 from keras_share.embeddings import FactorizedEmbedding
+from keras_share.existing import find_sites, share, untie
 from keras_share.export import Audit, audit, export_tflite, predict_tflite
 from keras_share.pattern import SharingPattern
 from keras_share.plot import plot_sharing
@@ -54,8 +55,11 @@ __all__ = [
     "__version__",
     "audit",
     "export_tflite",
+    "find_sites",
     "plot_sharing",
     "predict_tflite",
     "quantization_report",
     "quantize_model",
+    "share",
+    "untie",
 ]
