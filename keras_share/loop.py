@@ -103,10 +103,10 @@ def find_runs(sites: Sequence[keras.Layer]) -> list[Run]:
         best = (len(sites) + 1, 0, ())
         for length in range(1, len(sites) - start + 1):
             # No longer body can do better.
-            if length >= best[0]:
+            if length > best[0]:
                 break
             most = _repetitions(blocks[start:], uses[start:], length)
-            for times in range(1, most + 1):
+            for times in range(1 if length == 1 else 2, most + 1):
                 traced, count, rest = plans[length * times - 1]
                 run = Run(start, length, times)
                 plan = (length + traced, count + 1, (run, *rest))
@@ -119,13 +119,12 @@ def _repetitions(
     blocks: list[int], uses: list[list[keras.Variable]], length: int
 ) -> int:
     """How many times the first `length` sites come in a row."""
-    first, *rows = _rows(uses, length)
+    first = _row(uses, length, 0)
     seen = {id(v) for v in first}
     unchanging: set[int] = set()
-    for times, row in enumerate(rows, start=1):
-        if blocks[times * length : (times + 1) * length] != blocks[:length]:
-            return times
-        pairs = list(zip(first, row, strict=True))
+    times = 1
+    while blocks[times * length : (times + 1) * length] == blocks[:length]:
+        pairs = list(zip(first, _row(uses, length, times), strict=True))
         ids = {(id(a), id(b)) for a, b in pairs}
         state = {(id(a), id(b)) for a, b in pairs if not (a.trainable and b.trainable)}
         if times == 1:
@@ -136,17 +135,17 @@ def _repetitions(
             or any((a == b) != (a in unchanging) for a, b in state)
             or any(a != b and b in seen for a, b in state)
         ):
-            return times
+            break
         seen.update(b for _, b in state)
-    return len(rows) + 1
+        times += 1
+    return times
 
 
-def _rows(uses: list[list[keras.Variable]], length: int) -> list[list[keras.Variable]]:
-    """The variables of each repetition of `length` sites."""
-    return [
-        [v for use in uses[start : start + length] for v in use]
-        for start in range(0, len(uses) - length + 1, length)
-    ]
+def _row(
+    uses: list[list[keras.Variable]], length: int, number: int
+) -> list[keras.Variable]:
+    """The variables of one repetition of `length` sites."""
+    return [v for use in uses[number * length : (number + 1) * length] for v in use]
 
 
 def _block(site: keras.Layer) -> keras.Layer:
@@ -177,14 +176,14 @@ def _loop(
     In the loop, the variables of these first ones hold what those of each repetition
     do.
     """
-    body = sites[:length]
-    columns = zip(*_rows(_uses(sites), length), strict=True)
-    columns = list({id(column[0]): column for column in columns}.values())
+    body, uses, times = sites[:length], _uses(sites), len(sites) // length
+    rows = [_row(uses, length, number) for number in range(times)]
+    columns = {id(column[0]): column for column in zip(*rows, strict=True)}
 
     def select(trains: bool, varies: bool) -> list[tuple[keras.Variable, ...]]:
         return [
             column
-            for column in columns
+            for column in columns.values()
             if all(v.trainable for v in column) == trains
             and any(v is not column[0] for v in column) == varies
         ]
@@ -241,7 +240,6 @@ def _loop(
         [ops.stack([ops.copy(v) for v in column]) for column in group]
         for group in (weights, own_state)
     )
-    times = len(sites) // length
     (x, masks, loss, shared_values), own_values = _scan(step, start, slices, times)
     for column, value in zip(shared_state, shared_values, strict=True):
         if id(column[0]) in assigned:

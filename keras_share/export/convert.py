@@ -107,7 +107,7 @@ def _warn_if_untied(model: keras.Model, report: Audit) -> None:
 
     By number of values, as the converter may transpose a kernel and drop its name.
     """
-    graph = flatten(model, leaves=(QuantizeWeights,))
+    graph = flatten(model, leaves=(QuantizeWeights,), inference=True)
     kernels = Counter(math.prod(v.shape) for v in model.weights if len(v.shape) > 1)
     stored = Counter(math.prod(b.shape) for b in report.buffers)
     for step in graph:

@@ -36,7 +36,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
         ValueError: If the model can't be walked, or a quantization range was never
             set.
     """
-    graph = flatten(model, batch_size, leaves=(QuantizeWeights,))
+    graph = flatten(model, batch_size, leaves=(QuantizeWeights,), inference=True)
     builder = Rebuilder(graph, wrap=_forms(graph))
     quantized = any(isinstance(step.op, FakeQuantize) for step in graph)
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []

@@ -24,7 +24,10 @@ _FUNCTIONAL = (keras.Sequential, keras.Function)
 
 
 def flatten(
-    model: keras.Model, batch_size: int | None = None, leaves: tuple[type, ...] = ()
+    model: keras.Model,
+    batch_size: int | None = None,
+    leaves: tuple[type, ...] = (),
+    inference: bool = False,
 ) -> FlatGraph:
     """Lists the leaf operations that a model runs, with what each use has private.
 
@@ -36,13 +39,15 @@ def flatten(
         model: A built Sequential or Functional model.
         batch_size: Batch size of the graph's inputs; None keeps the model's.
         leaves: Classes of layers to leave closed.
+        inference: Whether the graph is not to be trained. A layer that runs other
+            operations in training can be opened then.
 
     Raises:
         ValueError: If `model` is not a built Sequential or Functional model, or
             computes masks implicitly.
     """
     check_model(model)
-    flattener = _Flattener(leaves)
+    flattener = _Flattener(leaves, inference)
     inputs = tree.map_structure(
         lambda x: _fresh(x, batch_size, name=x.name), input_structure(model)
     )
@@ -85,7 +90,8 @@ def check_model(model: Any) -> None:
 
 
 class _Flattener:
-    def __init__(self, leaves: tuple[type, ...]):
+    def __init__(self, leaves: tuple[type, ...], inference: bool):
+        self.inference = inference
         # A recurrent layer holds its cell as a layer, but runs it in a loop; a
         # transposed use reads a weight of a layer that has steps of its own.
         self.leaves = (keras.layers.RNN, Transposed, *leaves)
@@ -128,7 +134,7 @@ class _Flattener:
         reason = _closed(op)
         if reason is None:
             try:
-                program = _Program(op, args, kwargs)
+                program = _Program(op, args, kwargs, self.inference)
             except (
                 ValueError,
                 TypeError,
@@ -162,16 +168,17 @@ class _Flattener:
         args: tuple,
         stand_ins: dict,
         prefix: Any,
+        reason: str | None,
     ) -> Any:
         if relaxed.kernel.layer is not op:
             raise ValueError(
                 f"The kernel of '{relaxed.kernel.layer.name}' can't be relaxed in a "
-                f"model to be quantized or exported, because '{op.name}' can't be "
-                "opened. Leave this part out: relax={'part': ...}"
+                f"model to be quantized or exported, because of '{op.name}': {reason}. "
+                "Leave this part out: relax={'part': ...}"
             )
         bias = getattr(op, "bias", None)
         use = RelaxedUse(relaxed, stand_ins.get(id(bias), bias), self.variants)
-        program = _Program(use, args, {})
+        program = _Program(use, args, {}, self.inference)
         path = _join(prefix, op.name)
         stand_ins = {**stand_ins, **self.variants.stand_ins}
         return program.replay(
@@ -191,7 +198,7 @@ class _Flattener:
         for variable in variables:
             relaxed = stand_ins.get(id(variable))
             if isinstance(relaxed, RelaxedKernel):
-                return self._expand_use(op, relaxed, args, stand_ins, prefix)
+                return self._expand_use(op, relaxed, args, stand_ins, prefix, reason)
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype),
             op.compute_output_spec(*args, **kwargs),
@@ -222,7 +229,7 @@ class _Flattener:
 class _Program:
     """What `layer.call` runs on given arguments, one level deep."""
 
-    def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict):
+    def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict, inference: bool):
         # By identity: attention takes one tensor as query, value and key.
         outer = {
             id(x): x
@@ -236,15 +243,17 @@ class _Program:
             lambda x: fresh.get(id(x), x), (args, dict(kwargs))
         )
         self.calls: list[tuple[Any, tuple, dict, Any]] = []
-        if accepts_training(layer) and not isinstance(layer, _FUNCTIONAL):
+        switched = accepts_training(layer) and not isinstance(layer, _FUNCTIONAL)
+        if switched and inference:
+            kwargs = {**kwargs, "training": False}
+        training = None
+        if switched and not inference:
             self._trace(layer, inputs, args, {**kwargs, "training": True})
             training, self.calls = self.calls, []
-            recorded, outputs = self._trace(layer, inputs, args, kwargs)
-            if [type(c[0]) for c in training] != [type(c[0]) for c in self.calls]:
-                raise ValueError("it runs other operations in training")
-        else:
-            recorded, outputs = self._trace(layer, inputs, args, kwargs)
-        _check_weights(layer, self.calls)
+        recorded, outputs = self._trace(layer, inputs, args, kwargs)
+        if training is not None and _types(training) != _types(self.calls):
+            raise ValueError("it runs other operations in training")
+        _check_weights(layer, self.calls, scalars=inference)
         self.inputs = recorded.inputs
         self.outputs = tree.pack_sequence_as(outputs, recorded.outputs)
 
@@ -278,11 +287,16 @@ class _Program:
         return resolve(self.outputs)
 
 
-def _check_weights(layer: keras.Layer, calls: list) -> None:
+def _types(calls: list) -> list[type]:
+    return [type(op) for op, *_ in calls]
+
+
+def _check_weights(layer: keras.Layer, calls: list, scalars: bool) -> None:
     """Raises ValueError if weights reach the record as values and not as layers.
 
     Such a value would be a constant of the rebuilt model. Of the tensors in a record
-    it can't be told where they came from.
+    it can't be told where they came from. A single number, such as attention's
+    scale, may pass if `scalars`: what doesn't train may be a constant.
     """
     owned = {
         id(v) for op, *_ in calls if isinstance(op, keras.Layer) for v in op.weights
@@ -294,6 +308,7 @@ def _check_weights(layer: keras.Layer, calls: list) -> None:
         for x in tree.flatten((args, kwargs)):
             variable = isinstance(x, keras.Variable)
             tensor = ops.is_tensor(x) and not isinstance(x, keras.KerasTensor)
+            tensor = tensor and not (scalars and len(x.shape) == 0)
             if variable or (tensor and not isinstance(layer, _FUNCTIONAL)):
                 raise ValueError(
                     f"it passes a weight or a constant tensor to {op.name}"

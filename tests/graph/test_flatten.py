@@ -310,3 +310,15 @@ def test_models_with_implicit_masks_are_refused():
     )
     with pytest.raises(ValueError, match="'tokens' computes a mask that travels"):
         flatten(model)
+
+
+def test_for_inference_alone_dropout_of_attention_opens():
+    inputs = keras.Input((3, 4))
+    attention = layers.MultiHeadAttention(2, 2, dropout=0.5)
+    model = keras.Model(inputs, attention(inputs, inputs))
+    [closed] = flatten(model)
+    assert closed.reason.startswith("it can't be opened: ")
+    opened = flatten(model, inference=True)
+    assert {"query", "key", "value"} <= {step.op.name for step in opened}
+    x = np.ones((2, 3, 4), "float32")
+    np.testing.assert_allclose(rebuild(opened)(x), model(x), atol=1e-6)
