@@ -72,7 +72,7 @@ def test_relaxed_models_are_closer():
 @pytest.mark.parametrize(
     "relax",
     [LowRank(2), LowRank(2, init="zeros"), [StepEmbedding(), Scale()]],
-    ids=str,
+    ids=["svd", "zeros", "step"],
 )
 def test_trains_saves_and_unties(relax, tmp_path):
     tied = share(dense_model(), "cycle:2", relax=relax)

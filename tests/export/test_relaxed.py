@@ -40,7 +40,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("relax, buffers", CASES, ids=lambda x: str(x)[:20])
+@pytest.mark.parametrize(
+    "relax, buffers",
+    CASES,
+    ids=["rank", "diagonal", "scale", "templates", "basis", "step", "several"],
+)
 @pytest.mark.parametrize("quantization", ["float32", "int8"])
 def test_a_shared_kernel_is_stored_once(relax, buffers, quantization, tmp_path):
     model = keras.Sequential([keras.Input((WIDTH,))])
@@ -83,7 +87,9 @@ def test_a_transformer_by_parts(pattern, relax, tmp_path):
     )
 
 
-@pytest.mark.parametrize("relax", [LowRank(2), Scale(), StepEmbedding()], ids=str)
+@pytest.mark.parametrize(
+    "relax", [LowRank(2), Scale(), StepEmbedding()], ids=["rank", "scale", "step"]
+)
 def test_quantization_aware_training_keeps_it(relax, tmp_path):
     model = keras.Sequential([keras.Input((6, 6, 16))])
     convolution = layers.Conv2D(16, 3, padding="same", activation="relu")
