@@ -1,0 +1,1 @@
+"""The parts of the ALBERT example: see `examples/albert.py`."""
