@@ -26,30 +26,45 @@ def call_with(
         **kwargs: Passed to the layer.
 
     Returns:
-        The outputs, and the losses that were added inside.
+        The outputs, and the losses that were added inside, unless they went to a
+        scope around this call.
     """
-    # `variables` leaves out those of metrics.
-    variables = {id(v): v for v in (*layer.variables, *layer.metrics_variables)}
-    used: dict[int, Any] = dict(variables)
+    variables = all_variables(layer)
+    used: dict[int, Any] = {id(v): v for v in variables}
     used.update((id(v), stand_in) for v, stand_in in stand_ins)
-    variables = list(variables.values())
     # Every variable is passed, also those that stand for themselves: on JAX an inner
     # scope hides the outer one, which holds the values of this training step.
-    mapping = [(v, _value(used[id(v)])) for v in variables]
-    with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-        before = [scope.get_current_value(v) for v in variables]
-        outputs = layer(*args, **kwargs)
-        after = [scope.get_current_value(v) for v in variables]
-    for variable, old, new in zip(variables, before, after, strict=True):
+    outputs, losses, updates = call_on_values(
+        lambda: layer(*args, **kwargs),
+        [(v, _value(used[id(v)])) for v in variables],
+        _InnerScope,
+    )
+    for variable, new in updates:
         stand_in = used[id(variable)]
-        if new is not old and isinstance(stand_in, keras.Variable):
+        if isinstance(stand_in, keras.Variable):
             stand_in.assign(new)
-    return outputs, list(scope.losses)
+    return outputs, losses
+
+
+class _InnerScope(keras.StatelessScope):
+    """Leaves losses to the scope around it, if there is one that collects them.
+
+    There Keras counts each loss for the layer that added it; were it added once more
+    by the layer around that one, it would count twice.
+    """
+
+    def add_loss(self, loss: Any) -> None:
+        outer = self.original_scope
+        if outer is not None and outer.collect_losses:
+            outer.add_loss(loss)
+        else:
+            super().add_loss(loss)
 
 
 def call_on_values(
     function: Callable[[], Any],
     values: Iterable[tuple[keras.Variable, Any]],
+    scope_class: type[keras.StatelessScope] = keras.StatelessScope,
 ) -> tuple[Any, list[Any], list[tuple[keras.Variable, Any]]]:
     """Calls a function with values in place of variables, which stay as they are.
 
@@ -58,13 +73,14 @@ def call_on_values(
         values: Pairs of a variable and the tensor to use for it. All that the function
             reads should be among them: on JAX these values hide those of the training
             step for the other variables.
+        scope_class: Of the scope in which the values hold.
 
     Returns:
         What `function` returns, the losses that were added in it, and pairs of a
         variable and the new value that was assigned to it.
     """
     values = list(values)
-    with keras.StatelessScope(state_mapping=values, collect_losses=True) as scope:
+    with scope_class(state_mapping=values, collect_losses=True) as scope:
         before = [(v, scope.get_current_value(v)) for v, _ in values]
         outputs = function()
         after = [(v, old, scope.get_current_value(v)) for v, old in before]

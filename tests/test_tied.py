@@ -363,3 +363,17 @@ def test_refuses_what_is_not_a_layer():
 
 def test_is_exported():
     assert keras_share.Tied is Tied
+
+
+def test_losses_added_inside_count_as_in_a_layer_used_twice():
+    inputs = keras.Input((4,))
+    first, again = (layers.Dense(4, activity_regularizer="l2") for _ in range(2))
+    model = keras.Model(inputs, Tied(first, "bias")(first(inputs)))
+    plain = keras.Model(inputs, again(again(inputs)))
+    again.set_weights(first.get_weights())
+    x = np.ones((3, 4), "float32")
+    losses = []
+    for each in (model, plain):
+        each.compile("sgd", "mse", jit_compile=False)
+        losses.append(each.train_on_batch(x, x))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

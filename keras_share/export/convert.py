@@ -109,7 +109,9 @@ def _warn_if_untied(model: keras.Model, report: Audit) -> None:
     """
     graph = flatten(model, leaves=(QuantizeWeights,), inference=True)
     kernels = Counter(math.prod(v.shape) for v in model.weights if len(v.shape) > 1)
-    stored = Counter(math.prod(b.shape) for b in report.buffers)
+    # Masks and indices are no kernels.
+    buffers = [b for b in report.buffers if b.dtype in ("float32", "float16", "int8")]
+    stored = Counter(math.prod(b.shape) for b in buffers)
     for step in graph:
         if not is_shared_kernel(graph, step):
             continue

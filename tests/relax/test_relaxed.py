@@ -265,5 +265,5 @@ def test_bad_arguments(make, message):
 
 
 def test_no_kernels_to_relax():
-    with pytest.raises(ValueError, match="`relax` acts on kernels.*none in.*Norm"):
+    with pytest.raises(ValueError, match=r"`relax` acts on kernels.*none in.*Norm"):
         stack_model(Scale(), layers.LayerNormalization(name="LayerNorm"))
