@@ -101,7 +101,7 @@ def test_layers_pass_their_tests_on_other_backends(backend):
     files = [
         *("test_tied.py", "test_stack.py", "test_components.py", "blocks", "relax"),
         *("test_embeddings.py", "test_transposed.py"),
-        *("test_loop.py::test_transformer", "test_loop.py::test_shared_statistics"),
+        "test_loop.py::test_shared_statistics",
     ]
     done = subprocess.run(
         [
@@ -116,7 +116,7 @@ def test_layers_pass_their_tests_on_other_backends(backend):
         ]
         + [str(TESTS / name) for name in files]
         # What goes through many patterns is tested on TensorFlow.
-        + ["-k", "not every_p and not parts_of"],
+        + ["-k", "not every_p and not parts_of and not counts_trains"],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
