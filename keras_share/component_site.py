@@ -49,7 +49,7 @@ class ComponentSite(Tied):
         earlier = self._earlier.value
         private = {id(v): start for v, start in super()._own_weights(input_shape)}
         parts = components_by_weight(self.layer, list(patterns))
-        fresh = self._fresh_weights(input_shape)
+        fresh: list[keras.Variable] = []
         own: list[tuple[keras.Variable, Any]] = []
         lent: list[tuple[keras.Variable, keras.Variable]] = []
         for position, variable in enumerate(self.layer.weights):
@@ -58,6 +58,7 @@ class ComponentSite(Tied):
             if id(variable) in private:
                 own.append((variable, private[id(variable)]))
             elif owner == len(earlier):
+                fresh = fresh or self._fresh_weights(input_shape)
                 own.append((variable, value_of(fresh[position])))
             else:
                 lender = site_weights(earlier[owner])[position]

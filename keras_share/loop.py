@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_share.sublayers import Untracked
 from keras_share.substitute import accepts_training, all_variables, call_on_values
-from keras_share.tied import Tied
+from keras_share.tied import Tied, block_of
 
 InTurn = Callable[[Any, Sequence[keras.Layer]], Any]
 
@@ -94,7 +94,7 @@ def find_runs(sites: Sequence[keras.Layer]) -> list[Run]:
     >>> find_runs(stack.sites)
     [Run(start=0, length=2, times=3), Run(start=6, length=1, times=1)]
     """
-    blocks = [id(_block(site)) for site in sites]
+    blocks = [id(block_of(site)) for site in sites]
     uses = _uses(sites)
     # From the last site on, the best plan from each site to the end: the number of
     # traced sites, that of runs, and the runs.
@@ -148,19 +148,15 @@ def _row(
     return [v for use in uses[number * length : (number + 1) * length] for v in use]
 
 
-def _block(site: keras.Layer) -> keras.Layer:
-    return site.layer if isinstance(site, Tied) else site
-
-
 def _uses(sites: Sequence[keras.Layer]) -> list[list[keras.Variable]]:
     """The variables that each site uses, in the order of its block's."""
-    blocks = {id(block): block for block in map(_block, sites)}
+    blocks = {id(block): block for block in map(block_of, sites)}
     variables = {key: all_variables(block) for key, block in blocks.items()}
     uses = []
     for site in sites:
         pairs = site.private_copies if isinstance(site, Tied) else ()
         own = {id(v): stand_in for v, stand_in in pairs}
-        uses.append([own.get(id(v), v) for v in variables[id(_block(site))]])
+        uses.append([own.get(id(v), v) for v in variables[id(block_of(site))]])
     return uses
 
 

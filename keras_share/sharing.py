@@ -10,7 +10,7 @@ import keras
 from keras_share.components import components_by_weight
 from keras_share.private import private_variables
 from keras_share.relax.relaxed import Relaxed
-from keras_share.tied import Tied, site_weights
+from keras_share.tied import block_of, site_weights
 
 if TYPE_CHECKING:
     from keras_share.pattern import SharingPattern
@@ -103,7 +103,7 @@ def sharing_rows(stack: "SharedStack") -> list[SharingRow]:
     known: set[int] = set()
     rows: list[list[SharingRow]] = []
     for site, layer in enumerate(stack.sites):
-        block = _block(layer)
+        block = block_of(layer)
         params, stored = [0] * len(parts), [0] * len(parts)
         for part, variable in zip(
             _parts(stack, block), site_weights(layer), strict=True
@@ -139,7 +139,7 @@ def sharing_totals(stack: "SharedStack") -> SharingTotals:
         stored=sum(row.stored for row in rows),
         private=sum(row.stored for row in rows if row.part == PRIVATE),
         unshared=sum(
-            _size(v) for site in stack.sites for v in _bare(_block(site)).weights
+            _size(v) for site in stack.sites for v in _bare(block_of(site)).weights
         ),
     )
 
@@ -177,10 +177,6 @@ def sharing_summary(stack: "SharedStack") -> Iterator[str]:
 def part_patterns(stack: "SharedStack") -> "dict[str, SharingPattern]":
     """The pattern of each part that has one, or that of whole blocks."""
     return stack.patterns or {BLOCK: stack.pattern}
-
-
-def _block(site: keras.Layer) -> keras.Layer:
-    return site.layer if isinstance(site, Tied) else site
 
 
 def _bare(block: keras.Layer) -> keras.Layer:

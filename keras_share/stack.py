@@ -13,7 +13,7 @@ from keras_share.sharing import SharingRow, sharing_rows, sharing_summary
 from keras_share.sites import Block, make_sites, read_patterns
 from keras_share.sublayers import Untracked
 from keras_share.substitute import accepts_training, needs_several_inputs
-from keras_share.tied import Tied
+from keras_share.tied import block_of
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -111,7 +111,7 @@ class SharedStack(keras.Layer):
     def _build_site(self, site: int, layer: keras.Layer, shape: Any) -> Any:
         # By a symbolic call and not by `build`: a composite layer need not have one,
         # and the call also checks that the shape fits.
-        block = layer.layer if isinstance(layer, Tied) else layer
+        block = block_of(layer)
         bare = block.inner_layer() if isinstance(block, Relaxed) else block
         if needs_several_inputs(bare):
             if not bare.built:

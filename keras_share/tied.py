@@ -153,6 +153,13 @@ class Tied(keras.layers.Wrapper):
     ) -> Any:
         return self.layer.compute_output_spec(*args, **kwargs)
 
+    def use_of(self, layer: keras.Layer) -> "Tied":
+        """The same use of another layer."""
+        config = self.get_config()
+        config.pop("layer")
+        config["private"] = private_spec.deserialize(config["private"])
+        return type(self)(layer, **config)
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("dtype", None)
@@ -176,6 +183,11 @@ def value_of(variable: keras.Variable) -> Any:
         return ops.copy(ops.cast(variable.value, dtype or variable.dtype))
 
     return initializer
+
+
+def block_of(site: keras.Layer) -> keras.Layer:
+    """The layer that a site of a stack runs: that of a `Tied`, else the site."""
+    return site.layer if isinstance(site, Tied) else site
 
 
 def site_weights(layer: keras.Layer) -> list[keras.Variable]:
@@ -226,14 +238,9 @@ class TiedCloner:
     def __call__(self, layer: keras.Layer) -> keras.Layer:
         """Returns the clone of `layer`: the same one each time."""
         if id(layer) not in self._clones:
-            config = layer.get_config()
-            if isinstance(layer, Tied):
-                config.pop("layer")
-                config["private"] = private_spec.deserialize(config["private"])
-                clone = type(layer)(self(layer.layer), **config)
-            elif isinstance(layer, Transposed):
+            if isinstance(layer, (Tied, Transposed)):
                 clone = layer.use_of(self(layer.layer))
             else:
-                clone = type(layer).from_config(config)
+                clone = type(layer).from_config(layer.get_config())
             self._clones[id(layer)] = clone
         return self._clones[id(layer)]

@@ -16,6 +16,7 @@ from keras_share.pattern import SharingPattern
 from keras_share.relax import kernel_of, relax_layer
 from keras_share.sublayers import sublayers
 from keras_share.tied import Tied
+from keras_share.transposed import Transposed
 
 
 def share(
@@ -118,8 +119,10 @@ class _Sharer:
     def _copy(self, layer: keras.Layer, name: str) -> keras.Layer:
         group = self._groups.get(id(layer))
         if group is None or self._keeps_all(group[0]):
-            tied = isinstance(layer, Tied)
-            copy = self._copy_of_tied(layer) if tied else copy_layer(layer, name)
+            if isinstance(layer, (Tied, Transposed)):
+                copy = layer.use_of(self.clone(layer.layer))
+            else:
+                copy = copy_layer(layer, name)
             self._copied.append((layer, copy))
             return copy
         first = group[0]
@@ -135,12 +138,6 @@ class _Sharer:
         private = _private_of(layer, self._private)
         own = private_spec.private_variables(layer, private)
         return len(own) == len(layer.weights)
-
-    def _copy_of_tied(self, tied: Tied) -> Tied:
-        config = tied.get_config()
-        config.pop("layer")
-        config["private"] = private_spec.deserialize(config["private"])
-        return type(tied)(self.clone(tied.layer), **config)
 
 
 def _can_relax(layer: keras.Layer) -> bool:

@@ -12,6 +12,7 @@ from keras_share.relax import Relaxed
 from keras_share.stack import SharedStack
 from keras_share.sublayers import sublayers
 from keras_share.tied import Tied
+from keras_share.transposed import Transposed
 
 
 def untie(model: keras.Model) -> keras.Model:
@@ -20,7 +21,8 @@ def untie(model: keras.Model) -> keras.Model:
     Each `Tied` becomes a layer of its own, with the shared and private values that it
     used, and each `SharedStack` an unshared one. Relaxations of kernels become part of
     the kernels. Names stay, so that `untie(share(model, pattern))` has the layers of
-    `model`. A layer that a model uses several times without `Tied` is left as it is.
+    `model`. What a model uses several times without `Tied`, a `Transposed`
+    matrix too, is left as it is.
     `model` is not changed, and the result is not compiled.
 
     Args:
@@ -79,7 +81,10 @@ class _Untier:
                 "`Tied` or a `SharedStack` that only its own code can replace. Untied "
                 "are those in Sequential, Functional and nested models."
             )
-        copy = copy_layer(layer, name)
+        if isinstance(layer, Transposed):
+            copy = layer.use_of(self.clone(layer.layer))
+        else:
+            copy = copy_layer(layer, name)
         self.copied.append((copy, layer, [self._used(v) for v in layer.weights]))
         return copy
 

@@ -1,6 +1,5 @@
 """`Affine` and `StepEmbedding`: small weights that a site has for itself."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,10 +70,6 @@ class Affine(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
-
-    def num_channels(self) -> int:
-        """How many values the scale has."""
-        return math.prod(self.weights[0].shape)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -4,7 +4,7 @@ import pytest
 from keras import layers, ops
 from random_data import randomize, values
 
-from keras_share import SharedStack, Tied
+from keras_share import SharedStack, Tied, Transposed
 from keras_share.existing import find_sites, share, untie
 
 
@@ -394,3 +394,17 @@ def test_lists_and_shares_the_same():
     shared = share(model, "shared", private=None)
     saved = table[table["site"] > 0]["params"].sum()
     assert shared.count_params() == model.count_params() - saved
+
+
+def test_a_transposed_use_stays_one():
+    first = layers.Dense(3, name="first")
+    stack = [layers.Dense(3, name=f"hidden_{i}") for i in range(3)]
+    model = keras.Sequential(
+        [keras.Input((5,)), first, *stack, Transposed(first, name="last")]
+    )
+    x = values(4, 5)
+    for other in (share(model, "unshared"), untie(share(model, "shared"))):
+        last = other.get_layer("last")
+        assert last.source is other.get_layer("first")
+    same = share(model, "unshared")
+    assert_equal(model(x), same(x))
