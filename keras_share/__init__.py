@@ -14,8 +14,10 @@ from keras_share.pattern import SharingPattern
 from keras_share.plot import plot_sharing
 from keras_share.quantize import (
     QuantizationReport,
+    QuantizeRule,
     quantization_report,
     quantize_model,
+    register_rule,
 )
 from keras_share.relax import (
     Basis,
@@ -39,6 +41,7 @@ __all__ = [
     "FactorizedEmbedding",
     "LowRank",
     "QuantizationReport",
+    "QuantizeRule",
     "Relaxation",
     "Relaxed",
     "Scale",
@@ -60,6 +63,7 @@ __all__ = [
     "predict_tflite",
     "quantization_report",
     "quantize_model",
+    "register_rule",
     "share",
     "untie",
 ]

@@ -18,7 +18,8 @@ from keras_share.files import check_writable, write_atomically
 from keras_share.graph import flatten
 from keras_share.graph.flatten import check_model, input_structure
 from keras_share.graph.folding import base_layer, is_shared_kernel
-from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
+from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.tfmot import check_backend
 from keras_share.representative import Representative, random_sample, samples
 from keras_share.sublayers import sublayers

@@ -11,7 +11,8 @@ from keras import ops
 from keras_share.export.products import StackProduct, WholeTable
 from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS, scale_would_fold
-from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
+from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.relax.affine import Affine
 from keras_share.sublayers import sublayers
 from keras_share.transposed import Transposed

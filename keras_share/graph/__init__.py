@@ -2,6 +2,7 @@
 
 from keras_share.graph.flat_graph import FlatGraph, Step
 from keras_share.graph.flatten import flatten
+from keras_share.graph.opened import LayerUse
 from keras_share.graph.rebuild import Rebuilder
 
-__all__ = ["FlatGraph", "Rebuilder", "Step", "flatten"]
+__all__ = ["FlatGraph", "LayerUse", "Rebuilder", "Step", "flatten"]

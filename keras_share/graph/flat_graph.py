@@ -21,6 +21,8 @@ class Step:
         outputs: The outputs, a `KerasTensor` or a structure of them.
         stand_ins: Pairs of a variable of the layer and the private variable that
             this use has in its place.
+        within: The layers that were opened to find this step, outermost first, each
+            with the place of the step in it.
         reason: Why a layer with layers inside is a leaf, else None.
     """
 
@@ -30,6 +32,7 @@ class Step:
     kwargs: dict[str, Any]
     outputs: Any
     stand_ins: tuple[tuple[keras.Variable, keras.Variable], ...] = ()
+    within: tuple[tuple[Any, int], ...] = ()
     reason: str | None = None
 
     @property

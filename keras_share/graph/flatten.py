@@ -1,26 +1,26 @@
-"""From a model to the flat list of the leaf operations it runs.
+"""From a model to the flat list of the leaf operations it runs."""
 
-Calling `layer.call` on symbolic tensors records the layers and operations inside, and
-`keras.models.clone_model` walks such a record through its `call_function`. Both are
-public, and between them they open composite layers without a list of known ones.
-"""
-
+import re
+from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops, tree
+from keras import tree
 
 from keras_share.graph.flat_graph import FlatGraph, Step
-from keras_share.graph.kernel_use import RelaxedUse, Variants
+from keras_share.graph.kernel_use import RelaxedUse
+from keras_share.graph.opened import LayerUse, Opened, Variants
+from keras_share.graph.program import Program, fresh_input
 from keras_share.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.stack import SharedStack
 from keras_share.sublayers import sublayers
-from keras_share.substitute import accepts_training
 from keras_share.tied import Tied
 from keras_share.transposed import Transposed
 
-# Their calls run what was recorded when they were made, in training as at inference.
-_FUNCTIONAL = (keras.Sequential, keras.Function)
+OpenWith = Callable[[Any, tuple, dict], Callable[..., Any] | None]
+
+# What layers raise that can't be called on symbolic tensors.
+_NOT_SYMBOLIC = (ValueError, TypeError, AttributeError, NotImplementedError)
 
 
 def flatten(
@@ -28,6 +28,7 @@ def flatten(
     batch_size: int | None = None,
     leaves: tuple[type, ...] = (),
     inference: bool = False,
+    open_with: OpenWith | None = None,
 ) -> FlatGraph:
     """Lists the leaf operations that a model runs, with what each use has private.
 
@@ -41,15 +42,18 @@ def flatten(
         leaves: Classes of layers to leave closed.
         inference: Whether the graph is not to be trained. A layer that runs other
             operations in training can be opened then.
+        open_with: Called with a layer or operation and the arguments of its call;
+            returns a function that writes what it computes (called with a `LayerUse`
+            and those arguments), or None to open it as usual.
 
     Raises:
         ValueError: If `model` is not a built Sequential or Functional model, or
             computes masks implicitly.
     """
     check_model(model)
-    flattener = _Flattener(leaves, inference)
+    flattener = _Flattener(leaves, inference, open_with)
     inputs = tree.map_structure(
-        lambda x: _fresh(x, batch_size, name=x.name), input_structure(model)
+        lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
     )
     outputs = flattener.expand(model, (inputs,), {}, {}, prefix=None)
     if flattener.steps and flattener.steps[0].op is model:
@@ -90,14 +94,19 @@ def check_model(model: Any) -> None:
 
 
 class _Flattener:
-    def __init__(self, leaves: tuple[type, ...], inference: bool):
+    def __init__(
+        self, leaves: tuple[type, ...], inference: bool, open_with: OpenWith | None
+    ):
         self.inference = inference
+        self.open_with = open_with or (lambda op, args, kwargs: None)
         # A recurrent layer holds its cell as a layer, but runs it in a loop; a
         # transposed use reads a weight of a layer that has steps of its own.
         self.leaves = (keras.layers.RNN, Transposed, *leaves)
         self.variants = Variants()
         self.steps: list[Step] = []
         self.names: set[str] = set()
+        # The layers that are open, outermost first, and their first steps.
+        self.within: list[tuple[keras.Layer, int]] = []
 
     def expand(
         self,
@@ -110,6 +119,18 @@ class _Flattener:
         """Records the leaves that `op` runs on these arguments; returns its outputs."""
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
             return args[0]  # a nested model begins with one
+        if not _relaxed(op, stand_ins):
+            function = self.open_with(op, args, kwargs)
+            if function is not None:
+                use = LayerUse(op, stand_ins, self.variants)
+                try:
+                    opened = Opened(use, function)
+                    program = Program(opened, args, kwargs, self.inference)
+                except _NOT_SYMBOLIC as error:
+                    reason = f"it can't be opened: {error}"
+                    return self.record(op, args, kwargs, stand_ins, prefix, reason)
+                inner = {**stand_ins, **use.stand_ins}
+                return self._replay(op, program, inner, _path(prefix, op))
         if isinstance(op, self.leaves) or not isinstance(op, keras.Layer):
             return self.record(op, args, kwargs, stand_ins, prefix)
         if not args and "inputs" in kwargs:
@@ -118,44 +139,52 @@ class _Flattener:
         if isinstance(op, SharedStack):
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
             x, *rest = args
+            self.within.append((op, len(self.steps)))
             for site in op.sites:
-                path = _join(prefix, op.name)
+                path = _path(prefix, op)
                 x = self.expand(site, (x, *rest), kwargs, stand_ins, path)
+            self.within.pop()
             return x
         if isinstance(op, Relaxed):
             return self._expand_relaxed(op, args, kwargs, stand_ins, prefix)
         if isinstance(op, Tied):
             copies = {id(v): stand_ins.get(id(c), c) for v, c in op.private_copies}
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
-            return self.expand(op.layer, args, kwargs, {**stand_ins, **copies}, prefix)
+            self.within.append((op, len(self.steps)))
+            copies = {**stand_ins, **copies}
+            outputs = self.expand(op.layer, args, kwargs, copies, prefix)
+            self.within.pop()
+            return outputs
         if len(list(sublayers(op))) == 1:
             _check_masks(op)
             return self.record(op, args, kwargs, stand_ins, prefix)
         reason = _closed(op)
         if reason is None:
             try:
-                program = _Program(op, args, kwargs, self.inference)
-            except (
-                ValueError,
-                TypeError,
-                AttributeError,
-                NotImplementedError,
-            ) as error:
+                program = Program(op, args, kwargs, self.inference)
+            except _NOT_SYMBOLIC as error:
                 reason = f"it can't be opened: {error}"
         if reason is not None:
             return self.record(op, args, kwargs, stand_ins, prefix, reason)
         # The model itself has no prefix and gives none.
-        path = "" if prefix is None else _join(prefix, op.name)
-        return program.replay(
+        path = "" if prefix is None else _path(prefix, op)
+        return self._replay(op, program, stand_ins, path)
+
+    def _replay(self, op: Any, program: Program, stand_ins: dict, path: str) -> Any:
+        """Records what a layer runs in place of the layer."""
+        self.within.append((op, len(self.steps)))
+        outputs = program.replay(
             lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
         )
+        self.within.pop()
+        return outputs
 
     def _expand_relaxed(
         self, op: Relaxed, args: tuple, kwargs: dict, stand_ins: dict, prefix: Any
     ) -> Any:
         x, *rest = args
         for layer in op.before:
-            x = self.expand(layer, (x,), {}, stand_ins, _join(prefix, op.name))
+            x = self.expand(layer, (x,), {}, stand_ins, _path(prefix, op))
         uses = {id(r.shared): r.replace(stand_ins) for r in op.relaxed_kernels}
         kwargs = {k: v for k, v in kwargs.items() if k != "training"}
         stand_ins = {**stand_ins, **uses}
@@ -178,12 +207,9 @@ class _Flattener:
             )
         bias = getattr(op, "bias", None)
         use = RelaxedUse(relaxed, stand_ins.get(id(bias), bias), self.variants)
-        program = _Program(use, args, {}, self.inference)
-        path = _join(prefix, op.name)
-        stand_ins = {**stand_ins, **self.variants.stand_ins}
-        return program.replay(
-            lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
-        )
+        program = Program(use, args, {}, self.inference)
+        stand_ins = {**stand_ins, **use.stand_ins}
+        return self._replay(op, program, stand_ins, _path(prefix, op))
 
     def record(
         self,
@@ -194,24 +220,25 @@ class _Flattener:
         prefix: str | None,
         reason: str | None = None,
     ) -> Any:
-        variables = op.variables if isinstance(op, keras.Layer) else []
-        for variable in variables:
-            relaxed = stand_ins.get(id(variable))
-            if isinstance(relaxed, RelaxedKernel):
-                return self._expand_use(op, relaxed, args, stand_ins, prefix, reason)
+        for relaxed in _relaxed(op, stand_ins):
+            return self._expand_use(op, relaxed, args, stand_ins, prefix, reason)
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype),
             op.compute_output_spec(*args, **kwargs),
         )
+        variables = op.variables if isinstance(op, keras.Layer) else []
         pairs = tuple((v, stand_ins[id(v)]) for v in variables if id(v) in stand_ins)
         self.steps.append(
             Step(
                 op=op,
-                name=self._unique(_join(prefix, op.name)),
+                name=self._unique(_path(prefix, op)),
                 args=args,
                 kwargs=kwargs,
                 outputs=outputs,
                 stand_ins=pairs,
+                within=tuple(
+                    (layer, len(self.steps) - first) for layer, first in self.within
+                ),
                 reason=reason,
             )
         )
@@ -226,93 +253,11 @@ class _Flattener:
         return candidate
 
 
-class _Program:
-    """What `layer.call` runs on given arguments, one level deep."""
-
-    def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict, inference: bool):
-        # By identity: attention takes one tensor as query, value and key.
-        outer = {
-            id(x): x
-            for x in tree.flatten((args, kwargs))
-            if isinstance(x, keras.KerasTensor)
-        }
-        self.outer = list(outer.values())
-        inputs = [_fresh(x) for x in self.outer]
-        fresh = dict(zip(outer, inputs, strict=True))
-        args, kwargs = tree.map_structure(
-            lambda x: fresh.get(id(x), x), (args, dict(kwargs))
-        )
-        self.calls: list[tuple[Any, tuple, dict, Any]] = []
-        switched = accepts_training(layer) and not isinstance(layer, _FUNCTIONAL)
-        if switched and inference:
-            kwargs = {**kwargs, "training": False}
-        training = None
-        if switched and not inference:
-            self._trace(layer, inputs, args, {**kwargs, "training": True})
-            training, self.calls = self.calls, []
-        recorded, outputs = self._trace(layer, inputs, args, kwargs)
-        if training is not None and _types(training) != _types(self.calls):
-            raise ValueError("it runs other operations in training")
-        _check_weights(layer, self.calls, scalars=inference)
-        self.inputs = recorded.inputs
-        self.outputs = tree.pack_sequence_as(outputs, recorded.outputs)
-
-    def _trace(
-        self, layer: keras.Layer, inputs: list, args: tuple, kwargs: dict
-    ) -> tuple[keras.Model, Any]:
-        outputs = layer.call(*args, **kwargs)
-        recorded = keras.models.clone_model(
-            keras.Model(inputs, outputs),
-            clone_function=lambda op: op,
-            call_function=self._record,
-        )
-        return recorded, outputs
-
-    def _record(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = op(*args, **kwargs)
-        self.calls.append((op, args, kwargs, outputs))
-        return outputs
-
-    def replay(self, call: Any) -> Any:
-        """Runs the program with `call(op, args, kwargs)` in place of each call."""
-        env = {id(x): y for x, y in zip(self.inputs, self.outer, strict=True)}
-
-        def resolve(structure):
-            return tree.map_structure(lambda x: env.get(id(x), x), structure)
-
-        for op, args, kwargs, outputs in self.calls:
-            results = call(op, resolve(args), resolve(kwargs))
-            pairs = zip(tree.flatten(outputs), tree.flatten(results), strict=True)
-            env.update((id(x), y) for x, y in pairs)
-        return resolve(self.outputs)
-
-
-def _types(calls: list) -> list[type]:
-    return [type(op) for op, *_ in calls]
-
-
-def _check_weights(layer: keras.Layer, calls: list, scalars: bool) -> None:
-    """Raises ValueError if weights reach the record as values and not as layers.
-
-    Such a value would be a constant of the rebuilt model. Of the tensors in a record
-    it can't be told where they came from. A single number, such as attention's
-    scale, may pass if `scalars`: what doesn't train may be a constant.
-    """
-    owned = {
-        id(v) for op, *_ in calls if isinstance(op, keras.Layer) for v in op.weights
-    }
-    unowned = [v.path for v in layer.weights if id(v) not in owned]
-    if unowned:
-        raise ValueError(f"it uses weights outside of their layers' calls: {unowned}")
-    for op, args, kwargs, _ in calls:
-        for x in tree.flatten((args, kwargs)):
-            variable = isinstance(x, keras.Variable)
-            tensor = ops.is_tensor(x) and not isinstance(x, keras.KerasTensor)
-            tensor = tensor and not (scalars and len(x.shape) == 0)
-            if variable or (tensor and not isinstance(layer, _FUNCTIONAL)):
-                raise ValueError(
-                    f"it passes a weight or a constant tensor to {op.name}"
-                )
+def _relaxed(op: Any, stand_ins: dict) -> list[RelaxedKernel]:
+    """The kernels of a layer that are relaxed in this use."""
+    variables = op.variables if isinstance(op, keras.Layer) else []
+    found = [stand_ins.get(id(v)) for v in variables]
+    return [kernel for kernel in found if isinstance(kernel, RelaxedKernel)]
 
 
 def _is_identity(op: Any, args: tuple) -> bool:
@@ -338,12 +283,8 @@ def _check_masks(layer: keras.Layer) -> None:
         )
 
 
-def _fresh(
-    x: keras.KerasTensor, batch_size: int | None = None, name: str | None = None
-) -> keras.KerasTensor:
-    shape = x.shape if batch_size is None else (batch_size, *x.shape[1:])
-    return keras.Input(batch_shape=shape, dtype=x.dtype, name=name)
-
-
-def _join(prefix: str | None, name: str) -> str:
+def _path(prefix: str | None, op: Any) -> str:
+    # Operations are numbered through the process: the same model would have other
+    # names each time.
+    name = op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)
     return f"{prefix}.{name}" if prefix else name

@@ -2,43 +2,16 @@
 
 import string
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 from keras import layers, ops
 
+from keras_share.graph.opened import StandIns, Variants
 from keras_share.relax.affine import Affine
 from keras_share.relax.kernel import Kernel, einsum_axes
 from keras_share.relax.relaxed import RelaxedKernel
 from keras_share.sublayers import Untracked
-
-StandIns = dict[int, keras.Variable]
-
-
-@dataclass(eq=False)
-class Variants:
-    """Layers like a given one with other kernels, one for each kernel.
-
-    Attributes:
-        stand_ins: By id of a variable of such a layer, the variable in its place.
-    """
-
-    stand_ins: StandIns = field(default_factory=dict)
-    _layers: dict[tuple, keras.Layer] = field(default_factory=dict)
-
-    def get(
-        self, key: tuple, make: Callable[[], keras.Layer], x: Any, *variables: Any
-    ) -> keras.Layer:
-        """The layer for a key and variables, built on `x` when it is first needed."""
-        key = (*key, *map(id, variables))
-        if key not in self._layers:
-            layer = make()
-            layer.build(x.shape)
-            pairs = zip(layer.weights, variables, strict=True)
-            self.stand_ins.update((id(v), stand_in) for v, stand_in in pairs)
-            self._layers[key] = layer
-        return self._layers[key]
 
 
 class KernelUse:
@@ -53,12 +26,12 @@ class KernelUse:
         kernel: Kernel,
         weights: dict[str, keras.Variable],
         linear: Callable[..., Any],
-        variants: Variants,
+        call: Callable[..., Any],
     ):
         self.weights = weights
         self._kernel = kernel
         self._linear = linear
-        self._variants = variants
+        self._call_part = call
 
     def linear(self, x: Any, name: str | None = None) -> Any:
         """What the shared kernel computes, or a weight of its shape in its place."""
@@ -88,8 +61,7 @@ class KernelUse:
         return self._call("mix", name, x, lambda: _mixture(x, name))
 
     def _call(self, role: str, name: str, x: Any, make: Callable) -> Any:
-        key = (id(self._kernel.layer), role)
-        return self._variants.get(key, make, x, self.weights[name])(x)
+        return self._call_part(make, (role, name), x, [self.weights[name]])
 
 
 class RelaxedUse(layers.Layer):
@@ -117,42 +89,57 @@ class RelaxedUse(layers.Layer):
         self._relaxed = relaxed
         self._bias = Untracked(bias)  # a variable of another layer
         self._variants = variants
+        self._stand_ins = Untracked({})
+
+    @property
+    def stand_ins(self) -> StandIns:
+        """By id of a variable of the plain layers, the one in its place."""
+        return self._stand_ins.value
 
     def call(self, inputs: Any) -> Any:
-        relaxed, variants = self._relaxed, self._variants
-        layer, bias = relaxed.kernel.layer, self._bias.value
+        relaxed, layer, bias = self._relaxed, self._relaxed.kernel.layer, self._bias
+        bias = bias.value
         inside = bias is not None and all(r.additive for r in relaxed.chain)
 
         def linear(x):
-            variables = [relaxed.shared, *([bias] if inside else [])]
-            shared = variants.get(
-                (id(layer), "linear"),
+            return self._part(
                 lambda: linear_layer(relaxed.kernel, "linear", use_bias=inside),
+                ("linear",),
                 x,
-                *variables,
+                [relaxed.shared, *([bias] if inside else [])],
             )
-            return shared(x)
 
         function = linear
-        for relaxation, weights in zip(relaxed.chain, relaxed.weights, strict=True):
-            use = KernelUse(relaxed.kernel, weights, function, variants)
-            function = _bind(relaxation.call, use)
+        parts = zip(relaxed.chain, relaxed.weights, strict=True)
+        for position, (relaxation, weights) in enumerate(parts):
+            call = _bind(self._part, position)
+            use = KernelUse(relaxed.kernel, weights, function, call)
+            function = _bind_use(relaxation.call, use)
         y = function(inputs)
         if bias is not None and not inside:
             shape = tuple(bias.shape)
-            add = variants.get(
-                (id(layer), "bias"),
-                lambda: Affine(shape, scale=False, name="bias"),
-                y,
-                bias,
+            y = self._part(
+                lambda: Affine(shape, scale=False, name="bias"), ("bias",), y, [bias]
             )
-            y = add(y)
         if layer.activation is not keras.activations.linear:
             y = layers.Activation(layer.activation, name="activation")(y)
         return y
 
+    def _part(
+        self, make: Callable, role: tuple, x: Any, weights: list[keras.Variable]
+    ) -> Any:
+        key = (id(self._relaxed.kernel.layer), *role)
+        part = self._variants.get(key, make, x)
+        for own, weight in zip(part.weights, weights, strict=True):
+            self.stand_ins[id(own)] = weight
+        return part(x)
 
-def _bind(call: Callable, use: KernelUse) -> Callable:
+
+def _bind(part: Callable, position: int) -> Callable:
+    return lambda make, role, *args: part(make, (position, *role), *args)
+
+
+def _bind_use(call: Callable, use: KernelUse) -> Callable:
     return lambda x: call(x, use)
 
 

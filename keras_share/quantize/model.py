@@ -1,40 +1,54 @@
 """`quantize_model`: quantization-aware training of Keras 3 models with tied weights."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import tree
 
-from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
-from keras_share.quantize.layers import FakeQuantize, QuantizeWeights
+from keras_share.graph import FlatGraph, Rebuilder, Step
+from keras_share.graph.flatten import check_model
+from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import report_of
+from keras_share.quantize.schemes import Scheme, find_scheme
+from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
 from keras_share.representative import Representative, batches
 from keras_share.sublayers import sublayers
 
 
 def quantize_model(
-    model: keras.Model, representative_dataset: Representative = None
+    model: keras.Model,
+    representative_dataset: Representative = None,
+    *,
+    scheme: str = "int8",
+    ranges: str = "site",
+    quantize: Sequence[keras.Layer | str] | None = None,
+    skip: Sequence[keras.Layer | str] = (),
+    strict: bool = False,
 ) -> keras.Model:
-    """Prepares a model for quantization-aware training (int8, for TFLite).
+    """Prepares a model for quantization-aware training, or quantizes it as it is.
 
     Returns a new Functional model with copies of the weights, in which every kernel
-    is rounded to int8 per output channel before use, and activations to int8 per
-    tensor. A kernel has one quantizer whatever the number of its uses, and every use
-    of a layer has activation ranges of its own. Train it with `compile` and `fit`, save
-    it as any model, and export it with `export_tflite`.
+    is rounded to integers before use, and activations too. A kernel has one quantizer
+    whatever the number of its uses, and every use of a layer has activation ranges of
+    its own. Train it with `compile` and `fit` or a loop of your own, save it as any
+    model, and export it with `export_tflite`.
 
     The arithmetic is TensorFlow Model Optimization's quantizers'. Its own
     `quantize_model` refuses Keras 3 models and gives tied layers one range for all
     uses (TFMOT issues 1119 and 994).
 
-    Covered: Dense, EinsumDense, Conv1D, Conv2D, DepthwiseConv1D and DepthwiseConv2D,
-    BatchNormalization, pooling, residual adds and products, and the common
-    activation functions, in any composite layer, nested model, `Tied` or
-    `SharedStack`. Other layers stay in floating point and are named in a warning; see
-    `quantization_report`.
+    Composite layers, nested models, `Tied` and `SharedStack` are opened, and what
+    TFLite has no integer operator for (LayerNormalization, attention) is written with
+    what has one. The table in `docs/quantization.md` tells how each layer is computed;
+    `register_rule` adds layers of your own. Other layers stay in floating point and
+    are named in a warning; see `quantization_report`.
 
     The new model computes in float32, whatever the dtype policy of the old one. A
     composite layer that runs other operations in training than at inference, or uses
@@ -47,13 +61,25 @@ def quantize_model(
             with a batch axis. Without it, ranges start at [-6, 6] as in TFMOT and
             follow the training data slowly; with it, the model can be exported as it
             is (calibration without training).
+        scheme: `"int8"` (weights with a range per output channel, activations with one
+            per tensor), `"int16"` (int8 weights, int16 activations), `"int4"` (4-bit
+            weights, int8 activations), `"dynamic"` (int8 weights, activations in
+            floating point) or `"dynamic_int4"`.
+        ranges: `"site"`: each use of a shared layer has activation ranges of its own.
+            `"group"`: the sites that share a block share its ranges, too, which a
+            block that is stored once and run in a loop needs.
+        quantize: Layers to quantize, or names of layers, with all that is in them.
+            None for all.
+        skip: Layers to leave in floating point, or their names, likewise.
+        strict: Whether to raise an error if a layer that isn't skipped has no rule.
 
     Returns:
         A Functional Keras model, not compiled.
 
     Raises:
-        ValueError: If `model` is not a built Sequential or Functional model, or the
-            dataset doesn't fit it.
+        ValueError: If `model` is not a built Sequential or Functional model, the
+            dataset doesn't fit it, an argument is unknown, or `strict` and a layer has
+            no rule.
         RuntimeError: If Keras doesn't run on the TensorFlow backend.
 
     Example:
@@ -70,15 +96,24 @@ def quantize_model(
     >>> history = quantized.fit(x, x, verbose=0)
     """
     check_backend("quantize_model")
+    bits = find_scheme(scheme)
+    if ranges not in ("site", "group"):
+        raise ValueError(
+            f"`ranges` must be 'site' or 'group'. Received: ranges={ranges!r}"
+        )
+    check_model(model)
     if any(isinstance(part, FakeQuantize) for part in sublayers(model)):
         raise ValueError(
             f"The model '{model.name}' is quantized already. Pass the float model."
         )
-    graph = flatten(model)
-    placements = place(graph)
-    _warn(report_of(graph, placements).float_layers)
-    quantized = _Builder(graph, placements).build()
-    if representative_dataset is not None:
+    graph = open_model(model)
+    placements = place(graph, Selection(model, quantize, skip))
+    unasked = [r for r in report_of(graph, placements).float_layers if not r.skipped]
+    _warn(unasked, strict)
+    per_group = ranges == "group"
+    tensors = find_ranges(graph, placements, per_group)
+    quantized = _Builder(graph, placements, tensors, bits).build()
+    if representative_dataset is not None and bits.activations is not None:
         calibrate(quantized, representative_dataset)
     return quantized
 
@@ -106,68 +141,75 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
             layer.stop_observing()
 
 
-def _warn(left: tuple) -> None:
-    if left:
-        names = "; ".join(f"'{row.name}' ({row.kind}): {row.reason}" for row in left)
-        warnings.warn(
-            f"Parts of the model stay in floating point: {names}.",
-            stacklevel=3,
+def _warn(left: tuple, strict: bool) -> None:
+    if not left:
+        return
+    names = "; ".join(f"'{row.name}' ({row.kind}): {row.reason}" for row in left)
+    if strict:
+        raise ValueError(
+            "With strict=True every layer needs a rule. Give these one with "
+            f"`register_rule`, or name them in `skip`: {names}"
         )
+    warnings.warn(f"Parts of the model stay in floating point: {names}.", stacklevel=3)
 
 
 class _Builder:
     """Builds the quantized model, step by step."""
 
-    def __init__(self, graph: FlatGraph, placements: dict[Step, Placement]):
+    def __init__(
+        self,
+        graph: FlatGraph,
+        placements: dict[Step, Placement],
+        ranges: dict[int, Range],
+        scheme: Scheme,
+    ):
         self.graph = graph
         self.placements = placements
+        self.ranges = ranges
+        self.scheme = scheme
         self.rebuilder = Rebuilder(graph, wrap=self._wrap)
-        self.split = {id(s.op) for s, p in placements.items() if p.split_activation}
-        self.kernels = {id(s.op) for s, p in placements.items() if p.rule == "kernel"}
-        # Tensors of the graph that are integers at this point, or become so within
-        # the operator that reads them.
-        self.quantized: set[int] = set()
+        self.rules = {
+            id(s.op): p.rule
+            for s, p in placements.items()
+            if p.rule.weights and not p.is_float
+        }
+        self.fakes: dict[int, FakeQuantize] = {}
 
     def build(self) -> keras.Model:
+        for tensor in tree.flatten(self.graph.inputs):
+            x = self._round(tensor, self.rebuilder.resolve(tensor))
+            self.rebuilder.set(tensor, x)
         for step in self.graph:
-            placement = self.placements[step]
-            if not placement.is_float:
-                self._quantize_inputs(step)
-            outputs = self.rebuilder.call(step)
-            if placement.split_activation:
-                outputs = self._activate(step, outputs)
-            elif placement.quantize_output:
-                outputs = FakeQuantize(name=f"{step.name}_range")(outputs)
-            self.rebuilder.set(step.outputs, outputs)
-            if not placement.is_float:
-                self.quantized.add(id(step.output))
+            tensors = tree.flatten(step.outputs)
+            outputs = tree.flatten(self.rebuilder.call(step))
+            for tensor, output in zip(tensors, outputs, strict=True):
+                rounded = self._is_rounded(step, tensor)
+                x = output if rounded else self._round(tensor, output)
+                self.rebuilder.set(tensor, x)
         return self.rebuilder.finish()
 
-    def _quantize_inputs(self, step: Step) -> None:
-        for tensor in step.inputs:
-            if id(tensor) in self.quantized or "float" not in tensor.dtype:
-                continue
-            producer = self.graph.producer(tensor)
-            source = producer.name if producer else tensor.name
-            x = FakeQuantize(name=f"{source}_range")(self.rebuilder.resolve(tensor))
-            self.rebuilder.set(tensor, x)
-            self.quantized.add(id(tensor))
+    def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
+        """Whether a step's output has integers because its input has them."""
+        moved = self.placements[step].output == "input"
+        inputs = [self.ranges.get(id(x)) for x in step.inputs]
+        return moved and self.ranges.get(id(tensor)) in inputs
 
-    def _activate(self, step: Step, outputs: Any) -> Any:
-        outputs = FakeQuantize(name=f"{step.name}_linear_range")(outputs)
-        function = step.op.activation
-        outputs = keras.layers.Activation(function, name=f"{step.name}_activation")(
-            outputs
-        )
-        if self.placements[step].fixed_range:
-            return outputs
-        return FakeQuantize(name=f"{step.name}_range")(outputs)
+    def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
+        found = self.ranges.get(id(tensor))
+        if found is None or self.scheme.activations is None:
+            return x
+        if id(found) not in self.fakes:
+            self.fakes[id(found)] = FakeQuantize(
+                self.scheme.activations, found.fixed, name=f"{found.name}_range"
+            )
+        return self.fakes[id(found)](x)
 
     def _wrap(self, copy: keras.Layer, original: keras.Layer) -> keras.Layer:
-        if id(original) in self.split:
-            copy.activation = keras.activations.linear
-        if id(original) not in self.kernels:
+        rule = self.rules.get(id(original))
+        if rule is None:
             return copy
-        wrapper = QuantizeWeights(copy, name=f"{copy.name}_quantized")
+        axes = {name: rule.channel_axes(original) for name in rule.weights}
+        name = f"{copy.name}_quantized"
+        wrapper = QuantizeWeights(copy, self.scheme.weights, axes, name=name)
         wrapper.trainable = copy.trainable  # else the layer can't be unfrozen by it
         return wrapper

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from keras_share.graph import FlatGraph, Step, flatten
+from keras_share.graph import FlatGraph, Step
+from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.selection import SKIPPED
 
 if TYPE_CHECKING:
     import pandas
@@ -27,6 +29,11 @@ class LayerReport:
     kind: str
     dtype: str
     reason: str = ""
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it stays in floating point because that was asked for."""
+        return self.reason == SKIPPED
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def quantization_report(model: keras.Model) -> QuantizationReport:
     >>> [row.kind for row in report.float_layers]
     ['LayerNormalization']
     """
-    graph = flatten(model)
+    graph = open_model(model)
     return report_of(graph, place(graph))
 
 

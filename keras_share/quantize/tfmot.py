@@ -52,9 +52,12 @@ def weight_quantizer(num_bits: int) -> Any:
 
 
 def activation_quantizer(num_bits: int) -> Any:
-    """Asymmetric, one range per tensor: what TFLite asks of int8 activations."""
+    """One range per tensor: what TFLite asks of activations.
+
+    It has zero at 0 in 16 bits, and anywhere in 8.
+    """
     return quantizers().MovingAverageQuantizer(
-        num_bits=num_bits, per_axis=False, symmetric=False, narrow_range=False
+        num_bits=num_bits, per_axis=False, symmetric=num_bits > 8, narrow_range=False
     )
 
 

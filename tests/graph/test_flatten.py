@@ -312,13 +312,24 @@ def test_models_with_implicit_masks_are_refused():
         flatten(model)
 
 
-def test_for_inference_alone_dropout_of_attention_opens():
+@pytest.mark.parametrize("inference", [True, False])
+def test_attention_with_dropout_opens(inference):
     inputs = keras.Input((3, 4))
     attention = layers.MultiHeadAttention(2, 2, dropout=0.5)
-    model = keras.Model(inputs, attention(inputs, inputs))
-    [closed] = flatten(model)
-    assert closed.reason.startswith("it can't be opened: ")
-    opened = flatten(model, inference=True)
-    assert {"query", "key", "value"} <= {step.op.name for step in opened}
-    x = np.ones((2, 3, 4), "float32")
+    outputs = attention(inputs, inputs)
+    model = keras.Model(inputs, outputs)
+    opened = flatten(model, inference=inference)
+    assert {"query", "key", "value", "dropout"} <= {step.op.name for step in opened}
+    x = values(2, 3, 4)
     np.testing.assert_allclose(rebuild(opened)(x), model(x), atol=1e-6)
+    assert len(rebuild(opened).trainable_weights) == 8
+
+
+def test_tells_which_layers_hold_a_step():
+    stack = SharedStack(TransformerBlock(2, 8), "AA", name="stack")
+    inputs = keras.Input((6, 4))
+    graph = flatten(keras.Model(inputs, stack(inputs)))
+    outer = [step.within[0] for step in graph]
+    assert {layer.name for layer, _ in outer[:-1]} == {graph.name}
+    block = [dict((id(k), v) for k, v in s.within)[id(stack.blocks[0])] for s in graph]
+    assert block == [*range(len(block) // 2)] * 2

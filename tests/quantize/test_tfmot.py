@@ -28,7 +28,7 @@ def test_weights_equal_tfmots():
     quantizer = quantizers().LastValueQuantizer(8, True, True, True)
     weights = {"min_var": tf.Variable([0.0] * 3), "max_var": tf.Variable([0.0] * 3)}
     theirs = quantizer(layer.layer.kernel.value, True, weights)
-    np.testing.assert_array_equal(layer.quantized_kernel(), theirs)
+    np.testing.assert_array_equal(layer.quantized("kernel"), theirs)
 
 
 def test_kernels_are_rounded_per_output_channel():
@@ -45,12 +45,12 @@ def test_kernels_are_rounded_per_output_channel():
     for inner, shape, axes in cases:
         layer = QuantizeWeights(inner)
         layer.build(shape)
-        kernel = values(*layer.kernel.shape)
-        layer.kernel.assign(kernel)
+        kernel = values(*layer.layer.kernel.shape)
+        layer.layer.kernel.assign(kernel)
         scale = np.abs(kernel).max(axis=axes, keepdims=True) / 127
         expected = np.round(kernel / scale) * scale
         np.testing.assert_allclose(
-            layer.quantized_kernel(), expected, rtol=1e-5, atol=1e-6
+            layer.quantized("kernel"), expected, rtol=1e-5, atol=1e-6
         )
 
 
@@ -59,7 +59,7 @@ def test_follows_the_weights_at_inference():
     x = values(2, 5)
     layer(x)
     layer.layer.kernel.assign(values(5, 3) * 10)
-    expected = x @ np.asarray(layer.quantized_kernel())
+    expected = x @ np.asarray(layer.quantized("kernel"))
     np.testing.assert_allclose(layer(x, training=False), expected, rtol=1e-5)
 
 
@@ -79,4 +79,4 @@ def test_mixed_precision():
     model = keras.Sequential([keras.Input((5,)), layer])
     model.compile("sgd", "mse", jit_compile=False)
     model.fit(values(4, 5), values(4, 3), verbose=0)
-    assert layer.kernel.dtype == "float32"
+    assert layer.layer.kernel.dtype == "float32"

@@ -1,0 +1,108 @@
+"""`FakeQuantize`: activations rounded to integers, and back."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
+
+UNTRAINED = (-6.0, 6.0)  # where TFMOT's quantizers begin
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class FakeQuantize(keras.layers.Layer):
+    """Rounds a tensor to the integers of its quantization range, and back.
+
+    TFMOT's `MovingAverageQuantizer`: one range per tensor, followed by a moving average
+    while training. It is asymmetric in 8 bits and symmetric in 16, as TFLite has it.
+    Each use of a shared layer has one of its own, or all uses one together.
+
+    Args:
+        num_bits: Number of bits, 8 or 16.
+        fixed: Ends of the range, where TFLite fixes them, as of a softmax. None for a
+            range that follows the data.
+        **kwargs: Base layer keyword arguments, such as `name`.
+
+    Reference:
+        Jacob et al., Quantization and Training of Neural Networks for Efficient
+        Integer-Arithmetic-Only Inference (arXiv 1712.05877).
+    """
+
+    def __init__(
+        self, num_bits: int = 8, fixed: tuple[float, float] | None = None, **kwargs: Any
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.num_bits = num_bits
+        self.fixed = None if fixed is None else tuple(fixed)
+        self.supports_masking = True
+        self._observing = False
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the range."""
+        self._quantizer = activation_quantizer(self.num_bits)
+        if self.fixed is not None:
+            return
+        self._range = self._quantizer.build(input_shape, "range", RangeOwner(self))
+        self.min, self.max = self._range["min_var"], self._range["max_var"]
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if self._observing:
+            self._observe(inputs)
+            return inputs
+        if self.fixed is not None:
+            low, high = map(ops.convert_to_tensor, self._fixed_ends())
+            weights = {"min_var": low, "max_var": high}
+            return self._quantizer(inputs, False, weights)
+        # The TensorFlow variables themselves, which the quantizer assigns to.
+        weights = {name: v.value for name, v in self._range.items()}
+        return self._quantizer(inputs, bool(training), weights)
+
+    def _fixed_ends(self) -> tuple[float, float]:
+        """The smallest and the largest number that the integers stand for."""
+        low, high = self.fixed
+        if self.num_bits > 8:  # the integers are symmetric
+            low = -high
+        return low, high - (high - low) / 2**self.num_bits
+
+    def start_observing(self) -> None:
+        """From now on passes values through and widens the range to hold them."""
+        if self.fixed is None:
+            self.min.assign(0.0)  # TFLite needs zero to be in the range.
+            self.max.assign(0.0)
+            self._observing = True
+
+    def stop_observing(self) -> None:
+        """Quantizes again, with the range that was observed."""
+        self._observing = False
+
+    def _observe(self, inputs: Any) -> None:
+        inputs = ops.cast(inputs, "float32")
+        low, high = ops.min(inputs), ops.max(inputs)
+        if self.num_bits > 8:
+            high = ops.maximum(-low, high)
+            low = -high
+        self.min.assign(ops.minimum(low, self.min))
+        self.max.assign(ops.maximum(high, self.max))
+
+    def check_range(self) -> None:
+        """Raises ValueError if the range was never set from data."""
+        if self.fixed is not None:
+            return
+        low, high = (float(ops.convert_to_numpy(v)) for v in (self.min, self.max))
+        if (low, high) == UNTRAINED or low == high:
+            raise ValueError(
+                f"The quantization range of '{self.name}' was never set from data. "
+                "Pass `representative_dataset` to quantize_model, or train the model, "
+                f"before it is exported. Received: range [{low}, {high}]"
+            )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_bits": self.num_bits,
+            "fixed": self.fixed,
+        }

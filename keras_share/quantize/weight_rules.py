@@ -1,0 +1,151 @@
+"""Rules for layers with kernels: Dense, convolutions, embeddings."""
+
+import math
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_share.graph import LayerUse
+from keras_share.quantize.rules import QuantizeRule, register_rule
+
+# Computed as part of the operator before them.
+FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
+
+
+def _channels_first(layer: keras.Layer) -> str | None:
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return "its channels are not the last axis"
+    return None
+
+
+def _einsum_channels(layer: layers.EinsumDense) -> tuple[int, ...]:
+    """The axes that the output keeps, if they are the kernel's last ones.
+
+    One range for all where they aren't: the converter transposes such a kernel.
+    """
+    inputs, rest = layer.equation.replace(" ", "").split(",")
+    axes, outputs = rest.split("->")
+    kept = [axis for axis in axes if axis in outputs and axis not in inputs]
+    if not kept or not axes.endswith("".join(kept)):
+        return ()
+    return tuple(range(-len(kept), 0))
+
+
+def split_activation(layer: keras.Layer) -> bool:
+    """Whether a layer has an activation function that is an operator of its own."""
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", "linear")
+    plain = activation in (None, *map(keras.activations.get, FUSED_ACTIVATIONS))
+    return not (plain and name in FUSED_ACTIVATIONS)
+
+
+def activate(activation: Any, x: Any) -> Any:
+    """Applies an activation function, as one operation if it is one of Keras's."""
+    name = getattr(activation, "__name__", "")
+    known = activation is getattr(keras.activations, name, None)
+    # Functions of `keras.activations` don't all take symbolic tensors.
+    return getattr(ops, name, activation)(x) if known else activation(x)
+
+
+def linear_then_activation(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
+    """A layer with its activation function as an operation behind it."""
+    layer = use.op
+
+    def linear():
+        config = {**layer.get_config(), "activation": "linear", "name": "linear"}
+        return type(layer).from_config(config)
+
+    return activate(layer.activation, use.call(linear, "linear", inputs, layer.weights))
+
+
+def _separable(use: LayerUse, inputs: Any) -> Any:
+    layer = use.op
+    two = isinstance(layer, layers.SeparableConv2D)
+    shared = {"padding": layer.padding, "data_format": layer.data_format}
+    depthwise = layers.DepthwiseConv2D if two else layers.DepthwiseConv1D
+    pointwise = layers.Conv2D if two else layers.Conv1D
+    x = use.call(
+        lambda: depthwise(
+            layer.kernel_size,
+            strides=layer.strides if two else layer.strides[0],
+            depth_multiplier=layer.depth_multiplier,
+            dilation_rate=layer.dilation_rate,
+            use_bias=False,
+            name="depthwise",
+            **shared,
+        ),
+        "depthwise",
+        inputs,
+        [layer.depthwise_kernel],
+    )
+    weights = [layer.pointwise_kernel, *([layer.bias] if layer.use_bias else [])]
+    x = use.call(
+        lambda: pointwise(
+            layer.filters,
+            1,
+            data_format=layer.data_format,
+            use_bias=layer.use_bias,
+            name="pointwise",
+        ),
+        "pointwise",
+        x,
+        weights,
+    )
+    return activate(layer.activation, x)
+
+
+def matrix_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
+    """A weight as a matrix with a column for each channel."""
+    return (-1, math.prod(shape[axis] for axis in axes))
+
+
+register_rule(
+    layers.Activation,
+    QuantizeRule(
+        write=lambda use, x: activate(use.op.activation, x),
+        how="as the function of its name",
+    ),
+)
+_KERNEL = QuantizeRule(
+    weights=("kernel",),
+    refuse=_channels_first,
+    how="int8 kernel with a range per output channel, int32 bias",
+)
+for _layer in (layers.Dense, layers.Conv1D, layers.Conv2D):
+    register_rule(_layer, _KERNEL)
+_DEPTHWISE = QuantizeRule(
+    weights=("kernel",),
+    channels=(-2, -1),
+    refuse=_channels_first,
+    how="int8 kernel with a range per channel, int32 bias",
+)
+for _layer in (layers.DepthwiseConv1D, layers.DepthwiseConv2D):
+    register_rule(_layer, _DEPTHWISE)
+_TRANSPOSED = QuantizeRule(
+    weights=("kernel",),
+    channels=(-2,),
+    refuse=_channels_first,
+    how="int8 kernel with a range per output channel, int32 bias",
+)
+for _layer in (layers.Conv1DTranspose, layers.Conv2DTranspose):
+    register_rule(_layer, _TRANSPOSED)
+register_rule(
+    layers.EinsumDense,
+    QuantizeRule(
+        weights=("kernel",),
+        channels=_einsum_channels,
+        how="int8 kernel with a range per output channel, int32 bias; one range where "
+        "the output's axes are not the kernel's last",
+    ),
+)
+for _layer in (layers.SeparableConv1D, layers.SeparableConv2D):
+    register_rule(
+        _layer,
+        QuantizeRule(
+            write=_separable,
+            refuse=_channels_first,
+            how="a depthwise and a pointwise convolution",
+        ),
+    )
+register_rule(layers.PReLU, QuantizeRule(how="int8"))
