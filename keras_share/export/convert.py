@@ -13,6 +13,8 @@ from keras_share.export.audit import Audit, audit
 from keras_share.export.dedupe import dedupe
 from keras_share.export.flatbuffer import pack, read
 from keras_share.export.inference import inference_model
+from keras_share.export.int4 import store_int4
+from keras_share.export.int16 import fit_int16
 from keras_share.export.run import predict
 from keras_share.files import check_writable, write_atomically
 from keras_share.graph import flatten
@@ -31,9 +33,13 @@ TOLERANCES = {
     "float16": 2e-2,
     "dynamic": 0.25,
     "int8": 0.5,
-    "qat": 0.1,
+    "int16": 0.1,
+    "trained int8": 0.1,
+    "trained int16": 0.1,
+    "trained dynamic": 0.1,
 }
 _CHECKED_SAMPLES = 4
+_KERNEL_TYPES = ("float32", "float16", "int8", "int4")
 
 
 def export_tflite(
@@ -42,6 +48,8 @@ def export_tflite(
     *,
     quantization: str | None = None,
     representative_dataset: Representative = None,
+    inference_input_type: str = "float32",
+    inference_output_type: str = "float32",
 ) -> Audit:
     """Exports a model to a `.tflite` file in which shared weights are stored once.
 
@@ -63,6 +71,10 @@ def export_tflite(
             inputs or a function that yields samples with a batch axis. Needed for
             `"int8"`; if given, the file is also compared with the model on them
             instead of on random numbers.
+        inference_input_type: `"float32"`, or the integers that the file takes in place
+            of floating-point inputs: `"int8"` (`"int16"` for a model of that scheme).
+            `predict_tflite` rounds to them. Inputs of integers stay as they are.
+        inference_output_type: Likewise, of the outputs.
 
     Returns:
         The `Audit` of the file.
@@ -86,6 +98,7 @@ def export_tflite(
     check_backend("export_tflite")
     check_model(model)
     scheme = _scheme(model, quantization)
+    ends = _check_ends(scheme, inference_input_type, inference_output_type)
     check_writable(path)
     if scheme == "int8" or representative_dataset is not None:
         # Read once: a generator function may not give the same samples again.
@@ -95,7 +108,14 @@ def export_tflite(
         dataset = None
         checked = [random_sample(model)]
     exported = inference_model(model)
-    data = pack(read(dedupe(_convert(exported, scheme, dataset))))
+    data = dedupe(_convert(exported, scheme, dataset, ends))
+    if scheme == "trained int16":
+        data = fit_int16(data)
+    if any(_bits(part) == 4 for part in sublayers(model)):
+        data = dedupe(store_int4(data))
+    data = pack(read(data))
+    if ends != ("float32", "float32"):
+        _check_integers(data)
     _compare(model, data, checked, scheme)
     write_atomically(path, data)
     report = audit(path)
@@ -111,7 +131,7 @@ def _warn_if_untied(model: keras.Model, report: Audit) -> None:
     graph = flatten(model, leaves=(QuantizeWeights,), inference=True)
     kernels = Counter(math.prod(v.shape) for v in model.weights if len(v.shape) > 1)
     # Masks and indices are no kernels.
-    buffers = [b for b in report.buffers if b.dtype in ("float32", "float16", "int8")]
+    buffers = [b for b in report.buffers if b.dtype in _KERNEL_TYPES]
     stored = Counter(math.prod(b.shape) for b in buffers)
     for step in graph:
         if not is_shared_kernel(graph, step):
@@ -130,7 +150,9 @@ def _warn_if_untied(model: keras.Model, report: Audit) -> None:
 
 
 def _scheme(model: keras.Model, quantization: str | None) -> str:
-    trained = any(isinstance(part, FakeQuantize) for part in sublayers(model))
+    parts = list(sublayers(model))
+    bits = {part.num_bits for part in parts if isinstance(part, FakeQuantize)}
+    trained = bits or any(isinstance(part, QuantizeWeights) for part in parts)
     if trained and quantization is not None:
         raise ValueError(
             "A model from quantize_model is exported as it was trained: leave "
@@ -142,11 +164,44 @@ def _scheme(model: keras.Model, quantization: str | None) -> str:
             f"`quantization` must be one of {', '.join(choices)}, or None. "
             f"Received: quantization={quantization!r}"
         )
-    return "qat" if trained else quantization or "float32"
+    if not trained:
+        return quantization or "float32"
+    return f"trained int{max(bits)}" if bits else "trained dynamic"
+
+
+def _bits(layer: keras.Layer) -> int | None:
+    return layer.num_bits if isinstance(layer, QuantizeWeights) else None
+
+
+def _check_ends(scheme: str, *types: str) -> tuple[str, ...]:
+    """The types of inputs and outputs, if a file of this kind can have them."""
+    kind = scheme.removeprefix("trained ")
+    whole = {"int8": ("int8", "uint8"), "int16": ("int16",)}.get(kind, ())
+    for name, chosen in zip(("input", "output"), types, strict=True):
+        if chosen not in ("float32", *whole):
+            raise ValueError(
+                f"`inference_{name}_type` must be one of "
+                f"{', '.join(('float32', *whole))} for a file of the kind "
+                f"'{scheme}'. Received: inference_{name}_type={chosen!r}"
+            )
+    return types
+
+
+def _check_integers(data: bytes) -> None:
+    left = audit(data).float_operators
+    if left:
+        raise ValueError(
+            "Only a file that computes with integers throughout can have integers as "
+            "inputs and outputs. These operators are in floating point, see "
+            f"`quantization_report`: {left}"
+        )
 
 
 def _convert(
-    model: keras.Model, scheme: str, dataset: list[list[np.ndarray]] | None
+    model: keras.Model,
+    scheme: str,
+    dataset: list[list[np.ndarray]] | None,
+    ends: tuple[str, ...],
 ) -> bytes:
     import tensorflow as tf
 
@@ -167,6 +222,13 @@ def _convert(
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if scheme == "float16":
             converter.target_spec.supported_types = [tf.float16]
+        if scheme == "trained int16":
+            # By this the ranges of softmax, sigmoid and tanh are found. It asks for
+            # samples only if there are no ranges.
+            whole = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+            converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, whole)]
+        converter.inference_input_type = tf.as_dtype(ends[0])
+        converter.inference_output_type = tf.as_dtype(ends[1])
         if scheme == "int8":
             # By name: the converter orders the inputs of a file by theirs.
             names = [x.name for x in model.inputs]

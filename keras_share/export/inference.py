@@ -8,11 +8,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_share.export.products import StackProduct, WholeTable
+from keras_share.export.products import (
+    RoundedTable,
+    Rounding,
+    StackProduct,
+    WholeTable,
+)
 from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS, scale_would_fold
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.relax.affine import Affine
 from keras_share.sublayers import sublayers
 from keras_share.transposed import Transposed
@@ -38,8 +44,9 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
             set.
     """
     graph = flatten(model, batch_size, leaves=(QuantizeWeights,), inference=True)
-    builder = Rebuilder(graph, wrap=_forms(graph))
     quantized = any(isinstance(step.op, FakeQuantize) for step in graph)
+    roundings: dict[int, Rounding] = {}
+    builder = Rebuilder(graph, wrap=_forms(graph, roundings))
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
     for step in graph:
         if isinstance(step.op, IDENTITY_LAYERS):
@@ -66,6 +73,9 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
             layer.check_range()
         elif isinstance(layer, WholeTable):
             layer.find_extremes()
+    if quantized:  # else the converter finds the ranges of weights by itself
+        for rounding in roundings.values():
+            rounding.measure()
     return rebuilt
 
 
@@ -73,9 +83,15 @@ def _is_offset(step: Step) -> bool:
     return isinstance(step.op, Affine) and not step.op.has_scale
 
 
-def _forms(graph: FlatGraph) -> Callable[[keras.Layer, keras.Layer], keras.Layer]:
+def _forms(
+    graph: FlatGraph, roundings: dict[int, Rounding]
+) -> Callable[[keras.Layer, keras.Layer], keras.Layer]:
     """What stands for copied layers whose matrix has uses of several kinds."""
     sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
+
+    def rounding(matrix: keras.Variable) -> Rounding:
+        # One for all uses of a matrix, which marks them differently.
+        return roundings.setdefault(id(matrix), Rounding(matrix))
 
     def wrap(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
         name = f"{copy.name}_form"
@@ -83,7 +99,15 @@ def _forms(graph: FlatGraph) -> Callable[[keras.Layer, keras.Layer], keras.Layer
             shared = graph.num_uses(original.embeddings) > 1
             form = shared and WholeTable.fits(original)
             return WholeTable(copy, name=name) if form else copy
-        if isinstance(original, Transposed) or id(original) in sources:
+        if isinstance(original, QuantizeWeights):
+            layer = original.quantized_layer
+            if isinstance(layer, keras.layers.Embedding):
+                return RoundedTable(copy, rounding(layer.embeddings), name=name)
+            if id(layer) in sources:
+                return StackProduct(copy, rounding(layer.kernel), name=name)
+        elif isinstance(original, QuantizedTransposed):
+            return StackProduct(copy, rounding(original.matrix), name=name)
+        elif isinstance(original, Transposed) or id(original) in sources:
             return StackProduct(copy, name=name)
         return copy
 

@@ -19,24 +19,81 @@ class StackProduct(keras.layers.Wrapper):
 
     Args:
         layer: A `Dense`, or a `Transposed`.
+        rounding: If the matrix was rounded to integers in training, how.
         **kwargs: Base layer keyword arguments, such as `name`.
     """
 
+    def __init__(
+        self, layer: keras.Layer, rounding: "Rounding | None" = None, **kwargs: Any
+    ):
+        super().__init__(layer, **kwargs)
+        self._rounding = rounding
+
     def call(self, inputs: Any) -> Any:
-        layer = self.layer
+        layer = getattr(self.layer, "quantized_layer", self.layer)
         if isinstance(layer, Transposed):
             looked_up = isinstance(layer.source, keras.layers.Embedding)
             stored = layer.matrix if looked_up else ops.transpose(layer.matrix)
         else:
             looked_up, stored = False, ops.transpose(layer.kernel)
         by_rows = looked_up or not isinstance(layer, Transposed)
-        x = _product(inputs, stored, by_rows)
+        x = _product(inputs, stored, by_rows, self._rounding)
         if layer.bias is not None:
             x = ops.add(x, layer.bias)
         return layer.activation(x)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)
+
+
+class RoundedTable(keras.layers.Wrapper):
+    """Looks up ids in the table of an `Embedding` that was rounded in training.
+
+    Args:
+        layer: A `QuantizeWeights` of an `Embedding`.
+        rounding: How the table was rounded.
+        **kwargs: Base layer keyword arguments, such as `name`.
+    """
+
+    def __init__(self, layer: keras.Layer, rounding: "Rounding", **kwargs: Any):
+        super().__init__(layer, **kwargs)
+        self._rounding = rounding
+
+    def call(self, inputs: Any) -> Any:
+        import tensorflow as tf
+
+        table = self._rounding(self.layer.quantized_layer.embeddings)
+        return tf.gather(table, ops.cast(inputs, "int32"))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return self.layer.compute_output_shape(input_shape)
+
+
+class Rounding:
+    """Marks a matrix with the range of its integers, for the converter.
+
+    Two equal marks on one matrix become one and are lost, so that each has a range
+    that is larger than the one before by the least there is.
+    """
+
+    def __init__(self, matrix: keras.Variable):
+        self._matrix = matrix
+        self._limit: np.float32 | None = None
+
+    def measure(self) -> None:
+        """Takes the range from the present values; nothing is marked before."""
+        self._limit = np.abs(ops.convert_to_numpy(self._matrix)).max()
+
+    def __call__(self, matrix: Any) -> Any:
+        import tensorflow as tf
+
+        if self._limit is None:
+            return matrix
+        self._limit = np.nextafter(self._limit, np.float32(np.inf))
+        limit = float(self._limit)
+        return tf.quantization.fake_quant_with_min_max_args(
+            matrix, -limit, limit, narrow_range=True
+        )
 
 
 class WholeTable(keras.layers.Wrapper):
@@ -89,10 +146,14 @@ class WholeTable(keras.layers.Wrapper):
         return plain or reversible
 
 
-def _product(inputs: Any, stored: Any, by_rows: bool) -> Any:
+def _product(
+    inputs: Any, stored: Any, by_rows: bool, rounding: Rounding | None = None
+) -> Any:
     """The product of the last axis with a matrix as it is stored, or its transpose."""
     import tensorflow as tf
 
     x = ops.reshape(inputs, (1, -1, inputs.shape[-1]))
-    x = tf.linalg.matmul(x, stored[None], transpose_b=by_rows)
+    # Rounded as a stack: between the rounding and the product nothing may stand.
+    stack = stored[None] if rounding is None else rounding(stored[None])
+    x = tf.linalg.matmul(x, stack, transpose_b=by_rows)
     return ops.reshape(x, (*ops.shape(inputs)[:-1], x.shape[-1]))

@@ -46,7 +46,12 @@ class Rebuilder:
         # What to assign once all is built: of ties, with the bare copy.
         self._ties: list[tuple[Tied, keras.Layer, list[keras.Variable]]] = []
         self._biases: list[tuple[Transposed, keras.Variable]] = []
-        self._sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
+        # Of what is used transposed, the matrix must be that of a copy, not of a tie.
+        self._matrices = {
+            id(transposed_matrix(step))
+            for step in graph
+            if isinstance(step.op, Transposed)
+        }
         self._env: dict[int, keras.KerasTensor] = {}
         flat = zip(tree.flatten(graph.inputs), tree.flatten(self.inputs), strict=True)
         self._env.update((id(old), new) for old, new in flat)
@@ -79,8 +84,7 @@ class Rebuilder:
         if isinstance(step.op, Transposed):
             return self._new_transposed(step, weights)
         copies = self._copies.setdefault(id(step.op), [])
-        # Of what is used transposed, the matrix must be that of a copy, not of a tie.
-        lowest = 2 if id(step.op) in self._sources else 0
+        lowest = 2 if any(id(v) in self._matrices for v in weights) else 0
         for known, layer, copy in copies:
             pairs = list(zip(known, weights, strict=True))
             if any(a is b for a, b in pairs if len(a.shape) >= lowest):
@@ -96,24 +100,35 @@ class Rebuilder:
         return layer
 
     def _new_transposed(self, step: Step, weights: list[keras.Variable]) -> keras.Layer:
-        op, source = step.op, step.op.source
+        op = step.op
         of_use = {id(v): w for v, w in zip(op.weights, weights, strict=True)}
-        position = [id(v) for v in source.weights].index(id(op.matrix))
-
-        def copies() -> list[keras.Layer]:
-            known = self._copies.get(id(source), [])
-            matrix = of_use[id(op.matrix)]
-            return [copy for w, _, copy in known if w[position] is matrix]
-
-        if not copies():  # the other use comes later
-            stand_ins = tuple((v, of_use[id(v)]) for v in source.weights)
+        matrix = transposed_matrix(step)
+        holder = self._holder(matrix)
+        if holder is None:  # the other use comes later, if there is one
+            stand_ins = tuple((v, of_use[id(v)]) for v in op.source.weights)
             name = f"{step.name}_source"
-            self._layer(replace(step, op=source, name=name, stand_ins=stand_ins))
-        [copy] = copies()
-        layer = op.use_of(copy, part=None, name=step.name, dtype="float32")
+            unused = replace(step, op=op.source, name=name, stand_ins=stand_ins)
+            uses = [s for s in self.graph if any(v is matrix for v in s.weights)]
+            uses = [s for s in uses if not isinstance(s.op, Transposed)]
+            self._layer(next(iter(uses), unused))
+            holder = self._holder(matrix)
+        source, part = holder
+        bare = op.use_of(source, part=part, name=step.name, dtype="float32")
+        layer = self._wrap(bare, op)
         if op.bias is not None:
-            self._biases.append((layer, of_use[id(op.bias)]))
-        return self._wrap(layer, op)
+            owner = layer if isinstance(layer, Transposed) else bare
+            self._biases.append((owner, of_use[id(op.bias)]))
+        return layer
+
+    def _holder(self, matrix: keras.Variable) -> tuple[keras.Layer, str | None] | None:
+        """The copied layer that has a matrix, and the way to what owns it."""
+        for known, layer, copy in (c for cs in self._copies.values() for c in cs):
+            if any(v is matrix for v in known):
+                for holder in (copy, layer):
+                    if hasattr(holder, "quantized_layer"):
+                        return holder, "layer"
+                return copy, None
+        return None
 
     def finish(self) -> keras.Model:
         """The model, with the weights of the graph's layers."""
@@ -133,6 +148,12 @@ class Rebuilder:
         for layer, bias in self._biases:
             layer.bias.assign(bias.value)
         return model
+
+
+def transposed_matrix(step: Step) -> keras.Variable:
+    """The variable that a step of a `Transposed` has as its matrix."""
+    own = {id(v): stand_in for v, stand_in in step.stand_ins}
+    return own.get(id(step.op.matrix), step.op.matrix)
 
 
 def _names(layer: keras.Layer, positions: list[int]) -> list[str | int]:

@@ -62,7 +62,8 @@ class FakeQuantize(keras.layers.Layer):
         """The smallest and the largest number that the integers stand for."""
         low, high = self.fixed
         if self.num_bits > 8:  # the integers are symmetric
-            low = -high
+            high = high * (1 - 2.0 ** (1 - self.num_bits))
+            return -high, high
         return low, high - (high - low) / 2**self.num_bits
 
     def start_observing(self) -> None:

@@ -13,6 +13,7 @@ from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import report_of
 from keras_share.quantize.schemes import Scheme, find_scheme
@@ -20,6 +21,7 @@ from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
 from keras_share.representative import Representative, batches
 from keras_share.sublayers import sublayers
+from keras_share.transposed import Transposed
 
 
 def quantize_model(
@@ -195,21 +197,22 @@ class _Builder:
         return moved and self.ranges.get(id(tensor)) in inputs
 
     def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
-        found = self.ranges.get(id(tensor))
-        if found is None or self.scheme.activations is None:
+        found, bits = self.ranges.get(id(tensor)), self.scheme.activations
+        if found is None or bits is None or (found.weights and bits == 8):
             return x
         if id(found) not in self.fakes:
-            self.fakes[id(found)] = FakeQuantize(
-                self.scheme.activations, found.fixed, name=f"{found.name}_range"
-            )
+            name = f"{found.name}_range"
+            self.fakes[id(found)] = FakeQuantize(bits, found.fixed, name=name)
         return self.fakes[id(found)](x)
 
     def _wrap(self, copy: keras.Layer, original: keras.Layer) -> keras.Layer:
         rule = self.rules.get(id(original))
         if rule is None:
             return copy
+        bits = max(self.scheme.weights, rule.min_bits)
+        if isinstance(copy, Transposed):
+            return QuantizedTransposed.of(copy, bits)
         axes = {name: rule.channel_axes(original) for name in rule.weights}
-        name = f"{copy.name}_quantized"
-        wrapper = QuantizeWeights(copy, self.scheme.weights, axes, name=name)
+        wrapper = QuantizeWeights(copy, bits, axes, name=f"{copy.name}_quantized")
         wrapper.trainable = copy.trainable  # else the layer can't be unfrozen by it
         return wrapper

@@ -1,6 +1,7 @@
 """The graph of a model as it is quantized: layers opened by their rules."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,9 +9,14 @@ import keras
 from keras_share.graph import FlatGraph, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS
 from keras_share.quantize.rules import find_rule
-from keras_share.quantize.weight_rules import linear_then_activation, split_activation
+from keras_share.quantize.weight_rules import (
+    linear_then_activation,
+    product_then_bias,
+    split_activation,
+)
 from keras_share.sublayers import sublayers
 from keras_share.substitute import accepts_training
+from keras_share.transposed import Transposed
 
 
 def open_model(model: keras.Model) -> FlatGraph:
@@ -19,10 +25,17 @@ def open_model(model: keras.Model) -> FlatGraph:
     What has a rule that writes it is written so. A layer without weights and without a
     rule is opened to the operations it runs.
     """
-    return flatten(model, open_with=_function)
+    transposed = [x for x in sublayers(model) if isinstance(x, Transposed)]
+    both_ways = {id(x) for t in transposed for x in (t, t.source)}
+    return flatten(model, open_with=partial(_function, both_ways))
 
 
-def _function(op: Any, args: tuple, kwargs: dict) -> Callable[..., Any] | None:
+def _function(
+    both_ways: set[int], op: Any, args: tuple, kwargs: dict
+) -> Callable[..., Any] | None:
+    if id(op) in both_ways and isinstance(op, (keras.layers.Dense, Transposed)):
+        bare = op.bias is None and op.activation is keras.activations.linear
+        return None if bare else product_then_bias
     rule = find_rule(op)
     if rule is not None:
         if rule.refuse(op):

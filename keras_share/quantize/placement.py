@@ -1,6 +1,6 @@
 """What is done with each step of a graph, decided before building."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from keras_share.graph.folding import (
     on_last_axis,
     scale_would_fold,
 )
+from keras_share.graph.rebuild import transposed_matrix
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS
 from keras_share.relax.affine import Affine
@@ -24,9 +25,10 @@ class Placement:
     """What is done with one step.
 
     Attributes:
-        output: What range its output has: `"own"`, `"input"` (that of its inputs), a
-            pair of numbers (fixed by TFLite), `"next"` (none: the only step that reads
-            it is computed as part of it), or `"none"` (it computes no numbers).
+        output: What range its output has: `"own"`, `"input"` (that of its inputs),
+            `"weights"`, a pair of numbers (fixed by TFLite), `"next"` (none: the only
+            step that reads it is computed as part of it), or `"none"` (it computes no
+            numbers).
         rule: The rule that says so, if it is one for the layer or operation.
         reason: Why the step stays in floating point, else empty.
     """
@@ -48,13 +50,17 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
         graph: A graph whose layers were opened by their rules.
         selection: Returns why a step is left in floating point by request, or None.
     """
-    sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
+    matrices = {
+        id(transposed_matrix(step)) for step in graph if isinstance(step.op, Transposed)
+    }
     placements = {}
     for step in graph:
         reason = selection(step) if selection else None
-        if isinstance(step.op, Transposed) or id(step.op) in sources:
-            reason = "its matrix is used transposed, too"
         placement = Placement(reason=reason) if reason else _place(graph, step)
+        if placement.rule.weights and any(id(v) in matrices for v in step.weights):
+            # The same integers in both directions.
+            rule = replace(placement.rule, channels=(), min_bits=8)
+            placement = replace(placement, rule=rule)
         placements[step] = placement
     return placements
 

@@ -17,10 +17,19 @@ class Range:
     Attributes:
         name: Of the first tensor that has it.
         fixed: Its ends, where TFLite fixes them.
+        weights: Id of the weights whose range it is, where values are looked up.
     """
 
     name: str
     fixed: tuple[float, float] | None = None
+    weights: int | None = None
+
+    def fits(self, other: "Range") -> bool:
+        """Whether two ranges can become one.
+
+        If not, a requantization stands between them, which the converter writes.
+        """
+        return (self.fixed, self.weights) == (other.fixed, other.weights)
 
 
 def find_ranges(
@@ -40,11 +49,11 @@ def find_ranges(
             continue
         for tensor in _numbers(step.inputs):
             if not _is_fused(graph, placements, tensor):
-                finder.add(tensor, _name(graph, tensor))
+                finder.add(tensor, Range(_name(graph, tensor)))
         for i, tensor in enumerate(_numbers(keras.tree.flatten(step.outputs))):
             if placement.output != "next":
                 name = step.name if i == 0 else f"{step.name}_{i}"
-                finder.add(tensor, name, finder.fixed(placement, step))
+                finder.add(tensor, finder.start(placement, step, name))
     for step in graph:
         if placements[step].output == "input" and not placements[step].is_float:
             inputs = _numbers(step.inputs)
@@ -112,30 +121,29 @@ class _Finder:
         self.parents: dict[int, int] = {}
         self.ranges: dict[int, Range] = {}
 
-    def add(self, tensor: Any, name: str, fixed: tuple | None = None) -> None:
+    def add(self, tensor: Any, first: Range) -> None:
         if id(tensor) not in self.parents:
             self.parents[id(tensor)] = id(tensor)
-            self.ranges[id(tensor)] = Range(name, fixed)
+            self.ranges[id(tensor)] = first
 
-    def fixed(self, placement: Placement, step: Step) -> tuple | None:
-        """The range that TFLite gives the outputs of a step, if it fixes one."""
+    def start(self, placement: Placement, step: Step, name: str) -> Range:
+        """The range of an output of a step before others are made one with it."""
         if isinstance(placement.output, tuple):
-            return placement.output
-        if placement.output != "input":
-            return None
-        found = {self.ranges[id(x)].fixed for x in _numbers(step.inputs)}
-        return found.pop() if len(found) == 1 else None
+            return Range(name, fixed=placement.output)
+        if placement.output == "weights":
+            return Range(name, weights=id(step.weights[0]))
+        if placement.output == "input":
+            first, *rest = [self.ranges[id(x)] for x in _numbers(step.inputs)]
+            if all(first.fits(other) for other in rest):
+                return Range(name, first.fixed, first.weights)
+        return Range(name)
 
     def unite(self, first: Any, second: Any) -> None:
         if id(first) not in self.parents or id(second) not in self.parents:
             return
         a, b = self._root(id(first)), self._root(id(second))
-        if a == b:
-            return
-        fixed_a, fixed_b = self.ranges[a].fixed, self.ranges[b].fixed
-        if fixed_a == fixed_b:
+        if a != b and self.ranges[a].fits(self.ranges[b]):
             self.parents[b] = a
-        # Else a requantization stands between them, which the converter writes.
 
     def found(self) -> dict[int, Range]:
         return {tensor: self.ranges[self._root(tensor)] for tensor in self.parents}

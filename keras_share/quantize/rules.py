@@ -26,9 +26,11 @@ class QuantizeRule:
         channels: Axes of these weights that have a range for each index; of a kernel
             usually that of the output channels. `()` for one range. Or a function of
             the layer that returns them.
+        min_bits: The fewest bits in which TFLite computes with these weights.
         output: `"own"`: the output has a range of its own. `"input"`: it has that of
             the inputs, which become one, as where values are only moved or selected.
-            A pair of numbers: TFLite fixes the range, as for a softmax.
+            `"weights"`: that of the weights, as where rows of them are looked up. A
+            pair of numbers: TFLite fixes the range, as for a softmax.
         write: Called with a `LayerUse` and the arguments of the layer or operation;
             returns its output, computed with `keras.ops`, plain layers and the
             methods of `LayerUse`. The rules of these apply then, and `weights`,
@@ -40,15 +42,17 @@ class QuantizeRule:
 
     weights: tuple[str, ...] = ()
     channels: Channels = (-1,)
+    min_bits: int = 4
     output: str | tuple[float, float] = "own"
     write: Callable[..., Any] | None = None
     refuse: Callable[[Any], str | None] = lambda op: None
     how: str = ""
 
     def __post_init__(self):
-        if self.output not in ("own", "input") and not isinstance(self.output, tuple):
+        known = ("own", "input", "weights")
+        if self.output not in known and not isinstance(self.output, tuple):
             raise ValueError(
-                "`output` must be 'own', 'input' or a pair of numbers. "
+                "`output` must be 'own', 'input', 'weights' or a pair of numbers. "
                 f"Received: output={self.output!r}"
             )
 

@@ -56,8 +56,9 @@ def activation_quantizer(num_bits: int) -> Any:
 
     It has zero at 0 in 16 bits, and anywhere in 8.
     """
+    wide = num_bits > 8
     return quantizers().MovingAverageQuantizer(
-        num_bits=num_bits, per_axis=False, symmetric=num_bits > 8, narrow_range=False
+        num_bits=num_bits, per_axis=False, symmetric=wide, narrow_range=wide
     )
 
 

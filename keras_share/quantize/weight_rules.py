@@ -1,6 +1,5 @@
 """Rules for layers with kernels: Dense, convolutions, embeddings."""
 
-import math
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ from keras import layers, ops
 
 from keras_share.graph import LayerUse
 from keras_share.quantize.rules import QuantizeRule, register_rule
+from keras_share.transposed import Transposed
 
 # Computed as part of the operator before them.
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
@@ -59,6 +59,25 @@ def linear_then_activation(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
     return activate(layer.activation, use.call(linear, "linear", inputs, layer.weights))
 
 
+def product_then_bias(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
+    """A `Dense` or `Transposed` with its bias and activation as operations behind it.
+
+    What the converter makes of a matrix that is used in both directions has neither.
+    """
+    layer = use.op
+    bias = layer.bias if layer.use_bias else None
+    weights = [v for v in layer.weights if v is not bias]
+
+    def product():
+        if isinstance(layer, Transposed):
+            changes = {"use_bias": False, "activation": None, "name": "product"}
+            return layer.use_of(layer.layer, **changes)
+        return layers.Dense(layer.units, use_bias=False, name="product")
+
+    x = use.call(product, "product", inputs, weights)
+    return activate(layer.activation, use.affine(x, offset=bias))
+
+
 def _separable(use: LayerUse, inputs: Any) -> Any:
     layer = use.op
     two = isinstance(layer, layers.SeparableConv2D)
@@ -95,11 +114,6 @@ def _separable(use: LayerUse, inputs: Any) -> Any:
     return activate(layer.activation, x)
 
 
-def matrix_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
-    """A weight as a matrix with a column for each channel."""
-    return (-1, math.prod(shape[axis] for axis in axes))
-
-
 register_rule(
     layers.Activation,
     QuantizeRule(
@@ -125,6 +139,7 @@ for _layer in (layers.DepthwiseConv1D, layers.DepthwiseConv2D):
 _TRANSPOSED = QuantizeRule(
     weights=("kernel",),
     channels=(-2,),
+    min_bits=8,
     refuse=_channels_first,
     how="int8 kernel with a range per output channel, int32 bias",
 )
@@ -148,4 +163,23 @@ for _layer in (layers.SeparableConv1D, layers.SeparableConv2D):
             how="a depthwise and a pointwise convolution",
         ),
     )
+register_rule(
+    layers.Embedding,
+    QuantizeRule(
+        weights=("embeddings",),
+        channels=(),
+        min_bits=8,
+        output="weights",
+        how="int8 table with one range, which the output has too",
+    ),
+)
+register_rule(
+    Transposed,
+    QuantizeRule(
+        weights=("matrix",),
+        channels=(),
+        min_bits=8,
+        how="product with the int8 matrix of the other layer, which has one range",
+    ),
+)
 register_rule(layers.PReLU, QuantizeRule(how="int8"))

@@ -1,0 +1,59 @@
+"""`fit_int16`: what LiteRT's kernels ask of a file with int16 activations."""
+
+import numpy as np
+
+from keras_share.export import flatbuffer
+from keras_share.export.flatbuffer import schema
+
+# Where operators have their activations and their bias.
+_BIASES = {
+    "CONV_2D": (0, 2),
+    "DEPTHWISE_CONV_2D": (0, 2),
+    "FULLY_CONNECTED": (0, 2),
+    "TRANSPOSE_CONV": (2, 3),
+}
+
+
+def fit_int16(data: bytes) -> bytes:
+    """Corrects what TensorFlow's converter gets wrong of int16 activations.
+
+    It stores biases as int32, where LiteRT and TFLite Micro read int64 beside int16
+    (convolutions return wrong numbers, depthwise ones refuse the file), and gives
+    the logistic function an output from 0 to 1 in 65,536 steps, where the kernels
+    compute it in steps of 1 / 32,768.
+    """
+    model = flatbuffer.read(data)
+    wide: dict[int, int] = {}  # int32 buffer -> int64 buffer
+    changed = False
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            name = flatbuffer.operator_name(model, op)
+            if name == "LOGISTIC":
+                output = graph.tensors[op.outputs[0]]
+                if output.type == schema.TensorType.INT16:
+                    output.quantization.scale = np.array([2**-15], np.float32)
+                    output.quantization.zeroPoint = np.array([0], np.int64)
+                    changed = True
+            x, place = _BIASES.get(name, (0, len(op.inputs)))
+            if place >= len(op.inputs) or op.inputs[place] < 0:
+                continue
+            bias = graph.tensors[op.inputs[place]]
+            if (
+                graph.tensors[op.inputs[x]].type == schema.TensorType.INT16
+                and bias.type == schema.TensorType.INT32
+            ):
+                if bias.buffer not in wide:
+                    values = flatbuffer.buffer_bytes(model, bias.buffer)
+                    values = np.frombuffer(values, np.int32).astype(np.int64)
+                    wide[bias.buffer] = len(model.buffers)
+                    content = np.frombuffer(values.tobytes(), np.uint8)
+                    model.buffers.append(schema.BufferT(content))
+                bias.buffer = wide[bias.buffer]
+                bias.type = schema.TensorType.INT64
+                changed = True
+    # int32 buffers that nothing refers to any more
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    for index in wide:
+        if index not in used:
+            model.buffers[index] = schema.BufferT()
+    return flatbuffer.pack(model) if changed else data
