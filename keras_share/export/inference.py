@@ -45,6 +45,8 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     """
     graph = flatten(model, batch_size, leaves=(QuantizeWeights,), inference=True)
     quantized = any(isinstance(step.op, FakeQuantize) for step in graph)
+    # In 16 bits constants of sums and products can't be integers.
+    wide = any(getattr(step.op, "num_bits", 8) == 16 for step in graph)
     roundings: dict[int, Rounding] = {}
     builder = Rebuilder(graph, wrap=_forms(graph, roundings))
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
@@ -55,7 +57,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
             outputs = builder.call(step)
-        elif scale_would_fold(graph, step):
+        elif scale_would_fold(graph, step) or (wide and _is_constant(step)):
             convolution = keras.layers.DepthwiseConv2D(1, name=step.name)
             x = _normalized(step.op, builder.resolve(step.args[0]))
             outputs = _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
@@ -77,6 +79,10 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
         for rounding in roundings.values():
             rounding.measure()
     return rebuilt
+
+
+def _is_constant(step: Step) -> bool:
+    return isinstance(step.op, keras.layers.Rescaling)
 
 
 def _is_offset(step: Step) -> bool:
@@ -116,7 +122,8 @@ def _forms(
 
 def _normalized(norm: keras.Layer, x: Any) -> Any:
     """What a normalization computes of its input before scale and offset."""
-    if isinstance(norm, (Affine, keras.layers.BatchNormalization)):
+    plain = (Affine, keras.layers.BatchNormalization, keras.layers.Rescaling)
+    if isinstance(norm, plain):
         return x  # of its statistics only, which are constants
     if isinstance(norm, keras.layers.LayerNormalization):
         x = x - ops.mean(x, axis=-1, keepdims=True)
@@ -142,6 +149,9 @@ def _scale_and_offset(step: Step) -> list[np.ndarray]:
         return np.asarray(ops.convert_to_numpy(own.get(id(variable), variable)))
 
     norm = step.op
+    if isinstance(norm, keras.layers.Rescaling):
+        channels = np.ones(step.output.shape[-1], "float32")
+        return [(channels * norm.scale).reshape(1, 1, -1, 1), channels * norm.offset]
     if isinstance(norm, Affine):
         [shape] = {tuple(v.shape) for v in norm.weights}
         scale = value(norm.scale) if norm.has_scale else np.ones(shape, "float32")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
@@ -76,6 +77,8 @@ class FakeQuantize(keras.layers.Layer):
     def stop_observing(self) -> None:
         """Quantizes again, with the range that was observed."""
         self._observing = False
+        if self.fixed is None and self._ends() == UNTRAINED:  # as behind a ReLU6
+            self.max.assign(np.nextafter(np.float32(UNTRAINED[1]), np.float32(np.inf)))
 
     def _observe(self, inputs: Any) -> None:
         inputs = ops.cast(inputs, "float32")
@@ -90,13 +93,16 @@ class FakeQuantize(keras.layers.Layer):
         """Raises ValueError if the range was never set from data."""
         if self.fixed is not None:
             return
-        low, high = (float(ops.convert_to_numpy(v)) for v in (self.min, self.max))
+        low, high = self._ends()
         if (low, high) == UNTRAINED or low == high:
             raise ValueError(
                 f"The quantization range of '{self.name}' was never set from data. "
                 "Pass `representative_dataset` to quantize_model, or train the model, "
                 f"before it is exported. Received: range [{low}, {high}]"
             )
+
+    def _ends(self) -> tuple[float, float]:
+        return float(self.min.value), float(self.max.value)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -108,7 +108,7 @@ def quantize_model(
         raise ValueError(
             f"The model '{model.name}' is quantized already. Pass the float model."
         )
-    graph = open_model(model)
+    graph = open_model(model, bits.activations)
     placements = place(graph, Selection(model, quantize, skip))
     unasked = [r for r in report_of(graph, placements).float_layers if not r.skipped]
     _warn(unasked, strict)

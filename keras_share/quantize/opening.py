@@ -9,6 +9,7 @@ import keras
 from keras_share.graph import FlatGraph, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS
 from keras_share.quantize.rules import find_rule
+from keras_share.quantize.sixteen_bits import check_16_bits, written_in_16_bits
 from keras_share.quantize.weight_rules import (
     linear_then_activation,
     product_then_bias,
@@ -19,23 +20,34 @@ from keras_share.substitute import accepts_training
 from keras_share.transposed import Transposed
 
 
-def open_model(model: keras.Model) -> FlatGraph:
+def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
     """Flattens a model to steps that TFLite has integer operators for.
 
     What has a rule that writes it is written so. A layer without weights and without a
     rule is opened to the operations it runs.
+
+    Args:
+        model: A built Sequential or Functional model.
+        bits: Bits of the activations.
     """
     transposed = [x for x in sublayers(model) if isinstance(x, Transposed)]
     both_ways = {id(x) for t in transposed for x in (t, t.source)}
-    return flatten(model, open_with=partial(_function, both_ways))
+    return flatten(model, open_with=partial(_function, both_ways, bits))
 
 
 def _function(
-    both_ways: set[int], op: Any, args: tuple, kwargs: dict
+    both_ways: set[int], bits: int | None, op: Any, args: tuple, kwargs: dict
 ) -> Callable[..., Any] | None:
     if id(op) in both_ways and isinstance(op, (keras.layers.Dense, Transposed)):
         bare = op.bias is None and op.activation is keras.activations.linear
         return None if bare else product_then_bias
+    if bits == 16:
+        check_16_bits(op)
+        function = written_in_16_bits(op, args)
+        if function is not None:
+            return function
+    elif isinstance(op, keras.layers.Rescaling):
+        return lambda use, x: x * use.op.scale + use.op.offset
     rule = find_rule(op)
     if rule is not None:
         if rule.refuse(op):

@@ -92,3 +92,10 @@ for _layer in (
     register_rule(
         _layer, QuantizeRule(output="input", how="int8, in the range of its input")
     )
+register_rule(
+    layers.Rescaling,
+    QuantizeRule(
+        how="int8, as a product and a sum; as a depthwise convolution of size 1 in "
+        "16 bits"
+    ),
+)

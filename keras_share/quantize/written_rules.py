@@ -156,6 +156,12 @@ def _softmax_refuses(layer: layers.Softmax) -> str | None:
     return None if len(_axes(layer)) == 1 else "it is over several axes"
 
 
+def _divide(use: LayerUse, x1: Any, x2: Any) -> Any:
+    if isinstance(x2, keras.KerasTensor):
+        raise ValueError("TFLite divides integers only by what is never zero")
+    return x1 * (1 / x2)
+
+
 def _relu(use: LayerUse, x: Any) -> Any:
     op = use.op
     if not op.negative_slope and not op.threshold and op.max_value in (None, 6):
@@ -238,3 +244,7 @@ register_rule(
         how="int8, as a sum, ReLU6 and a product",
     ),
 )
+for _name in ("divide", "true_divide"):
+    register_rule(
+        _name, QuantizeRule(write=_divide, how="int8, as a product; by constants only")
+    )

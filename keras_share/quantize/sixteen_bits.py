@@ -1,0 +1,95 @@
+"""What TFLite computes otherwise, or not at all, where activations have 16 bits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_share.graph import LayerUse
+from keras_share.quantize.rules import operation_name
+
+# Operators that the converter refuses in 16 bits, or that run wrong.
+_MISSING = {
+    "broadcast_to",
+    "exp",
+    "repeat",
+    "resize",
+    "tile",
+}
+_MISSING_LAYERS = (
+    layers.RepeatVector,
+    layers.Resizing,
+    layers.UpSampling1D,
+    layers.UpSampling2D,
+    layers.PReLU,
+)
+
+
+def written_in_16_bits(op: Any, args: tuple) -> Callable[..., Any] | None:
+    """A function that writes an operation with those that have 16 bits, or None."""
+    if isinstance(op, keras.Layer):
+        return None
+    name = operation_name(op)
+    if name in ("add", "multiply", "subtract") and _constants(args):
+        return _with_constant
+    return _WRITTEN.get(name)
+
+
+def check_16_bits(op: Any) -> None:
+    """Raises ValueError if TFLite has no 16-bit operator for a layer or operation."""
+    name = None if isinstance(op, keras.Layer) else operation_name(op)
+    if isinstance(op, _MISSING_LAYERS) or name in _MISSING:
+        raise ValueError(
+            "With scheme='int16' TFLite needs a 16-bit operator for every layer, and "
+            f"has none for this one. Received: '{op.name}' ({type(op).__name__}). Take "
+            "scheme='int8', or another layer."
+        )
+
+
+def _constants(args: tuple) -> list[Any]:
+    return [x for x in args if not isinstance(x, keras.KerasTensor)]
+
+
+def _with_constant(use: LayerUse, x1: Any, x2: Any) -> Any:
+    """`Rescaling`, exported as a convolution of size 1: constants can't be int16."""
+    [constant] = _constants((x1, x2))
+    if np.ndim(constant):
+        raise ValueError("its constant is no single number")
+    number = float(constant)
+    x = x2 if constant is x1 else x1
+    name = operation_name(use.op)
+    if name == "multiply":
+        return layers.Rescaling(number, name="scale")(x)
+    if name == "add":
+        return layers.Rescaling(1.0, number, name="offset")(x)
+    if constant is x1:
+        return layers.Rescaling(-1.0, number, name="offset")(x)
+    return layers.Rescaling(1.0, -number, name="offset")(x)
+
+
+def _concatenate(use: LayerUse, xs: Any) -> Any:
+    axis = use.op.axis % len(xs[0].shape)
+    sizes = [x.shape[axis] for x in xs]
+    total = None
+    for i, x in enumerate(xs):
+        pads = [[0, 0]] * len(x.shape)
+        pads[axis] = [sum(sizes[:i]), sum(sizes[i + 1 :])]
+        padded = ops.pad(x, pads)
+        total = padded if total is None else total + padded
+    return total
+
+
+def _gelu(use: LayerUse, x: Any) -> Any:
+    # The form with tanh, by tanh(y) = 2 sigmoid(2 y) - 1; it differs from that with
+    # the error function by less than 0.0005.
+    scale = 2 * (2 / np.pi) ** 0.5
+    return x * ops.sigmoid(x * (x * x * (scale * 0.044715) + scale))
+
+
+_WRITTEN: dict[str, Callable[..., Any]] = {
+    "concatenate": _concatenate,
+    "gelu": _gelu,
+    "hard_silu": lambda use, x: x * (ops.relu6(x + 3.0) * (1 / 6)),
+}
