@@ -1,7 +1,12 @@
 """Quantization-aware training of Keras 3 models with TFMOT's quantizers."""
 
 # The rules register themselves.
-from keras_share.quantize import operation_rules, weight_rules, written_rules
+from keras_share.quantize import (
+    operation_rules,
+    recurrent_rules,
+    weight_rules,
+    written_rules,
+)
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.model import calibrate, quantize_model
 from keras_share.quantize.quantize_weights import QuantizeWeights
@@ -22,6 +27,7 @@ __all__ = [
     "operation_rules",
     "quantization_report",
     "quantize_model",
+    "recurrent_rules",
     "register_rule",
     "weight_rules",
     "written_rules",

@@ -8,6 +8,7 @@ import keras
 
 from keras_share.graph import FlatGraph, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS
+from keras_share.graph.opened import Opened
 from keras_share.quantize.rules import find_rule
 from keras_share.quantize.sixteen_bits import check_16_bits, written_in_16_bits
 from keras_share.quantize.weight_rules import (
@@ -55,9 +56,11 @@ def _function(
         if rule.write is not None:
             return rule.write
         return linear_then_activation if split_activation(op) else None
+    if isinstance(op, Opened):
+        return lambda use, *a: op.call(*a)
     stateless = isinstance(op, keras.Layer) and not op.variables
     if not stateless or isinstance(op, IDENTITY_LAYERS) or accepts_training(op):
         return None
-    if len(list(sublayers(op))) > 1 or isinstance(op, keras.layers.RNN):
+    if len(list(sublayers(op))) > 1:
         return None
     return lambda use, *a, **k: use.op.call(*a, **k)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_share.graph import FlatGraph, Step
+from keras_share.graph.opened import Opened
 from keras_share.quantize.placement import Placement
 
 
@@ -59,10 +60,11 @@ def find_ranges(
             inputs = _numbers(step.inputs)
             for tensor in [*inputs, *_numbers(keras.tree.flatten(step.outputs))]:
                 finder.unite(inputs[0], tensor)
-    if per_group:
-        for same in _same_places(graph):
-            for tensor in same:
-                finder.unite(same[0], tensor)
+    loops = _same_places(graph, Opened)
+    blocks = _same_places(graph, keras.Layer) if per_group else []
+    for same in [*loops, *blocks]:
+        for tensor in same:
+            finder.unite(same[0], tensor)
     return finder.found()
 
 
@@ -80,8 +82,12 @@ def _is_fused(graph: FlatGraph, placements: dict, tensor: keras.KerasTensor) -> 
     return producer is not None and placements[producer].output == "next"
 
 
-def _same_places(graph: FlatGraph) -> list[list[keras.KerasTensor]]:
+def _same_places(
+    graph: FlatGraph, kind: type[keras.Layer]
+) -> list[list[keras.KerasTensor]]:
     """Tensors that are in the same place of a block, at its different sites.
+
+    Blocks are the outermost layers of a kind that run several times.
 
     A tensor within a block is known by the step that makes it, one that enters it by
     the step that reads it: what one site hands to the next then has the range that
@@ -93,7 +99,7 @@ def _same_places(graph: FlatGraph) -> list[list[keras.KerasTensor]]:
     places: dict[tuple, list[keras.KerasTensor]] = {}
     starts: dict[int, tuple | None] = {}
     for index, step in enumerate(graph):
-        layers = _layers(step)
+        layers = [(x, place) for x, place in _layers(step) if isinstance(x, kind)]
         repeated = [(id(x), place) for x, place in layers if times[id(x)] > 1]
         starts[id(step)] = None
         if not repeated:

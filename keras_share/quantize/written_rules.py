@@ -156,6 +156,12 @@ def _softmax_refuses(layer: layers.Softmax) -> str | None:
     return None if len(_axes(layer)) == 1 else "it is over several axes"
 
 
+def _flip(use: LayerUse, x: Any) -> Any:
+    axis = use.op.axis
+    [axis] = axis if isinstance(axis, (list, tuple)) else (axis,)
+    return ops.take(x, list(range(x.shape[axis]))[::-1], axis=axis)
+
+
 def _divide(use: LayerUse, x1: Any, x2: Any) -> Any:
     if isinstance(x2, keras.KerasTensor):
         raise ValueError("TFLite divides integers only by what is never zero")
@@ -243,6 +249,9 @@ register_rule(
         write=lambda use, x: ops.relu6(x + 3.0) * (1 / 6),
         how="int8, as a sum, ReLU6 and a product",
     ),
+)
+register_rule(
+    "flip", QuantizeRule(write=_flip, how="int8, as a look-up along one axis")
 )
 for _name in ("divide", "true_divide"):
     register_rule(
