@@ -9,7 +9,15 @@ pattern is `keras_share.search`, imported on its own.
 from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
 from keras_share.embeddings import FactorizedEmbedding
 from keras_share.existing import find_sites, share, untie
-from keras_share.export import Audit, audit, export_tflite, predict_tflite
+from keras_share.export import (
+    Audit,
+    MicroRun,
+    audit,
+    export_c_array,
+    export_tflite,
+    predict_tflite,
+    run_micro,
+)
 from keras_share.pattern import SharingPattern
 from keras_share.plot import plot_sharing
 from keras_share.quantize import (
@@ -40,6 +48,7 @@ __all__ = [
     "ConformerBlock",
     "FactorizedEmbedding",
     "LowRank",
+    "MicroRun",
     "QuantizationReport",
     "QuantizeRule",
     "Relaxation",
@@ -57,6 +66,7 @@ __all__ = [
     "Weight",
     "__version__",
     "audit",
+    "export_c_array",
     "export_tflite",
     "find_sites",
     "plot_sharing",
@@ -64,6 +74,7 @@ __all__ = [
     "quantization_report",
     "quantize_model",
     "register_rule",
+    "run_micro",
     "share",
     "untie",
 ]

@@ -1,0 +1,110 @@
+"""Recordings that sound different each time."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+_CHUNK = 64  # recordings whose features are computed at once
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How recordings are changed while they are trained on.
+
+    Args:
+        shift: Furthest that a recording moves in time, as a share of its length.
+        speed: Furthest that its speed, and with it the pitch, departs from 1.
+        gain: Furthest that its level is changed, in decibels.
+        noise: Loudest noise that is added, in decibels below the recording.
+        mask_frames: Most frames in a row that are blanked.
+        mask_mels: Most mel bands in a row that are blanked.
+    """
+
+    shift: float = 0.1
+    speed: float = 0.2
+    gain: float = 10.0
+    noise: float = 10.0
+    mask_frames: int = 4
+    mask_mels: int = 3
+
+    def disguise(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Changes waveforms `(n, samples)` from -1 to 1."""
+        count, samples = x.shape
+
+        def draw(low, high):
+            return rng.uniform(low, high, (count, 1))
+
+        middle = samples * (0.5 + draw(-self.shift, self.shift))
+        speed = 1 + draw(-self.speed, self.speed)
+        x = _read(x, (np.arange(samples) - middle) * speed + samples / 2)
+        level = np.sqrt(np.mean(x**2, axis=1, keepdims=True))
+        softer = _factor(-self.noise - draw(0, 40))
+        noise = rng.normal(size=x.shape) * level * softer
+        gain = _factor(draw(-self.gain, self.gain))
+        return np.clip((x + noise) * gain, -1, 1).astype("float32")
+
+    def mask(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Blanks a stretch of frames and one of bands of features `(n, frames, mels)`.
+
+        Reference:
+        - [Park et al., 2019](https://arxiv.org/abs/1904.08779)
+        """
+        x = x.copy()
+        for row in x:
+            for axis, most in ((row, self.mask_frames), (row.T, self.mask_mels)):
+                size = rng.integers(min(most, len(axis)) + 1)
+                first = rng.integers(len(axis) - size + 1)
+                axis[first : first + size] = 0  # the mean of each band
+        return x
+
+
+def disguised_features(
+    waveforms: np.ndarray,
+    frontend: keras.Model,
+    augmentation: Augmentation,
+    count: int,
+    seed: int,
+) -> np.ndarray:
+    """The features of each recording in several disguises, to be drawn from.
+
+    All trials of a search train on the same recordings. Computing their features once
+    takes less time than in each epoch of each trial.
+
+    Args:
+        waveforms: `(n, samples)`, from -1 to 1.
+        frontend: The model that makes features of waveforms.
+        augmentation: How they are changed.
+        count: Number of disguises.
+        seed: Seed of the disguises.
+
+    Returns:
+        Features of shape `(count, n, frames, mels)`.
+    """
+    rng = np.random.default_rng(seed)
+    rows = [
+        frontend.predict_on_batch(
+            augmentation.disguise(waveforms[first : first + _CHUNK], rng)
+        )
+        for _ in range(count)
+        for first in range(0, len(waveforms), _CHUNK)
+    ]
+    features = np.concatenate(rows)
+    return features.reshape(count, len(waveforms), *features.shape[1:])
+
+
+def _factor(decibels: np.ndarray) -> np.ndarray:
+    return 10 ** (decibels / 20)
+
+
+def _read(x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Values of each row between its samples, and silence beyond them."""
+    left = np.floor(places).astype(int)
+    share = places - left
+
+    def at(index):
+        inside = (index >= 0) & (index < x.shape[1])
+        rows = np.arange(len(x))[:, None]
+        return np.where(inside, x[rows, np.clip(index, 0, x.shape[1] - 1)], 0)
+
+    return at(left) * (1 - share) + at(left + 1) * share
