@@ -8,11 +8,7 @@ import keras
 from keras import ops
 
 from keras_share.quantize.rules import find_rule
-from keras_share.quantize.tfmot import (
-    QuantizerVariable,
-    RangeOwner,
-    weight_quantizer,
-)
+from keras_share.quantize.tfmot import RangeOwner, round_weights, weight_quantizer
 from keras_share.substitute import accepts_training, call_with
 
 
@@ -84,9 +80,8 @@ class QuantizeWeights(keras.layers.Wrapper):
         moved = order != sorted(order)
         if moved:
             kernel = ops.transpose(kernel, order)
-        weights = {k: QuantizerVariable(v) for k, v in self._ranges[name].items()}
         matrix = ops.reshape(kernel, (-1, self._num_channels(name)))
-        matrix = self._quantizer(matrix, True, weights)
+        matrix = round_weights(self._quantizer, matrix, self._ranges[name])
         kernel = ops.reshape(matrix, kernel.shape)
         if moved:
             kernel = ops.transpose(kernel, [order.index(axis) for axis in range(rank)])

@@ -5,11 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_share.quantize.tfmot import (
-    QuantizerVariable,
-    RangeOwner,
-    weight_quantizer,
-)
+from keras_share.quantize.tfmot import RangeOwner, round_weights, weight_quantizer
 from keras_share.transposed import Transposed
 
 
@@ -47,9 +43,10 @@ class QuantizedTransposed(Transposed):
 
     def _rounded(self) -> Any:
         matrix = ops.cast(self.matrix.value, "float32")
-        weights = {k: QuantizerVariable(v) for k, v in self._range.items()}
-        flat = self._quantizer(ops.reshape(matrix, (-1, 1)), True, weights)
-        return ops.reshape(flat, matrix.shape)
+        column = ops.reshape(matrix, (-1, 1))
+        return ops.reshape(
+            round_weights(self._quantizer, column, self._range), matrix.shape
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bits": self.num_bits}

@@ -62,6 +62,26 @@ def activation_quantizer(num_bits: int) -> Any:
     )
 
 
+def round_weights(
+    quantizer: Any, matrix: Any, ranges: dict[str, keras.Variable]
+) -> Any:
+    """A matrix rounded to integers, and back, with a range for each column.
+
+    The gradient passes straight through. That is what the quantizer's own computes, as
+    a range of the present weights cuts nothing off, but for each column it takes
+    longer than a layer does.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def straight_through(matrix, rounded):
+        return tf.identity(rounded), lambda gradient: (gradient, None)
+
+    weights = {name: QuantizerVariable(v) for name, v in ranges.items()}
+    rounded = quantizer(matrix, True, weights)
+    return straight_through(matrix, tf.stop_gradient(rounded))
+
+
 class RangeOwner:
     """A Keras 3 layer with the `add_weight` that quantizers call."""
 

@@ -354,3 +354,72 @@ def test_errors(call, message):
 def test_importing_tfmot_does_not_switch_the_process_to_legacy_keras():
     quantize_model(conv_model("AAAA"))
     assert "TF_USE_LEGACY_KERAS" not in os.environ
+
+
+def test_a_shared_model_is_quantized_with_its_ties(tmp_path):
+    x = values(32, 8)
+    plain = [layers.Dense(8, "relu", name=f"dense_{i}") for i in range(4)]
+    model = randomize(keras.Sequential([keras.Input((8,)), *plain]))
+    shared = keras_share.share(model, "AABB")
+    quantized = quantize_model(shared, representative_dataset=x)
+    report = export_tflite(
+        quantized, tmp_path / "model.tflite", representative_dataset=x
+    )
+    assert [b.uses for b in report.buffers if b.nbytes == 64] == [2, 2]
+    assert not report.float_operators
+
+
+def test_trains_with_callbacks_clones_and_loops_of_ones_own():
+    x, y = values(16, 6), values(16, 6, seed=1)
+    stack = SharedStack(layers.Dense(6, "relu"), "AAB", "bias")
+    model = randomize(keras.Sequential([keras.Input((6,)), stack]))
+    quantized = quantize_model(model, representative_dataset=x)
+    quantized.compile("adam", "mse", jit_compile=False)
+    stop = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
+    quantized.fit(x, y, epochs=2, callbacks=[stop], verbose=0)
+
+    clone = keras.models.clone_model(quantized, clone_function=keras_share.TiedCloner())
+    clone.set_weights(quantized.get_weights())
+    np.testing.assert_array_equal(clone(x), quantized(x))
+    assert len(clone.trainable_weights) == len(quantized.trainable_weights)
+
+    optimizer = keras.optimizers.SGD(1e-2)
+    before = [v.numpy() for v in clone.trainable_variables]
+    with tf.GradientTape() as tape:
+        loss = keras.losses.MeanSquaredError()(y, clone(x, training=True))
+    gradients = tape.gradient(loss, [v.value for v in clone.trainable_variables])
+    optimizer.apply(gradients, clone.trainable_variables)
+    after = [v.numpy() for v in clone.trainable_variables]
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(before, after, strict=True))
+
+
+def test_integer_ends_need_integers_throughout(tmp_path):
+    path = tmp_path / "model.tflite"
+    x = values(8, 4, 8)
+    odd = keras.Sequential([keras.Input((4, 8)), layers.Dense(8, "selu")])
+    with pytest.warns(UserWarning, match="Selu"):
+        odd = quantize_model(odd, representative_dataset=x)
+    with pytest.raises(ValueError, match="Only a file that computes with integers"):
+        export_tflite(odd, path, representative_dataset=x, inference_output_type="int8")
+    dynamic = quantize_model(
+        keras.Sequential([keras.Input((8,)), layers.Dense(4)]), scheme="dynamic"
+    )
+    with pytest.raises(
+        ValueError, match=r"must be one of float32 for a file.*'trained dynamic'"
+    ):
+        export_tflite(dynamic, path, inference_input_type="int8")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"scheme": "int2"}, r"`scheme` must be one of int8, .*'int2'"),
+        ({"ranges": "layer"}, r"`ranges` must be 'site' or 'group'.*'layer'"),
+        ({"skip": ["nothing"]}, r"`skip` must list layers of the model.*'nothing'"),
+    ],
+)
+def test_arguments_that_are_wrong(arguments, message):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+    with pytest.raises(ValueError, match=message):
+        quantize_model(model, **arguments)

@@ -1,0 +1,1 @@
+"""The parts of the quantization benchmark: see `benchmarks/quantization.py`."""

@@ -1,0 +1,47 @@
+"""docs/quantization.md tells what the rules do, and its examples run."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from keras_share.quantize import rules
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "quantization.md").read_text()
+
+
+@pytest.fixture
+def maker():
+    """The script that makes the table."""
+    path = DOCS / "make_quantization_table.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_table_is_that_of_the_rules(maker):
+    assert maker.with_table(PAGE) == PAGE, (
+        "The table in docs/quantization.md is not that of the rules. Make it again: "
+        "python docs/make_quantization_table.py"
+    )
+
+
+def test_a_new_rule_changes_the_table(maker, monkeypatch):
+    monkeypatch.setattr(rules, "_OPERATIONS", dict(rules._OPERATIONS))
+    rules.register_rule("sign", rules.QuantizeRule(how="int8, as a comparison"))
+    assert "| `ops.sign` | int8, as a comparison |\n" in maker.table()
+    assert maker.with_table(PAGE) != PAGE
+
+
+def test_examples_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rules, "_LAYERS", dict(rules._LAYERS))
+    examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    assert len(examples) >= 2
+    for example in examples:
+        exec(compile(example, "docs/quantization.md", "exec"), {"__name__": "example"})
+    assert "steps in int8" in capsys.readouterr().out
+    assert (tmp_path / "model.tflite").exists()

@@ -1,0 +1,199 @@
+"""Which layers `quantize` and `skip` choose."""
+
+import warnings
+
+import keras
+import pytest
+from keras import layers, ops
+from random_data import randomize, values
+
+from keras_share import SharedStack, export_tflite, quantize_model, share
+from keras_share.blocks import TransformerBlock
+from keras_share.quantize import FakeQuantize, QuantizeWeights
+from keras_share.sublayers import sublayers
+
+
+def mlp():
+    inputs = keras.Input((8,))
+    x = layers.Dense(7, "relu", name="first")(inputs)
+    x = layers.Dense(6, "relu", name="second")(x)
+    return randomize(keras.Model(inputs, layers.Dense(5, name="third")(x)))
+
+
+def stacked():
+    stack = SharedStack(layers.Dense(8, "relu", name="block"), "ABA", name="stack")
+    inputs = keras.Input((8,))
+    x = layers.Dense(8, name="before")(inputs)
+    return randomize(keras.Model(inputs, layers.Dense(3, name="after")(stack(x))))
+
+
+def kernels(quantized):
+    """The layers whose kernels are quantized, by the number of their outputs."""
+    found = (x for x in sublayers(quantized) if isinstance(x, QuantizeWeights))
+    return sorted(wrapper.layer.units for wrapper in found)
+
+
+def names(quantized):
+    found = (x for x in sublayers(quantized) if isinstance(x, QuantizeWeights))
+    return sorted(wrapper.layer.name for wrapper in found)
+
+
+def without_warnings(model, *args, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        return quantize_model(model, *args, **kwargs)
+
+
+def test_all_by_default():
+    assert kernels(without_warnings(mlp())) == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "chosen, expected",
+    [
+        (["first"], [7]),
+        (["first", "third"], [5, 7]),
+        ("second", [6]),
+        ([], []),
+    ],
+    ids=["one", "two", "a name", "none"],
+)
+def test_quantize_by_name(chosen, expected):
+    assert kernels(without_warnings(mlp(), quantize=chosen)) == expected
+
+
+def test_skip_by_name():
+    assert kernels(without_warnings(mlp(), skip=["first"])) == [5, 6]
+    assert kernels(without_warnings(mlp(), skip="first")) == [5, 6]
+    assert kernels(without_warnings(mlp(), skip=[])) == [5, 6, 7]
+
+
+def test_by_layer():
+    model = mlp()
+    second = model.get_layer("second")
+    assert kernels(without_warnings(model, quantize=[second])) == [6]
+    assert kernels(without_warnings(model, quantize=second)) == [6]
+    assert kernels(without_warnings(model, skip=[second, "third"])) == [7]
+
+
+def test_skip_counts_more_than_quantize():
+    chosen = ["first", "second"]
+    assert kernels(without_warnings(mlp(), quantize=chosen, skip=["first"])) == [6]
+
+
+def test_a_stack_is_all_that_is_in_it():
+    model = stacked()
+    stack = model.get_layer("stack")
+    for choice in ("stack", stack):
+        assert len(kernels(without_warnings(model, quantize=[choice]))) == 2
+        skipped = without_warnings(model, skip=[choice])
+        assert names(skipped) == ["after", "before"]
+
+
+def test_a_block_of_a_stack_is_chosen_at_all_its_sites():
+    model = stacked()
+    first = model.get_layer("stack").blocks[0]
+    quantized = without_warnings(model, skip=[first])
+    assert len(kernels(quantized)) == 3  # before, the other block, after
+    quantized = without_warnings(model, quantize=[first])
+    assert len(kernels(quantized)) == 1
+
+
+def test_a_part_of_a_block():
+    inputs = keras.Input((4, 8))
+    stack = SharedStack(TransformerBlock(2, 12, name="block"), "AA", name="stack")
+    model = randomize(keras.Model(inputs, stack(inputs)))
+    attention = stack.blocks[0].attention
+    for skip in ([attention], ["attention"]):
+        assert sorted(kernels_of(without_warnings(model, skip=skip))) == ["Dense"] * 2
+    quantized = without_warnings(model, quantize=[attention])
+    assert kernels_of(quantized) == ["EinsumDense"] * 4
+
+
+def kernels_of(quantized):
+    found = (x for x in sublayers(quantized) if isinstance(x, QuantizeWeights))
+    return [type(wrapper.layer).__name__ for wrapper in found]
+
+
+def test_a_nested_model():
+    inputs = keras.Input((8,))
+    part = keras.Sequential([layers.Dense(6), layers.Dense(8)], name="part")
+    model = keras.Model(inputs, layers.Dense(3)(part(inputs)))
+    assert kernels(without_warnings(model, skip=["part"])) == [3]
+    assert kernels(without_warnings(model, quantize=[part])) == [6, 8]
+
+
+def test_what_share_made():
+    inputs = x = keras.Input((8,))
+    for i in range(4):
+        x = layers.Dense(8, "relu", name=f"dense_{i}")(x)
+    shared = share(keras.Model(inputs, layers.Dense(3, name="head")(x)), "AABB")
+    assert kernels(without_warnings(shared, skip=["head"])) == [8, 8]
+
+
+class Unknown(layers.Layer):
+    """A layer that no rule knows."""
+
+    def build(self, shape):
+        self.offset = self.add_weight(shape=shape[-1:], name="offset")
+
+    def call(self, x):
+        return x + self.offset
+
+
+def odd_model():
+    inputs = keras.Input((8,))
+    x = layers.Dense(8, activation=ops.sin, name="dense")(inputs)
+    return keras.Model(inputs, Unknown(name="own")(x))
+
+
+def test_what_is_skipped_is_not_warned_of():
+    with pytest.warns(UserWarning, match=r"'dense\.sin'.*'own'"):
+        quantize_model(odd_model())
+    with pytest.warns(UserWarning) as caught:
+        quantize_model(odd_model(), skip=["own"])
+    assert "'own'" not in str(caught[0].message)
+    without_warnings(odd_model(), skip=["own", "dense"])
+
+
+def test_what_is_skipped_is_not_refused():
+    with pytest.raises(ValueError, match=r"strict=True.*'dense\.sin'.*'own'"):
+        quantize_model(odd_model(), strict=True)
+    with pytest.raises(ValueError, match=r"strict=True.*'own'"):
+        quantize_model(odd_model(), strict=True, skip=["dense"])
+    assert (
+        kernels(quantize_model(odd_model(), strict=True, skip=["own", "dense"])) == []
+    )
+
+
+def test_what_is_not_chosen_is_not_refused():
+    quantize_model(odd_model(), strict=True, quantize=[])
+
+
+@pytest.mark.parametrize("argument", ["quantize", "skip"])
+@pytest.mark.parametrize(
+    "choice",
+    ["fourth", layers.Dense(2, name="stranger"), 3],
+    ids=["name", "layer", "3"],
+)
+def test_unknown_layers(argument, choice):
+    match = rf"`{argument}` must list layers of the model, or names of layers. Received"
+    with pytest.raises(ValueError, match=match):
+        quantize_model(mlp(), **{argument: ["first", choice]})
+
+
+def test_nothing_chosen_computes_what_the_model_does():
+    model, x = mlp(), values(4, 8)
+    quantized = without_warnings(model, quantize=[])
+    assert not [y for y in sublayers(quantized) if isinstance(y, FakeQuantize)]
+    assert abs(quantized(x) - model(x)).numpy().max() < 1e-6
+
+
+def test_file_with_a_skipped_layer(tmp_path):
+    model, x = mlp(), values(16, 8)
+    quantized = quantize_model(model, x, skip=["third"])
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    kinds = {b.nbytes: b.dtype for b in report.buffers}
+    assert kinds[8 * 7] == kinds[7 * 6] == "int8"
+    assert kinds[4 * 6 * 5] == "float32"
+    assert report.float_operators == {"FULLY_CONNECTED": 1}
