@@ -11,6 +11,7 @@ from keras_share.graph.flat_graph import FlatGraph, Step
 from keras_share.graph.kernel_use import RelaxedUse
 from keras_share.graph.opened import LayerUse, Opened, Variants
 from keras_share.graph.program import Program, fresh_input
+from keras_share.relax.kernel import einsum_axes
 from keras_share.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.stack import SharedStack
 from keras_share.sublayers import sublayers
@@ -222,9 +223,12 @@ class _Flattener:
     ) -> Any:
         for relaxed in _relaxed(op, stand_ins):
             return self._expand_use(op, relaxed, args, stand_ins, prefix, reason)
+        spec = op.compute_output_spec(*args, **kwargs)
+        if isinstance(op, keras.layers.EinsumDense):
+            shape = _einsum_shape(op, args[0].shape, spec.shape)
+            spec = keras.KerasTensor(shape, spec.dtype)
         outputs = tree.map_structure(
-            lambda x: keras.KerasTensor(x.shape, x.dtype),
-            op.compute_output_spec(*args, **kwargs),
+            lambda x: keras.KerasTensor(x.shape, x.dtype), spec
         )
         variables = op.variables if isinstance(op, keras.Layer) else []
         pairs = tuple((v, stand_ins[id(v)]) for v in variables if id(v) in stand_ins)
@@ -258,6 +262,19 @@ def _relaxed(op: Any, stand_ins: dict) -> list[RelaxedKernel]:
     variables = op.variables if isinstance(op, keras.Layer) else []
     found = [stand_ins.get(id(v)) for v in variables]
     return [kernel for kernel in found if isinstance(kernel, RelaxedKernel)]
+
+
+def _einsum_shape(
+    layer: keras.layers.EinsumDense, taken: tuple, given: tuple
+) -> tuple[int | None, ...]:
+    """The shape of an output, of which Keras forgets the sizes that it has as input."""
+    inputs, _, outputs = einsum_axes(layer)
+    sizes = dict(zip(reversed(inputs), reversed(taken), strict=False))
+    letters = ["", *outputs.replace("...", "")][-len(given) :]
+    return tuple(
+        sizes.get(letter) if size is None and "." not in inputs else size
+        for letter, size in zip(letters, given, strict=True)
+    )
 
 
 def _is_identity(op: Any, args: tuple) -> bool:

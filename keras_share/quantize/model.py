@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import tree
+from keras import ops, tree
 
 from keras_share.graph import FlatGraph, Rebuilder, Step
 from keras_share.graph.flatten import check_model
@@ -16,6 +16,7 @@ from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import report_of
+from keras_share.quantize.rules import operation_name
 from keras_share.quantize.schemes import Scheme, find_scheme
 from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
@@ -155,6 +156,33 @@ def _warn(left: tuple, strict: bool) -> None:
     warnings.warn(f"Parts of the model stay in floating point: {names}.", stacklevel=3)
 
 
+def _squares_a_reshape(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step multiplies a tensor by itself that may have been reshaped.
+
+    The converter turns such a product and the reshape around, and then fails because
+    their ranges differ.
+    """
+    if isinstance(step.op, keras.Layer) or operation_name(step.op) != "multiply":
+        return False
+    x, y, *_ = (*step.inputs, None)
+    producer = graph.producer(x)
+    if x is not y or producer is None:
+        return False
+    sums = ("add", "multiply", "subtract")
+    return (
+        isinstance(producer.op, keras.Layer) or operation_name(producer.op) not in sums
+    )
+
+
+def _has_constant(step: Step) -> bool:
+    """Whether a step takes some of its values from a constant."""
+    selects = ("maximum", "minimum", "where")
+    return not isinstance(step.op, keras.Layer) and (
+        operation_name(step.op) in selects
+        and any(not isinstance(x, keras.KerasTensor) for x in step.args)
+    )
+
+
 class _Builder:
     """Builds the quantized model, step by step."""
 
@@ -183,16 +211,25 @@ class _Builder:
             self.rebuilder.set(tensor, x)
         for step in self.graph:
             tensors = tree.flatten(step.outputs)
-            outputs = tree.flatten(self.rebuilder.call(step))
+            squares = _squares_a_reshape(self.graph, step)
+            call = self._square if squares else self.rebuilder.call
+            outputs = tree.flatten(call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
                 self.rebuilder.set(tensor, x)
         return self.rebuilder.finish()
 
+    def _square(self, step: Step) -> Any:
+        x, bits = self.rebuilder.resolve(step.inputs[0]), self.scheme.activations
+        x = ops.abs(x)
+        if bits is not None and not self.placements[step].is_float:
+            x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
+        return x * x
+
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
-        moved = self.placements[step].output == "input"
+        moved = self.placements[step].output == "input" and not _has_constant(step)
         inputs = [self.ranges.get(id(x)) for x in step.inputs]
         return moved and self.ranges.get(id(tensor)) in inputs
 

@@ -9,7 +9,7 @@ import keras
 from keras_share.graph import FlatGraph, flatten
 from keras_share.graph.folding import IDENTITY_LAYERS
 from keras_share.graph.opened import Opened
-from keras_share.quantize.rules import find_rule
+from keras_share.quantize.rules import find_rule, operation_name
 from keras_share.quantize.sixteen_bits import check_16_bits, written_in_16_bits
 from keras_share.quantize.weight_rules import (
     linear_then_activation,
@@ -49,6 +49,8 @@ def _function(
             return function
     elif isinstance(op, keras.layers.Rescaling):
         return lambda use, x: x * use.op.scale + use.op.offset
+    if operation_name(op) == "add" and len(args) == 2 and args[0] is args[1]:
+        return lambda use, x, y: x * 2.0  # as a sum the converter can fail on it
     rule = find_rule(op)
     if rule is not None:
         if rule.refuse(op):

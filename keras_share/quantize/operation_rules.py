@@ -46,11 +46,8 @@ _COMPUTED = [
     "hard_silu",
     "leaky_relu",
     "matmul",
-    "maximum",
     "mean",
-    "minimum",
     "multiply",
-    "power",
     "relu",
     "relu6",
     "rsqrt",
@@ -59,7 +56,6 @@ _COMPUTED = [
     "subtract",
     "sum",
     "tensordot",
-    "where",
 ]
 
 for _name in _MOVED:
@@ -68,6 +64,12 @@ for _name in _MOVED:
     )
 for _name in _COMPUTED:
     register_rule(_name, QuantizeRule(how="int8"))
+# One of several values is taken at each place: TFLite asks for one range. It holds what
+# constants are among them, too, so that the output is rounded again.
+for _name in ("maximum", "minimum", "where"):
+    register_rule(
+        _name, QuantizeRule(output="input", how="int8, in the range of its inputs")
+    )
 # TFLite fixes the ranges of these outputs.
 for _name, _range in (
     ("sigmoid", (0.0, 1.0)),

@@ -77,12 +77,11 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
     if isinstance(op, Affine):
         return _place_affine(graph, step)
     rule = find_rule(op)
-    if rule is None or rule.write is not None:
-        kind = type(op).__name__
-        return Placement(reason=step.reason or f"there is no rule for {kind}")
-    reason = step.reason or rule.refuse(op)
+    reason = step.reason or (rule and rule.refuse(op))
     if reason:
         return Placement(reason=reason)
+    if rule is None or rule.write is not None:
+        return Placement(reason=f"there is no rule for {type(op).__name__}")
     if rule.output == "own" and is_linear(op) and _is_fused_next(graph, step):
         return Placement("next", rule)
     return Placement(rule.output, rule)

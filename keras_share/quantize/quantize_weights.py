@@ -117,6 +117,12 @@ class QuantizeWeights(keras.layers.Wrapper):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)
 
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        # Few layers of a user's own have `compute_output_shape`.
+        if not accepts_training(self.layer):
+            kwargs.pop("training", None)
+        return self.layer.compute_output_spec(*args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("dtype", None)

@@ -1,5 +1,6 @@
 """Rules for layers with kernels: Dense, convolutions, embeddings."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -43,9 +44,15 @@ def split_activation(layer: keras.Layer) -> bool:
 def activate(activation: Any, x: Any) -> Any:
     """Applies an activation function, as one operation if it is one of Keras's."""
     name = getattr(activation, "__name__", "")
-    known = activation is getattr(keras.activations, name, None)
-    # Functions of `keras.activations` don't all take symbolic tensors.
-    return getattr(ops, name, activation)(x) if known else activation(x)
+    operation = getattr(ops, name, None)
+    if operation is None or activation is not getattr(keras.activations, name, None):
+        return activation(x)
+    # Functions of `keras.activations` don't all take symbolic tensors, and have
+    # defaults of their own.
+    taken = inspect.signature(operation).parameters
+    parameters = inspect.signature(activation).parameters.items()
+    defaults = {k: p.default for k, p in parameters if p.default is not p.empty}
+    return operation(x, **{k: v for k, v in defaults.items() if k in taken})
 
 
 def linear_then_activation(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:

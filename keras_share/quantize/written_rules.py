@@ -98,9 +98,13 @@ def _multi_head_attention(
     key: Any = None,
     attention_mask: Any = None,
     use_causal_mask: bool = False,
-    **kwargs: Any,
+    training: bool | None = None,
+    **others: Any,
 ) -> Any:
     layer = use.op
+    given = [name for name, value in others.items() if value not in (None, False)]
+    if given:
+        raise ValueError(f"it is called with {', '.join(given)}")
     mask = attention_mask
     if mask is not None and len(mask.shape) == 3:
         mask = ops.expand_dims(mask, 1)  # the same for all heads
@@ -143,6 +147,8 @@ def _attention_refuses(layer: layers.MultiHeadAttention) -> str | None:
         return "it attends over other axes than the second"
     if config.get("sliding_window") is not None:
         return "its window slides"
+    if config.get("use_gate"):
+        return "it has a gate"
     return None
 
 
@@ -154,6 +160,12 @@ def _no_plain_attention(op: Any) -> str | None:
 
 def _softmax_refuses(layer: layers.Softmax) -> str | None:
     return None if len(_axes(layer)) == 1 else "it is over several axes"
+
+
+def _power(use: LayerUse, x: Any, exponent: Any) -> Any:
+    if isinstance(exponent, keras.KerasTensor) or exponent != 2:
+        raise ValueError("TFLite has no integer operator for powers other than 2")
+    return x * x
 
 
 def _flip(use: LayerUse, x: Any) -> Any:
@@ -249,6 +261,9 @@ register_rule(
         write=lambda use, x: ops.relu6(x + 3.0) * (1 / 6),
         how="int8, as a sum, ReLU6 and a product",
     ),
+)
+register_rule(
+    "power", QuantizeRule(write=_power, how="int8, as a product; of exponent 2 only")
 )
 register_rule(
     "flip", QuantizeRule(write=_flip, how="int8, as a look-up along one axis")
