@@ -8,6 +8,7 @@ import keras
 from keras import tree
 
 from keras_share.graph.flat_graph import FlatGraph, Step
+from keras_share.sublayers import sublayers
 from keras_share.tied import Tied
 from keras_share.transposed import Transposed
 
@@ -172,7 +173,10 @@ def _copy(layer: keras.Layer, name: str) -> keras.Layer:
     config = {**layer.get_config(), "name": name}
     if "dtype" in config and layer.dtype_policy.name != "float32":
         config["dtype"] = "float32"
-    copy = type(layer).from_config(config)
+    # A layer of the user's own inside a wrapper need not be registered.
+    inside = {type(part).__name__: type(part) for part in sublayers(layer)}
+    with keras.saving.custom_object_scope(inside):
+        copy = type(layer).from_config(config)
     copy.trainable = layer.trainable
     return copy
 
