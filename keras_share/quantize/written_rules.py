@@ -84,9 +84,15 @@ def _dot_product_attention(
     bias: Any = None,
     mask: Any = None,
     scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
 ) -> Any:
+    if attn_logits_soft_cap:
+        raise ValueError("its scores are capped")
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    if use.op.is_causal:
+    # Arguments of the call or attributes, by the version of Keras.
+    if is_causal or getattr(use.op, "is_causal", False):
         mask = _causal(mask, query.shape[1], key.shape[1])
     return _attend(query * scale, key, value, bias, mask)
 

@@ -14,8 +14,9 @@ BLOCKS = {
     "separable": lambda: ks.SeparableConvBlock(3, rank=1),
 }
 # In Micro the rounding of FULLY_CONNECTED differs from LiteRT's where a value is near
-# the middle between two steps. All other operators give the same integers.
-MICRO_STEPS = {"transformer": 4, "conformer": 6, "separable": 0}
+# the middle between two steps, which attention and normalization then spread. All other
+# operators give the same integers.
+MICRO_STEPS = {"transformer": 10, "conformer": 10, "separable": 0}
 
 
 @pytest.fixture(scope="module", params=BLOCKS)
@@ -65,6 +66,7 @@ def test_runs_on_a_microcontroller(system):
     assert 1_000 < run.arena_bytes < 200_000
     difference = np.abs(run.outputs.astype(int) - _reference(path, x).astype(int))
     assert difference.max() <= MICRO_STEPS[name]
+    assert difference.mean() <= 0.6
 
 
 def _reference(path, x):
