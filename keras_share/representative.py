@@ -1,6 +1,6 @@
 """Reading `representative_dataset`: samples of what a model will see."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -31,7 +31,7 @@ def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.nda
     rows = dataset() if callable(dataset) else _rows(dataset, model)
     count = 0
     for count, row in enumerate(rows, start=1):
-        yield _check(tree.flatten(row), model, count - 1)
+        yield _check(_in_order(row, model), model, count - 1)
     if not count:
         raise ValueError(
             "`representative_dataset` must hold at least one sample. Received: none"
@@ -66,12 +66,28 @@ def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     return arrays
 
 
+def _in_order(structure: Any, model: keras.Model) -> list[Any]:
+    """Arrays in the order of the model's inputs; those of a dict by name, as in fit."""
+    if not isinstance(structure, Mapping):
+        return tree.flatten(structure)
+    names = [x.name for x in model.inputs]
+    if isinstance(getattr(model, "input", None), Mapping):
+        places = {id(x): name for name, x in model.input.items()}
+        names = [places[id(x)] for x in model.inputs]
+    if set(structure) != set(names):
+        raise ValueError(
+            "A dict of samples must have the names of the model's inputs as keys "
+            f"({names}). Received: {list(structure)}"
+        )
+    return [structure[name] for name in names]
+
+
 def _shapes(sample: list[np.ndarray]) -> list[tuple[int, ...]]:
     return [array.shape for array in sample]
 
 
 def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:
-    arrays = [np.asarray(a) for a in tree.flatten(dataset)]
+    arrays = [np.asarray(a) for a in _in_order(dataset, model)]
     _check_count(arrays, model)
     if any(a.dtype == object for a in arrays):
         raise ValueError(

@@ -18,7 +18,8 @@ MODULES = sorted(
 )
 # Their examples read a file, which the tests beside them make.
 TESTED_ELSEWHERE = {
-    f"keras_share.export.{m}" for m in ("audit", "dedupe", "flatbuffer", "micro")
+    f"keras_share.export.{m}"
+    for m in ("audit", "dedupe", "flatbuffer", "int4", "micro")
 }
 
 

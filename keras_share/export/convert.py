@@ -20,6 +20,7 @@ from keras_share.files import check_writable, write_atomically
 from keras_share.graph import flatten
 from keras_share.graph.flatten import check_model, input_structure
 from keras_share.graph.folding import base_layer, is_shared_kernel
+from keras_share.graph.precision import full_precision
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.tfmot import check_backend
@@ -107,7 +108,9 @@ def export_tflite(
     else:
         dataset = None
         checked = [random_sample(model)]
-    exported = inference_model(model)
+    with full_precision():
+        exported = inference_model(model)
+    _check_finite(exported)
     data = dedupe(_convert(exported, scheme, dataset, ends))
     if scheme == "trained int16":
         data = fit_int16(data)
@@ -121,6 +124,16 @@ def export_tflite(
     report = audit(path)
     _warn_if_untied(exported, report)
     return report
+
+
+def _check_finite(model: keras.Model) -> None:
+    for variable in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise ValueError(
+                "Weights must be finite to be exported: go back to a checkpoint from "
+                "before the loss was, or lower the learning rate. Received: NaN or "
+                f"infinity in '{variable.path}'"
+            )
 
 
 def _warn_if_untied(model: keras.Model, report: Audit) -> None:
@@ -258,13 +271,15 @@ def _compare(
             largest[name] = max(largest[name], np.abs(ours).max())
             # NaN compares as neither larger nor smaller.
             furthest[name] = np.maximum(furthest[name], np.abs(ours - theirs).max())
+    half = any(part.compute_dtype != "float32" for part in sublayers(model))
+    allowed = max(TOLERANCES[scheme], TOLERANCES["float16"] if half else 0)
     for name, difference in furthest.items():
         share = difference / max(largest[name], 1e-6)
-        if not share <= TOLERANCES[scheme]:
+        if not share <= allowed:
             raise ValueError(
                 f"The file must compute what the model does. Its output '{name}' "
                 f"differs by {share:.3g} of the largest value, more than the "
-                f"{TOLERANCES[scheme]} allowed for {scheme}; nothing was written. "
+                f"{allowed} allowed for {scheme}; nothing was written. "
                 "Quantized outputs this far off call for a representative_dataset of "
                 "real samples, or for quantization-aware training."
             )

@@ -15,7 +15,11 @@ from keras_share.export.products import (
     WholeTable,
 )
 from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
-from keras_share.graph.folding import IDENTITY_LAYERS, scale_would_fold
+from keras_share.graph.folding import (
+    IDENTITY_LAYERS,
+    KERNEL_LAYERS,
+    scale_would_fold,
+)
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
@@ -50,6 +54,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
     roundings: dict[int, Rounding] = {}
     builder = Rebuilder(graph, wrap=_forms(graph, roundings))
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
+    negated: list[keras.layers.Layer] = []
     for step in graph:
         if isinstance(step.op, IDENTITY_LAYERS):
             outputs = builder.resolve(step.args[0])
@@ -62,10 +67,21 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
             x = _normalized(step.op, builder.resolve(step.args[0]))
             outputs = _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
             affine.append((step, convolution))
+        elif quantized and isinstance(step.op, KERNEL_LAYERS):
+            # Between integers the converter makes integers of a layer that was left
+            # out, too, if nothing that has no integer operator stands before it.
+            x = builder.resolve(step.args[0])
+            builder.set(step.args[0], ops.negative(x))
+            outputs = builder.call(step)
+            builder.set(step.args[0], x)
+            negated.append(builder.layer(step))
         else:
             outputs = builder.call(step)
         builder.set(step.outputs, outputs)
     rebuilt = builder.finish()
+    kernels = [v for layer in negated for v in layer.weights if v.name == "kernel"]
+    for kernel in {id(v): v for v in kernels}.values():
+        kernel.assign(-kernel)
     for step, convolution in affine:
         convolution.set_weights(_scale_and_offset(step))
     for layer in sublayers(rebuilt):

@@ -10,6 +10,7 @@ from keras import tree
 from keras_share.graph.flat_graph import FlatGraph, Step
 from keras_share.graph.kernel_use import RelaxedUse
 from keras_share.graph.opened import LayerUse, Opened, Variants
+from keras_share.graph.precision import full_precision
 from keras_share.graph.program import Program, fresh_input
 from keras_share.relax.kernel import einsum_axes
 from keras_share.relax.relaxed import Relaxed, RelaxedKernel
@@ -56,7 +57,8 @@ def flatten(
     inputs = tree.map_structure(
         lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
     )
-    outputs = flattener.expand(model, (inputs,), {}, {}, prefix=None)
+    with full_precision():
+        outputs = flattener.expand(model, (inputs,), {}, {}, prefix=None)
     if flattener.steps and flattener.steps[0].op is model:
         raise ValueError(
             f"The model '{model.name}' can't be taken apart: "
@@ -278,7 +280,9 @@ def _einsum_shape(
 
 
 def _is_identity(op: Any, args: tuple) -> bool:
-    return op.compute_output_spec(*args).dtype == args[0].dtype
+    """Whether a conversion changes nothing in a graph of full precision."""
+    before, after = args[0].dtype, op.compute_output_spec(*args).dtype
+    return before == after or ("float" in before and "float" in after)
 
 
 def _closed(layer: keras.Layer) -> str | None:

@@ -71,9 +71,9 @@ class Rebuilder:
         args, kwargs = self.resolve((step.args, dict(step.kwargs)))
         if not isinstance(step.op, keras.Layer):
             return step.op(*args, **kwargs)
-        return self._layer(step)(*args, **kwargs)
+        return self.layer(step)(*args, **kwargs)
 
-    def _layer(self, step: Step) -> keras.Layer:
+    def layer(self, step: Step) -> keras.Layer:
         """The layer for a step: the same one for the same layer and weights."""
         weights = step.weights
         key = (id(step.op), *map(id, weights))
@@ -111,7 +111,7 @@ class Rebuilder:
             unused = replace(step, op=op.source, name=name, stand_ins=stand_ins)
             uses = [s for s in self.graph if any(v is matrix for v in s.weights)]
             uses = [s for s in uses if not isinstance(s.op, Transposed)]
-            self._layer(next(iter(uses), unused))
+            self.layer(next(iter(uses), unused))
             holder = self._holder(matrix)
         source, part = holder
         bare = op.use_of(source, part=part, name=step.name, dtype="float32")
@@ -168,8 +168,7 @@ def _names(layer: keras.Layer, positions: list[int]) -> list[str | int]:
 
 
 def _copy(layer: keras.Layer, name: str) -> keras.Layer:
-    # In full precision, whatever the policy: TFLite's converter takes no half floats,
-    # and rounding to int8 is precision loss enough.
+    # In full precision, whatever the policy.
     config = {**layer.get_config(), "name": name}
     if "dtype" in config and layer.dtype_policy.name != "float32":
         config["dtype"] = "float32"

@@ -1,12 +1,9 @@
 """Quantization-aware training of Keras 3 models with TFMOT's quantizers."""
 
-# The rules register themselves.
-from keras_share.quantize import (
-    operation_rules,
-    recurrent_rules,
-    weight_rules,
-    written_rules,
-)
+import keras_share.quantize.operation_rules
+import keras_share.quantize.recurrent_rules
+import keras_share.quantize.weight_rules
+import keras_share.quantize.written_rules  # noqa: F401 (the rules register themselves)
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.model import calibrate, quantize_model
 from keras_share.quantize.quantize_weights import QuantizeWeights
@@ -24,11 +21,7 @@ __all__ = [
     "QuantizeRule",
     "QuantizeWeights",
     "calibrate",
-    "operation_rules",
     "quantization_report",
     "quantize_model",
-    "recurrent_rules",
     "register_rule",
-    "weight_rules",
-    "written_rules",
 ]

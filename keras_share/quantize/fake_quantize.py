@@ -10,6 +10,8 @@ from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
 
 UNTRAINED = (-6.0, 6.0)  # where TFMOT's quantizers begin
 
+_SMALL = 1e-3  # a range for what was zero in all samples
+
 
 @keras.saving.register_keras_serializable(package="keras_share")
 class FakeQuantize(keras.layers.Layer):
@@ -57,7 +59,9 @@ class FakeQuantize(keras.layers.Layer):
             return self._quantizer(inputs, False, weights)
         # The TensorFlow variables themselves, which the quantizer assigns to.
         weights = {name: v.value for name, v in self._range.items()}
-        return self._quantizer(inputs, bool(training), weights)
+        # A frozen range stays as it is, as statistics do in Keras.
+        moves = bool(training) and self.trainable
+        return self._quantizer(inputs, moves, weights)
 
     def _fixed_ends(self) -> tuple[float, float]:
         """The smallest and the largest number that the integers stand for."""
@@ -77,8 +81,13 @@ class FakeQuantize(keras.layers.Layer):
     def stop_observing(self) -> None:
         """Quantizes again, with the range that was observed."""
         self._observing = False
-        if self.fixed is None and self._ends() == UNTRAINED:  # as behind a ReLU6
+        if self.fixed is not None:
+            return
+        if self._ends() == UNTRAINED:  # as behind a ReLU6
             self.max.assign(np.nextafter(np.float32(UNTRAINED[1]), np.float32(np.inf)))
+        elif self._ends() == (0.0, 0.0):  # as a head that starts at zero
+            self.min.assign(-_SMALL if self.num_bits > 8 else 0.0)
+            self.max.assign(_SMALL)
 
     def _observe(self, inputs: Any) -> None:
         inputs = ops.cast(inputs, "float32")
@@ -94,7 +103,7 @@ class FakeQuantize(keras.layers.Layer):
         if self.fixed is not None:
             return
         low, high = self._ends()
-        if (low, high) == UNTRAINED or low == high:
+        if not low < high or (low, high) == UNTRAINED or not np.isfinite(high - low):
             raise ValueError(
                 f"The quantization range of '{self.name}' was never set from data. "
                 "Pass `representative_dataset` to quantize_model, or train the model, "

@@ -9,6 +9,7 @@ from keras import ops, tree
 
 from keras_share.graph import FlatGraph, Rebuilder, Step
 from keras_share.graph.flatten import check_model
+from keras_share.graph.precision import full_precision
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
@@ -115,7 +116,8 @@ def quantize_model(
     _warn(unasked, strict)
     per_group = ranges == "group"
     tensors = find_ranges(graph, placements, per_group)
-    quantized = _Builder(graph, placements, tensors, bits).build()
+    with full_precision():
+        quantized = _Builder(graph, placements, tensors, bits).build()
     if representative_dataset is not None and bits.activations is not None:
         calibrate(quantized, representative_dataset)
     return quantized

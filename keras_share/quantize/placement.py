@@ -15,7 +15,10 @@ from keras_share.graph.folding import (
 )
 from keras_share.graph.rebuild import transposed_matrix
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
-from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS
+from keras_share.quantize.weight_rules import (
+    FUSED_ACTIVATIONS,
+    TRANSPOSED_CONVOLUTIONS,
+)
 from keras_share.relax.affine import Affine
 from keras_share.transposed import Transposed
 
@@ -138,6 +141,5 @@ def _is_fused_next(graph: FlatGraph, step: Step) -> bool:
 def _can_fuse(step: Step) -> bool:
     """Whether TFLite's operator for a step has a fused activation function."""
     if isinstance(step.op, keras.Layer):
-        transposed = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose)
-        return not isinstance(step.op, transposed)
+        return not isinstance(step.op, TRANSPOSED_CONVOLUTIONS)
     return operation_name(step.op) in ("add", "subtract", "multiply")

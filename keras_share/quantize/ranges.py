@@ -48,7 +48,9 @@ def find_ranges(
         placement = placements[step]
         if placement.is_float:
             continue
-        for tensor in _numbers(step.inputs):
+        # What is looked up by are places, also where they come as numbers.
+        places = placement.output == "weights"
+        for tensor in [] if places else _numbers(step.inputs):
             if not _is_fused(graph, placements, tensor):
                 finder.add(tensor, Range(_name(graph, tensor)))
         for i, tensor in enumerate(_numbers(keras.tree.flatten(step.outputs))):

@@ -50,7 +50,13 @@ class QuantizeRule:
 
     def __post_init__(self):
         known = ("own", "input", "weights")
-        if self.output not in known and not isinstance(self.output, tuple):
+        if isinstance(self.weights, str):
+            raise ValueError(
+                "`weights` must be a tuple of names, as ('kernel',). "
+                f"Received: weights={self.weights!r}"
+            )
+        pair = isinstance(self.output, tuple) and len(self.output) == 2
+        if self.output not in known and not pair:
             raise ValueError(
                 "`output` must be 'own', 'input', 'weights' or a pair of numbers. "
                 f"Received: output={self.output!r}"
@@ -117,16 +123,12 @@ def find_rule(op: Any) -> QuantizeRule | None:
 
 
 def operation_name(op: Any) -> str:
-    """The name in `keras.ops` of an operation."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", _class(op))
-    return words.lower()
+    """The name of an operation as in `keras.ops`, from that of its class."""
+    kind = type(op).__name__
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
 
 
 def rules() -> dict[str, QuantizeRule]:
     """All rules, by the name of the layer or operation."""
     named = {kind.__name__: rule for kind, rule in _LAYERS.items()}
     return {**named, **{f"ops.{name}": rule for name, rule in _OPERATIONS.items()}}
-
-
-def _class(op: Any) -> str:
-    return type(op).__name__

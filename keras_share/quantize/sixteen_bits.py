@@ -19,6 +19,9 @@ _MISSING = {
     "tile",
 }
 _MISSING_LAYERS = (
+    layers.GRU,
+    layers.GroupNormalization,
+    layers.LSTM,
     layers.RepeatVector,
     layers.Resizing,
     layers.UpSampling1D,

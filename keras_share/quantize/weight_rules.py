@@ -7,11 +7,13 @@ import keras
 from keras import layers, ops
 
 from keras_share.graph import LayerUse
+from keras_share.graph.folding import is_linear
 from keras_share.quantize.rules import QuantizeRule, register_rule
 from keras_share.transposed import Transposed
 
 # Computed as part of the operator before them.
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
+TRANSPOSED_CONVOLUTIONS = (layers.Conv1DTranspose, layers.Conv2DTranspose)
 
 
 def _channels_first(layer: keras.Layer) -> str | None:
@@ -36,6 +38,8 @@ def _einsum_channels(layer: layers.EinsumDense) -> tuple[int, ...]:
 def split_activation(layer: keras.Layer) -> bool:
     """Whether a layer has an activation function that is an operator of its own."""
     activation = getattr(layer, "activation", None)
+    if isinstance(layer, TRANSPOSED_CONVOLUTIONS):
+        return not is_linear(layer)  # whose operator has none
     name = getattr(activation, "__name__", "linear")
     plain = activation in (None, *map(keras.activations.get, FUSED_ACTIVATIONS))
     return not (plain and name in FUSED_ACTIVATIONS)
@@ -150,7 +154,7 @@ _TRANSPOSED = QuantizeRule(
     refuse=_channels_first,
     how="int8 kernel with a range per output channel, int32 bias",
 )
-for _layer in (layers.Conv1DTranspose, layers.Conv2DTranspose):
+for _layer in TRANSPOSED_CONVOLUTIONS:
     register_rule(_layer, _TRANSPOSED)
 register_rule(
     layers.EinsumDense,

@@ -423,3 +423,80 @@ def test_arguments_that_are_wrong(arguments, message):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
     with pytest.raises(ValueError, match=message):
         quantize_model(model, **arguments)
+
+
+@pytest.mark.parametrize("skip", [["middle"], ["middle", "windows"]])
+def test_what_is_left_out_is_in_floating_point_in_the_file(skip, tmp_path):
+    x = values(16, 8, 6)
+    stages = [
+        layers.Dense(6, name="first"),
+        layers.Dense(6, activation="relu", name="middle"),
+        layers.Conv1D(6, 3, name="windows"),
+        layers.Dense(4, name="last"),
+    ]
+    model = randomize(keras.Sequential([keras.Input((8, 6)), *stages]))
+    quantized = quantize_model(model, representative_dataset=x, skip=skip)
+    path = tmp_path / "model.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    # Of the kernels that are left out, and none of the others.
+    kernels = {(6, 6), (6, 1, 3, 6), (4, 6)}
+    stored = [b for b in report.buffers if b.shape in kernels]
+    assert sum(b.dtype == "float32" for b in stored) == len(skip)
+    step = float(quantized.layers[-1].max - quantized.layers[-1].min) / 255
+    assert np.abs(predict_tflite(path, x) - quantized(x)).max() <= 2.01 * step
+
+
+def test_ids_that_come_as_numbers(tmp_path):
+    ids = np.arange(600, dtype="float32").reshape(100, 6)
+    stages = [layers.Embedding(600, 8), layers.Flatten(), layers.Dense(4)]
+    model = randomize(keras.Sequential([keras.Input((6,)), *stages]))
+    quantized = quantize_model(model, representative_dataset=ids)
+    largest = np.abs(model(ids)).max()
+    assert np.abs(quantized(ids) - model(ids)).max() < 0.05 * largest
+
+
+def test_ranges_that_saw_only_zeros(tmp_path):
+    x = values(16, 5, 8)
+    head = layers.Dense(3, kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((5, 8)), layers.GRU(4), head])
+    quantized = quantize_model(model, representative_dataset=x)
+    path = tmp_path / "model.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert not report.float_operators
+    assert not predict_tflite(path, x).any()
+
+
+def test_frozen_ranges_stay(tmp_path):
+    x = values(16, 6, 6, 6)
+    quantized = quantize_model(conv_model(), representative_dataset=x)
+    quantized.trainable = False
+    before = quantized.get_weights()
+    quantized(10 * x, training=True)
+    for old, new in zip(before, quantized.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_under_a_half_precision_policy(policy, tmp_path):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = conv_model()
+        x = values(16, 6, 6, 6)
+        quantized = quantize_model(model, representative_dataset=x)
+        path = tmp_path / "model.tflite"
+        report = export_tflite(quantized, path, representative_dataset=x)
+        assert not report.float_operators
+        if policy == "mixed_float16":
+            export_tflite(model, path)
+        assert keras.config.dtype_policy().name == policy
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    model = conv_model()
+    [head] = [layer for layer in model.layers if layer.name.startswith("dense")]
+    head.kernel.assign(np.full(head.kernel.shape, np.nan))
+    with pytest.raises(ValueError, match=r"Weights must be finite.*dense.*kernel"):
+        export_tflite(model, tmp_path / "model.tflite")
+    assert os.listdir(tmp_path) == []
