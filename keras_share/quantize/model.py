@@ -16,7 +16,7 @@ from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, find_ranges
-from keras_share.quantize.report import report_of
+from keras_share.quantize.report import LayerReport, report_of
 from keras_share.quantize.rules import operation_name
 from keras_share.quantize.schemes import Scheme, find_scheme
 from keras_share.quantize.selection import Selection
@@ -112,8 +112,8 @@ def quantize_model(
         )
     graph = open_model(model, bits.activations)
     placements = place(graph, Selection(model, quantize, skip))
-    unasked = [r for r in report_of(graph, placements).float_layers if not r.skipped]
-    _warn(unasked, strict)
+    report = report_of(graph, placements, scheme)
+    _warn([row for row in report.float_layers if not row.skipped], strict)
     per_group = ranges == "group"
     tensors = find_ranges(graph, placements, per_group)
     with full_precision():
@@ -146,7 +146,7 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
             layer.stop_observing()
 
 
-def _warn(left: tuple, strict: bool) -> None:
+def _warn(left: list[LayerReport], strict: bool) -> None:
     if not left:
         return
     names = "; ".join(f"'{row.name}' ({row.kind}): {row.reason}" for row in left)

@@ -1,5 +1,6 @@
 """What `quantize_model` makes of each layer, as data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,8 @@ import keras
 from keras_share.graph import FlatGraph, Step
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
-from keras_share.quantize.selection import SKIPPED
+from keras_share.quantize.schemes import Scheme, find_scheme
+from keras_share.quantize.selection import SKIPPED, Selection
 
 if TYPE_CHECKING:
     import pandas
@@ -21,7 +23,8 @@ class LayerReport:
     Attributes:
         name: Where in the model it stands.
         kind: Class of the layer or operation.
-        dtype: `int8` or `float32`.
+        dtype: What it computes with: `int8`, `int16` or `float32`; in a dynamic scheme,
+            `int8 weights` or `int4 weights` where it has a kernel.
         reason: Why it stays in floating point, else empty.
     """
 
@@ -38,14 +41,20 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """One row per use of a layer or operation, in the order in which they run."""
+    """What `quantize_model` makes of a model.
+
+    Attributes:
+        rows: One per use of a layer or operation, in the order in which they run.
+        scheme: The scheme.
+    """
 
     rows: tuple[LayerReport, ...]
+    scheme: str = "int8"
 
     @property
     def float_layers(self) -> tuple[LayerReport, ...]:
-        """What stays in floating point."""
-        return tuple(row for row in self.rows if row.dtype != "int8")
+        """What stays in floating point as it has no rule, or is left out."""
+        return tuple(row for row in self.rows if row.reason)
 
     def to_frame(self) -> "pandas.DataFrame":
         """The rows as a DataFrame."""
@@ -55,22 +64,33 @@ class QuantizationReport:
 
     def __str__(self) -> str:
         left = self.float_layers
-        lines = [f"{len(self.rows) - len(left)} of {len(self.rows)} steps in int8"]
+        count = f"{len(self.rows) - len(left)} of {len(self.rows)}"
+        lines = [f"{count} steps in {self.scheme}"]
         lines += [f"  float32: {r.name} ({r.kind}): {r.reason}" for r in left]
         return "\n".join(lines)
 
 
-def quantization_report(model: keras.Model) -> QuantizationReport:
+def quantization_report(
+    model: keras.Model,
+    *,
+    scheme: str = "int8",
+    quantize: Sequence[keras.Layer | str] | None = None,
+    skip: Sequence[keras.Layer | str] = (),
+) -> QuantizationReport:
     """Tells what `quantize_model` would make of each layer of a model.
 
     Args:
         model: A built Sequential or Functional model.
+        scheme: As in `quantize_model`.
+        quantize: As in `quantize_model`.
+        skip: As in `quantize_model`.
 
     Returns:
         A `QuantizationReport`.
 
     Raises:
-        ValueError: If `model` is not a built Sequential or Functional model.
+        ValueError: If `model` is not a built Sequential or Functional model, or an
+            argument is unknown.
 
     Example:
     >>> import keras, keras_share
@@ -80,22 +100,33 @@ def quantization_report(model: keras.Model) -> QuantizationReport:
     1 of 2 steps in int8
       float32: elu.elu (Elu): there is no rule for Elu
     """
-    graph = open_model(model)
-    return report_of(graph, place(graph))
+    bits = find_scheme(scheme)
+    graph = open_model(model, bits.activations)
+    placements = place(graph, Selection(model, quantize, skip))
+    return report_of(graph, placements, scheme)
 
 
 def report_of(
-    graph: FlatGraph, placements: dict[Step, Placement]
+    graph: FlatGraph, placements: dict[Step, Placement], scheme: str
 ) -> QuantizationReport:
     """The report on a graph whose placements are decided."""
-    return QuantizationReport(
-        tuple(
-            LayerReport(
-                name=step.name,
-                kind=type(step.op).__name__,
-                dtype="float32" if placements[step].is_float else "int8",
-                reason=placements[step].reason,
-            )
-            for step in graph
+    rows = (
+        LayerReport(
+            name=step.name,
+            kind=type(step.op).__name__,
+            dtype=_dtype(placements[step], find_scheme(scheme)),
+            reason=placements[step].reason,
         )
+        for step in graph
     )
+    return QuantizationReport(tuple(rows), scheme)
+
+
+def _dtype(placement: Placement, bits: Scheme) -> str:
+    if placement.is_float:
+        return "float32"
+    if bits.activations is not None:
+        return f"int{bits.activations}"
+    rule = placement.rule
+    fewest = max(bits.weights, rule.min_bits)
+    return f"int{fewest} weights" if rule.weights else "float32"

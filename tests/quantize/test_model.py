@@ -500,3 +500,14 @@ def test_weights_that_are_not_finite(tmp_path):
     with pytest.raises(ValueError, match=r"Weights must be finite.*dense.*kernel"):
         export_tflite(model, tmp_path / "model.tflite")
     assert os.listdir(tmp_path) == []
+
+
+def test_report_is_of_the_scheme_and_the_choice_of_layers():
+    stages = [layers.Dense(4, name="first"), layers.Dense(4, "relu", name="last")]
+    model = keras.Sequential([keras.Input((8,)), *stages])
+    report = keras_share.quantization_report(model, scheme="int16", skip=["first"])
+    assert [row.dtype for row in report.rows] == ["float32", "int16"]
+    assert str(report).startswith("1 of 2 steps in int16\n  float32: first (Dense): it")
+    report = keras_share.quantization_report(model, scheme="dynamic_int4")
+    assert [row.dtype for row in report.rows] == ["int4 weights"] * 2
+    assert not report.float_layers
