@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_share.graph import LayerUse
+from keras_share.quantize.inverse_root import InverseRoot
 from keras_share.quantize.rules import QuantizeRule, register_rule
 
 # Below the smallest score by so much, a masked place gets no weight: exp(-10) is less
@@ -39,7 +40,8 @@ def _group_normalization(use: LayerUse, inputs: Any) -> Any:
 
 
 def _over_rms(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
-    return x * ops.rsqrt(ops.mean(x * x, axes, keepdims=True) + epsilon)
+    square = ops.mean(x * x, axes, keepdims=True) + epsilon
+    return x * InverseRoot(epsilon, name="inverse_root")(square)
 
 
 def _axes(layer: keras.Layer) -> tuple[int, ...]:
@@ -196,6 +198,7 @@ def _relu(use: LayerUse, x: Any) -> Any:
     return ops.leaky_relu(x, op.negative_slope) if op.negative_slope else ops.relu(x)
 
 
+register_rule(InverseRoot, QuantizeRule(how="int8"))
 register_rule(
     layers.LayerNormalization,
     QuantizeRule(
