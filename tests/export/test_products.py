@@ -155,16 +155,37 @@ def test_the_transposed_use_may_come_first(tmp_path):
     assert stored(report, 32, 40) == [32 * 40 * 4]
 
 
-def test_quantization_leaves_both_uses_in_float(tmp_path):
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_quantization_keeps_one_matrix_for_both_uses(activation, tmp_path):
     inputs = keras.Input((48,))
-    dense = layers.Dense(40, "relu", name="encoder")
+    dense = layers.Dense(40, activation, name="encoder")
     x = layers.Dense(40, "relu", name="middle")(dense(inputs))
     model = randomize(keras.Model(inputs, Transposed(dense, name="decoder")(x)))
-    with pytest.warns(
-        UserWarning, match="'encoder' .* used transposed.*'decoder' .* used transposed"
-    ):
-        quantized = keras_share.quantize_model(model, values(20, 48))
-    assert quantized.count_params() < model.count_params() + 48 * 40
-    report = export_tflite(quantized, tmp_path / "model.tflite")
-    assert stored(report, 48, 40) == [48 * 40 * 4]
+    x = values(20, 48)
+    quantized = keras_share.quantize_model(model, x, strict=True)
+    assert len(quantized.trainable_weights) == len(model.trainable_weights)
+    path = tmp_path / "model.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert not report.float_operators
+    assert stored(report, 48, 40) == [48 * 40]
     assert stored(report, 40, 40) == [40 * 40]
+
+
+def test_quantization_keeps_one_table_for_look_up_and_head(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 50, (20, 6)).astype("int32")
+    inputs = keras.Input((6,), dtype="int32")
+    table = layers.Embedding(50, 16)
+    x = layers.Dense(16, "relu")(table(inputs))
+    model = randomize(keras.Model(inputs, Transposed(table)(x)))
+    quantized = keras_share.quantize_model(model, ids, strict=True)
+    quantized.save(tmp_path / "model.keras")
+    quantized = keras.models.load_model(tmp_path / "model.keras")
+    assert len(quantized.trainable_weights) == len(model.trainable_weights)
+    path = tmp_path / "model.tflite"
+    report = export_tflite(quantized, path, representative_dataset=ids)
+    assert not report.float_operators
+    [stored_table] = [b for b in report.buffers if b.nbytes == 50 * 16]
+    assert (stored_table.dtype, stored_table.uses) == ("int8", 2)
+    simulated = quantized.predict(ids, verbose=0)
+    step = np.ptp(simulated) / 255
+    assert np.abs(keras_share.predict_tflite(path, ids) - simulated).max() <= 2.1 * step

@@ -67,7 +67,9 @@ NORMALIZATIONS = {
 def test_normalizations(name):
     shape, make = NORMALIZATIONS[name]
     steps = agrees(sequential(shape, make()), values(4, *shape))
-    assert "InverseRoot" in steps and not any(step.endswith("ization") for step in steps)
+    assert "InverseRoot" in steps and not any(
+        step.endswith("ization") for step in steps
+    )
 
 
 @pytest.mark.parametrize(
