@@ -1,6 +1,6 @@
 """What quantization costs: accuracy of the files, and time of a training step.
 
-    python benchmarks/quantization.py [--spoken spoken_digits.npz] [--seeds 3]
+    python benchmarks/quantization.py [--spoken spoken-digits] [--seeds 3]
     python benchmarks/quantization.py --part accuracy --data digits
     python benchmarks/quantization.py --part step
 
@@ -79,13 +79,17 @@ def main() -> None:
     add("--part", choices=["accuracy", "step"], help="only this part")
     add("--data", choices=["digits", "spoken"], help="only on this data")
     add("--network", choices=sorted({c.network for c in CASES}), help="only this one")
-    add("--spoken", type=Path, help="file of spoken digits; without it only digits")
+    add(
+        "--spoken",
+        help="recordings: spoken-digits (fetched), a folder or an .npz; without it "
+        "only digits",
+    )
     add("--seeds", type=int, default=3)
     add("--rounds", type=int, default=30, help="training steps that are timed")
     add("--jit", choices=steps.JITS, help="only with or without compiling by XLA")
     options = parser.parse_args()
     if options.data == "spoken" and options.spoken is None:
-        parser.error("--data spoken needs --spoken with the path of the file")
+        parser.error("--data spoken needs --spoken, see there")
     options.output.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
 

@@ -48,14 +48,14 @@ def digits(seed: int) -> Data:
     return Data(x, y, x_test, y_test, x[:CALIBRATION_SAMPLES])
 
 
-def spoken(path: Path, seed: int) -> Data:
+def spoken(source: str, seed: int) -> Data:
     """Log-mel features of spoken digits, tested on a speaker not trained on.
 
     Args:
-        path: File of recordings, see `keyword_parts.recordings.load_npz`.
+        source: Of the recordings, see `keyword_parts.datasets.load_data`.
         seed: Draws the speakers.
     """
-    split = load_data(str(path), seed=seed).split
+    split = load_data(source, seed=seed).split
     # Nothing is chosen by validation here.
     parts = (split.train, split.validation)
     waveforms = np.concatenate([part.x for part in parts])
