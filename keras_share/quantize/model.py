@@ -106,7 +106,8 @@ def quantize_model(
             f"`ranges` must be 'site' or 'group'. Received: ranges={ranges!r}"
         )
     check_model(model)
-    if any(isinstance(part, FakeQuantize) for part in sublayers(model)):
+    done = (FakeQuantize, QuantizeWeights)
+    if any(isinstance(part, done) for part in sublayers(model)):
         raise ValueError(
             f"The model '{model.name}' is quantized already. Pass the float model."
         )
