@@ -34,10 +34,9 @@ from keyword_parts.datasets import DATASETS, load_data
 from keyword_parts.frontend import frontend_model
 from keyword_parts.network import BLOCKS, build_network
 from keyword_parts.split import Split
+from keyword_parts.table import show
 from keyword_parts.training import compile_network, train
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 import keras_share as ks
 from keras_share.search import BayesianOptimization, SearchResults, sharing_pattern
@@ -233,34 +232,6 @@ def train_and_export(
     }
 
 
-def show(table: pd.DataFrame) -> None:
-    """Prints the closing table."""
-    titles = ["network", "weights", "float", "int8", "bytes", "twice", "arena"]
-    titles += ["as LiteRT", "steps"]
-    view = Table(
-        title="Accuracy on other speakers, and files", box=box.SIMPLE, pad_edge=False
-    )
-    for title in titles:
-        view.add_column(title, justify="left" if title == "network" else "right")
-    for row in table.to_dict("records"):
-        view.add_row(*(cell(value) for value in row.values()))
-    console.print(view)
-    console.print(
-        "twice: bytes stored more than once. arena: bytes of memory beside the file, "
-        "in TensorFlow Lite Micro. as LiteRT: share of its outputs that are exactly "
-        "those of LiteRT's reference kernels; the others are so many steps apart."
-    )
-
-
-def cell(value: object) -> str:
-    """A value as the table shows it."""
-    if isinstance(value, str):
-        return value
-    if pd.isna(value):
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
 def run(
     folder: Path,
     source: str = "tones",
@@ -315,7 +286,7 @@ def run(
     console.print(
         str(ks.audit(folder / "winner.tflite")), markup=False, highlight=False
     )
-    show(table)
+    show(table, console)
     if table.arena_bytes.isna().any():
         console.print("The arena is measured after: pip install tflite-micro")
     seconds = time.perf_counter() - started

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_share.export import flatbuffer
+from keras_share.export.run import to_integers
 
 _PROCESS = Path(__file__).with_name("micro_process.py")
 _UNKNOWN_OPERATOR = "Failed to get registration from op code"
@@ -138,10 +139,9 @@ def _rows(
 def _as_taken(array: np.ndarray, tensor: flatbuffer.schema.TensorT) -> np.ndarray:
     dtype = np.dtype(flatbuffer.dtype_name(tensor.type))
     if np.issubdtype(dtype, np.integer) and np.issubdtype(array.dtype, np.floating):
-        limits = np.iinfo(dtype)
-        array = np.round(array / tensor.quantization.scale[0])
-        array = array + tensor.quantization.zeroPoint[0]
-        array = np.clip(array, limits.min, limits.max)
+        quantization = tensor.quantization
+        scale, zero_point = quantization.scale[0], quantization.zeroPoint[0]
+        array = to_integers(array, dtype, scale, zero_point)
     return np.ascontiguousarray(array, dtype)
 
 

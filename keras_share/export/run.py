@@ -70,13 +70,20 @@ def _natural(name: str) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
+def to_integers(
+    array: np.ndarray, dtype: np.dtype, scale: float, zero_point: int
+) -> np.ndarray:
+    """Real numbers as the integers of a quantized tensor; those outside at its ends."""
+    limits = np.iinfo(dtype)
+    array = np.round(array / scale) + zero_point
+    return np.clip(array, limits.min, limits.max).astype(dtype)
+
+
 def _to_file(array: np.ndarray, details: dict) -> np.ndarray:
     scale, zero_point = details["quantization"]
-    dtype = details["dtype"]
     if scale and np.issubdtype(array.dtype, np.floating):
-        limits = np.iinfo(dtype)
-        array = np.clip(np.round(array / scale) + zero_point, limits.min, limits.max)
-    return array.astype(dtype)
+        return to_integers(array, details["dtype"], scale, zero_point)
+    return array.astype(details["dtype"])
 
 
 def _from_file(array: np.ndarray, details: dict) -> np.ndarray:

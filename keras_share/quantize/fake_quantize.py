@@ -99,11 +99,17 @@ class FakeQuantize(keras.layers.Layer):
         self.max.assign(ops.maximum(high, self.max))
 
     def check_range(self) -> None:
-        """Raises ValueError if the range was never set from data."""
+        """Raises ValueError if the range was never set from data, or is not finite."""
         if self.fixed is not None:
             return
         low, high = self._ends()
-        if not low < high or (low, high) == UNTRAINED or not np.isfinite(high - low):
+        if not np.isfinite(high - low):
+            raise ValueError(
+                "Quantization ranges must be finite to be exported: go back to a "
+                "checkpoint from before the loss was not, or lower the learning rate. "
+                f"Received: range [{low}, {high}] of '{self.name}'"
+            )
+        if low >= high or (low, high) == UNTRAINED:
             raise ValueError(
                 f"The quantization range of '{self.name}' was never set from data. "
                 "Pass `representative_dataset` to quantize_model, or train the model, "

@@ -14,8 +14,7 @@ BLOCKS = {
     "separable": lambda: ks.SeparableConvBlock(3, rank=1),
 }
 # In Micro the rounding of FULLY_CONNECTED differs from LiteRT's where a value is near
-# the middle between two steps, which attention and normalization then spread. All other
-# operators give the same integers.
+# the middle between two steps, which attention and normalization then spread.
 MICRO_STEPS = {"transformer": 10, "conformer": 10, "separable": 0}
 
 
