@@ -9,15 +9,7 @@ pattern is `keras_share.search`, imported on its own.
 from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
 from keras_share.embeddings import FactorizedEmbedding
 from keras_share.existing import find_sites, share, untie
-from keras_share.export import (
-    Audit,
-    MicroRun,
-    audit,
-    export_c_array,
-    export_tflite,
-    predict_tflite,
-    run_micro,
-)
+from keras_share.export import export_tflite
 from keras_share.pattern import SharingPattern
 from keras_share.plot import plot_sharing
 from keras_share.quantize import (
@@ -38,6 +30,14 @@ from keras_share.relax import (
     Weight,
 )
 from keras_share.stack import SharedStack
+from keras_share.tflite import (
+    Audit,
+    MicroRun,
+    audit,
+    export_c_array,
+    predict_tflite,
+    run_micro,
+)
 from keras_share.tied import Tied, TiedCloner
 from keras_share.transposed import Transposed
 from keras_share.version import __version__

@@ -17,9 +17,8 @@ MODULES = sorted(
     }
 )
 # Their examples read a file, which the tests beside them make.
-TESTED_ELSEWHERE = {
-    f"keras_share.export.{m}"
-    for m in ("audit", "dedupe", "flatbuffer", "int4", "micro")
+TESTED_ELSEWHERE = {"keras_share.export.int4"} | {
+    f"keras_share.tflite.{m}" for m in ("audit", "dedupe", "flatbuffer", "micro")
 }
 
 

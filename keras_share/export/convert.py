@@ -9,13 +9,9 @@ from collections import Counter
 import keras
 import numpy as np
 
-from keras_share.export.audit import Audit, audit
-from keras_share.export.dedupe import dedupe
-from keras_share.export.flatbuffer import pack, read
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import store_int4
 from keras_share.export.int16 import fit_int16
-from keras_share.export.run import predict
 from keras_share.files import check_writable, write_atomically
 from keras_share.graph import flatten
 from keras_share.graph.flatten import check_model, input_structure
@@ -26,6 +22,10 @@ from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.tfmot import check_backend
 from keras_share.representative import Representative, random_sample, samples
 from keras_share.sublayers import sublayers
+from keras_share.tflite.audit import Audit, audit
+from keras_share.tflite.dedupe import dedupe
+from keras_share.tflite.flatbuffer import pack, read
+from keras_share.tflite.run import predict
 
 # How far the file's outputs may be from the Keras model's, as a share of the largest
 # output. Quantized files differ by design; these bounds tell a file that is wrong.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_share.export import flatbuffer
-from keras_share.export.flatbuffer import schema
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.flatbuffer import schema
 
 # Where operators have their activations and their bias.
 _BIASES = {

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_share.export import flatbuffer
-from keras_share.export.flatbuffer import schema
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.flatbuffer import schema
 
 # Scale of an integer in 4 bits to one in 8, both symmetric and narrow.
 _RATIO = 127 / 7
@@ -62,7 +62,7 @@ def store_int4(data: bytes, packed: Collection[str] = tuple(_RUNS)) -> bytes:
             not a .tflite model, or a damaged one.
 
     Example:
-    >>> from keras_share.export.audit import audit
+    >>> from keras_share.tflite.audit import audit
     >>> data = open("int8.tflite", "rb").read()  # a Dense rounded to 4 bits
     >>> [(weight.dtype, weight.nbytes) for weight in audit(data).buffers]
     [('int8', 1024)]

@@ -9,8 +9,8 @@ from keras import layers
 from sklearn.datasets import load_digits
 
 import keras_share as ks
-from keras_share.export import flatbuffer
 from keras_share.quantize import QuantizeWeights
+from keras_share.tflite import flatbuffer
 
 
 @cache

@@ -136,7 +136,7 @@ def test_file_is_int8_with_each_tied_kernel_once(pattern, tmp_path):
 
 
 def test_integer_weights_in_the_file_are_those_simulated(tmp_path):
-    from keras_share.export import flatbuffer
+    from keras_share.tflite import flatbuffer
 
     x = values(32, 6, 6, 6)
     quantized = quantize_model(conv_model("AAA"), representative_dataset=x)

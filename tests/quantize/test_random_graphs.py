@@ -20,10 +20,10 @@ from keras_share import (
     quantize_model,
 )
 from keras_share.blocks import SeparableConvBlock, TransformerBlock
-from keras_share.export import flatbuffer
 from keras_share.quantize import QuantizeWeights
 from keras_share.quantize.rules import find_rule
 from keras_share.sublayers import sublayers
+from keras_share.tflite import flatbuffer
 
 NUM_GRAPHS = int(os.environ.get("RANDOM_GRAPHS", "8"))
 WIDTH = 8

@@ -8,9 +8,9 @@ from random_data import randomize, values
 from unrounded import kinds, unrounded
 
 from keras_share import export_tflite, quantization_report, quantize_model
-from keras_share.export import flatbuffer
 from keras_share.quantize import QuantizeWeights
 from keras_share.sublayers import sublayers
+from keras_share.tflite import flatbuffer
 
 SEQUENCE, IMAGE = (6, 8), (6, 6, 8)
 

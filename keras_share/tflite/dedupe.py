@@ -4,7 +4,7 @@ import reprlib
 
 import numpy as np
 
-from keras_share.export import flatbuffer
+from keras_share.tflite import flatbuffer
 
 
 def dedupe(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from keras_share import export_tflite
-from keras_share.export.c_array import export_c_array
+from keras_share.tflite.c_array import export_c_array
 
 PROGRAM = """
 #include <cstdint>

@@ -13,8 +13,8 @@ from keras import layers
 from random_data import randomize, values
 
 from keras_share import export_tflite
-from keras_share.export import micro
-from keras_share.export.micro import run_micro
+from keras_share.tflite import micro
+from keras_share.tflite.micro import run_micro
 
 X = values(6, 12, 8)
 

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_share.export import flatbuffer
-from keras_share.export.audit import Audit, BufferFacts, OperatorFacts, audit
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.audit import Audit, BufferFacts, OperatorFacts, audit
 
 UNITS = 32
 KERNEL = 4 * UNITS * UNITS
@@ -234,10 +234,10 @@ def test_needs_no_tensorflow_and_no_pandas(tied, tmp_path):
     code = f"""
 import sys, types
 sys.modules.update(tensorflow=None, keras=None, pandas=None)
-for name in ("keras_share", "keras_share.export"):
+for name in ("keras_share", "keras_share.tflite"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [{str(package)!r}]
-from keras_share.export.audit import audit
+from keras_share.tflite.audit import audit
 print(audit({str(path)!r}))
 """
     done = subprocess.run(

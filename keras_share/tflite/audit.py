@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from keras_share.export import flatbuffer
+from keras_share.tflite import flatbuffer
 
 if TYPE_CHECKING:
     import pandas

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_share.export.flatbuffer import contents
+from keras_share.tflite.flatbuffer import contents
 
 
 def predict(

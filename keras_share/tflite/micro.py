@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_share.export import flatbuffer
-from keras_share.export.run import to_integers
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.run import to_integers
 
 _PROCESS = Path(__file__).with_name("micro_process.py")
 _UNKNOWN_OPERATOR = "Failed to get registration from op code"

@@ -12,7 +12,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_share.export import flatbuffer
+from keras_share.tflite import flatbuffer
 
 UNITS = 32
 

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from keras_share.export.flatbuffer import ALIGNMENT, contents, read
 from keras_share.files import check_writable, write_atomically
+from keras_share.tflite.flatbuffer import ALIGNMENT, contents, read
 
 _PER_LINE = 12
 _KEYWORDS = (

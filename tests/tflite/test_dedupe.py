@@ -9,9 +9,9 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from keras_share.export import flatbuffer
-from keras_share.export.audit import audit
-from keras_share.export.dedupe import dedupe
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.audit import audit
+from keras_share.tflite.dedupe import dedupe
 
 UNITS = 32
 KERNEL = 4 * UNITS * UNITS
