@@ -29,11 +29,13 @@ from keras_share.relax import (
     Templates,
     Weight,
 )
+from keras_share.rolling import RollReport, roll
 from keras_share.stack import SharedStack
 from keras_share.tflite import (
     Audit,
     MicroRun,
     audit,
+    dedupe,
     export_c_array,
     predict_tflite,
     run_micro,
@@ -53,6 +55,7 @@ __all__ = [
     "QuantizeRule",
     "Relaxation",
     "Relaxed",
+    "RollReport",
     "Scale",
     "SeparableConvBlock",
     "SharedStack",
@@ -66,6 +69,7 @@ __all__ = [
     "Weight",
     "__version__",
     "audit",
+    "dedupe",
     "export_c_array",
     "export_tflite",
     "find_sites",
@@ -74,6 +78,7 @@ __all__ = [
     "quantization_report",
     "quantize_model",
     "register_rule",
+    "roll",
     "run_micro",
     "share",
     "untie",

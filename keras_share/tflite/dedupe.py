@@ -2,9 +2,8 @@
 
 import reprlib
 
-import numpy as np
-
 from keras_share.tflite import flatbuffer
+from keras_share.tflite.unused import drop_buffers
 
 
 def dedupe(data: bytes) -> bytes:
@@ -47,14 +46,19 @@ def dedupe(data: bytes) -> bytes:
             "Read a file first: Path(path).read_bytes()."
         )
     model = flatbuffer.read(data)
+    return flatbuffer.pack(model) if share_buffers(model) else data
+
+
+def share_buffers(model: flatbuffer.schema.ModelT) -> bool:
+    """Stores weights of the same content once; returns whether there were any."""
     first = flatbuffer.first_copies(model, _movable(model))
     if all(index == kept for index, kept in first.items()):
-        return data
+        return False
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensor.buffer = first.get(tensor.buffer, tensor.buffer)
-    _drop(model, {index for index, kept in first.items() if index != kept})
-    return flatbuffer.pack(model)
+    drop_buffers(model)
+    return True
 
 
 def _movable(model: flatbuffer.schema.ModelT) -> list[int]:
@@ -67,19 +71,3 @@ def _movable(model: flatbuffer.schema.ModelT) -> list[int]:
         for index, tensors in flatbuffer.weights(model).items()
         if index not in metadata and not any(t.isVariable for t in tensors)
     ]
-
-
-def _drop(model: flatbuffer.schema.ModelT, unused: set[int]) -> None:
-    """Takes buffers out and renumbers whatever refers to the rest by number."""
-    kept = [index for index in range(len(model.buffers)) if index not in unused]
-    number = {index: position for position, index in enumerate(kept)}
-    model.buffers = [model.buffers[index] for index in kept]
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            tensor.buffer = number[tensor.buffer]
-    for entry in model.metadata or ():
-        entry.buffer = number[entry.buffer]
-    if model.metadataBuffer is not None:
-        model.metadataBuffer = np.array(
-            [number[int(index)] for index in model.metadataBuffer], np.int32
-        )

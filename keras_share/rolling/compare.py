@@ -1,0 +1,50 @@
+"""Whether two files compute the same, in a process of its own."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+_PROCESS = Path(__file__).with_name("compare_process.py")
+
+
+def check_same(data: bytes, other: bytes, timeout: float) -> None:
+    """Runs two files on the same random inputs with LiteRT's reference kernels.
+
+    In a process of its own: a damaged file may end the interpreter.
+
+    Raises:
+        ValueError: If LiteRT can't run the first file, or not in time.
+        RuntimeError: If it can't run the other one, or if an output differs.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, str(_PROCESS)],
+            input=pickle.dumps((data, other)),
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(
+            "The file must run on LiteRT's reference kernels within `timeout` seconds, "
+            f"to be compared with the rolled one. Received: timeout={timeout}. Pass "
+            "more if the model is large; these kernels are slow."
+        ) from error
+    try:
+        who, complaint = pickle.loads(done.stdout)
+    except (EOFError, pickle.UnpicklingError):
+        # Its last words say which of the files it was about.
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        who = "rolled" if "rolled" in done.stderr.decode(errors="replace") else "given"
+        complaint = f"it ended with code {done.returncode}: {' '.join(said[-1:])}"
+    if who == "given":
+        raise ValueError(
+            "LiteRT must be able to run the file, so that it can be compared with the "
+            f"rolled one. Received: {complaint}"
+        )
+    if who == "rolled":
+        raise RuntimeError(
+            "The rolled file must compute what the given one does; nothing was "
+            f"written. Received: {complaint}. Please report this with the file."
+        )

@@ -1,0 +1,126 @@
+"""Why a kernel with several uses is still packed several times."""
+
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_share.rolling import operators
+from keras_share.rolling.steps import Step, Steps
+from keras_share.rolling.windows import Windows, use_key
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.flatbuffer import schema
+
+
+@dataclass(frozen=True)
+class Left:
+    """A kernel that the runtime packs more than once.
+
+    Attributes:
+        name: Name of its tensor.
+        nbytes: Its bytes.
+        packed: How often it is packed.
+        reason: Why its uses can't be calls of one body, and what to change.
+    """
+
+    name: str
+    nbytes: int
+    packed: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"left: '{self.name}' of {self.nbytes:,} bytes is packed {self.packed} "
+            f"times: {self.reason}"
+        )
+
+
+def find_left(
+    steps: Steps, found: Collection[Windows], min_bytes: int
+) -> tuple[Left, ...]:
+    """The kernels with several uses that the bodies don't bring down to one."""
+    rolled = {
+        place
+        for windows in found
+        for start in windows.starts
+        for place in range(start, start + windows.length)
+    }
+    uses: dict[int, dict[Hashable, list[int]]] = {}
+    for place, step in enumerate(steps.line):
+        if step is not None and step.kernel is not None:
+            kinds = uses.setdefault(step.kernel, {})
+            kinds.setdefault(use_key(step), []).append(place)
+    left = []
+    for kernel, kinds in uses.items():
+        packed = sum(
+            1 if places[0] in rolled else len(places) for places in kinds.values()
+        )
+        if packed == 1:
+            continue
+        first, *others = (steps.line[places[0]] for places in kinds.values())
+        if others:
+            reason = _difference(steps, first, others[0])
+        elif first.key is None:
+            reason = f"{first.name} keeps a state from call to call."
+        else:
+            reason = (
+                f"the kernels of its body have fewer bytes than min_bytes={min_bytes}."
+            )
+        nbytes = steps.kernel_bytes[kernel]
+        number = first.op.inputs[operators.KERNELS[first.name][0]]
+        name = flatbuffer.text(_tensor(steps, first, number).name)
+        left.append(Left(name, nbytes, packed, reason))
+    return tuple(left)
+
+
+def _difference(steps: Steps, one: Step, other: Step) -> str:
+    """What keeps two uses of one kernel from being one operator, in a sentence."""
+    if one.name != other.name:
+        return f"one use is {one.name}, another {other.name}."
+    if len(one.op.inputs) != len(other.op.inputs):
+        return f"not all of its uses in {one.name} have a bias."
+    for verb, tensors, others in (
+        ("reads", one.op.inputs, other.op.inputs),
+        ("writes", one.op.outputs, other.op.outputs),
+    ):
+        for a, b in zip(tensors, others, strict=True):
+            if a < 0 and b < 0:
+                continue
+            if a < 0 or b < 0:
+                return f"not all of its uses in {one.name} have a bias."
+            said = _tensors_differ(_tensor(steps, one, a), _tensor(steps, other, b))
+            if said is not None:
+                return f"{one.name} {verb} {said}"
+    return f"the options of its uses in {one.name} differ, such as the activation."
+
+
+def _tensors_differ(a: schema.TensorT, b: schema.TensorT) -> str | None:
+    names = f"'{flatbuffer.text(a.name)}' and '{flatbuffer.text(b.name)}'"
+    if a.type != b.type:
+        types = " and ".join(flatbuffer.dtype_name(t.type) for t in (a, b))
+        return f"{names}, which are {types}."
+    shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in (a, b)]
+    if shapes[0] != shapes[1]:
+        return f"{names}, which have the shapes {shapes[0]} and {shapes[1]}."
+    ranges = [_range(t) for t in (a, b)]
+    if ranges[0] != ranges[1]:
+        return (
+            f"{names}, whose ranges differ ({ranges[0]} and {ranges[1]}). Give the "
+            "sites of a group one range with quantize_model(..., ranges='group'), or "
+            "quantize weights only (dynamic range)."
+        )
+    return None
+
+
+def _range(tensor: schema.TensorT) -> str:
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None:
+        return "none"
+    scales, zeros = np.asarray(quantization.scale), np.asarray(quantization.zeroPoint)
+    if not scales.size:
+        return "none"
+    return f"scale {scales[0]:.6g}, zero point {zeros[0] if zeros.size else 0}"
+
+
+def _tensor(steps: Steps, step: Step, number: int) -> schema.TensorT:
+    return steps.model.subgraphs[step.graph].tensors[number]
