@@ -2,19 +2,29 @@
 
 import math
 import os
-import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_share.export.converter import convert, output_names
+from keras_share.export.faithful import check_outputs
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import store_int4
 from keras_share.export.int16 import fit_int16
+from keras_share.export.metadata import describe, with_metadata
+from keras_share.export.target import (
+    INT4_KERNELS,
+    QUANTIZATION,
+    check_target,
+    fit_target,
+)
 from keras_share.files import check_writable, write_atomically
 from keras_share.graph import flatten
-from keras_share.graph.flatten import check_model, input_structure
+from keras_share.graph.flatten import check_model
 from keras_share.graph.folding import base_layer, is_shared_kernel
 from keras_share.graph.precision import full_precision
 from keras_share.quantize.fake_quantize import FakeQuantize
@@ -24,21 +34,7 @@ from keras_share.representative import Representative, random_sample, samples
 from keras_share.sublayers import sublayers
 from keras_share.tflite.audit import Audit, audit
 from keras_share.tflite.dedupe import dedupe
-from keras_share.tflite.flatbuffer import pack, read
-from keras_share.tflite.run import predict
 
-# How far the file's outputs may be from the Keras model's, as a share of the largest
-# output. Quantized files differ by design; these bounds tell a file that is wrong.
-TOLERANCES = {
-    "float32": 1e-4,
-    "float16": 2e-2,
-    "dynamic": 0.25,
-    "int8": 0.5,
-    "int16": 0.1,
-    "trained int8": 0.1,
-    "trained int16": 0.1,
-    "trained dynamic": 0.1,
-}
 _CHECKED_SAMPLES = 4
 _KERNEL_TYPES = ("float32", "float16", "int8", "int4")
 
@@ -47,27 +43,39 @@ def export_tflite(
     model: keras.Model,
     path: str | os.PathLike,
     *,
+    target: str = "auto",
     quantization: str | None = None,
     representative_dataset: Representative = None,
     inference_input_type: str = "float32",
     inference_output_type: str = "float32",
+    dynamic_batch: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+    strict: bool = True,
 ) -> Audit:
-    """Exports a model to a `.tflite` file in which shared weights are stored once.
+    """Exports a model to a `.tflite` file in which shared weights stay shared.
 
     What the converter would fold into one kernel per site (a private
-    BatchNormalization beside a tied kernel) is written so that it can't be, and a
-    warning tells of a shared kernel that was stored several times anyhow. The file is
-    run in the LiteRT interpreter and compared with the Keras model before it is
-    written, first to a temporary name. The batch size of the file is 1.
+    BatchNormalization beside a tied kernel) is written so that it can't be. For CPUs
+    the sites that share become calls of one subgraph (`roll`), so that the weights are
+    in memory once, too. The file is run in the LiteRT interpreter and compared with
+    the Keras model before it is written, first to a temporary name.
 
     Args:
         model: A built Sequential or Functional model, or one from `quantize_model`.
         path: Where to write the file.
-        quantization: `"float32"` (the default), `"float16"` (weights in half
-            precision), `"dynamic"` (int8 weights, float activations: for phones), or
-            `"int8"` (weights and activations, with ranges from
-            `representative_dataset`: for microcontrollers and accelerators). A model
-            from `quantize_model` is exported as it was trained; leave it None.
+        target: What the file is for. `"cpu"`: phones; rolled throughout, and of dynamic
+            range unless `quantization` says otherwise. `"micro"`: TensorFlow Lite
+            Micro; integers throughout (`"int8"`) unless `quantization` says
+            otherwise, run there to measure the arena, and rolled where that makes the
+            file smaller and the arena no larger. `"accelerator"`: GPUs and NPUs; no
+            control flow, each weight stored once. `"auto"`: rolled where the kernels
+            of a call are large enough to gain from it.
+        quantization: `"float32"` (the default but for `"cpu"` and `"micro"`),
+            `"float16"` (weights in half precision), `"dynamic"` (int8 weights, float
+            activations: for phones), or `"int8"` (weights and activations, with
+            ranges from `representative_dataset`: for microcontrollers and
+            accelerators). A model from `quantize_model` is exported as it was
+            trained; leave it None.
         representative_dataset: Samples, as arrays in the structure of the model's
             inputs or a function that yields samples with a batch axis. Needed for
             `"int8"`; if given, the file is also compared with the model on them
@@ -76,14 +84,25 @@ def export_tflite(
             of floating-point inputs: `"int8"` (`"int16"` for a model of that scheme).
             `predict_tflite` rounds to them. Inputs of integers stay as they are.
         inference_output_type: Likewise, of the outputs.
+        dynamic_batch: Whether the batch size is left to the interpreter; else it is 1.
+            This has its cost: with a free batch size the converter can't make integers
+            of `Dense` layers on sequences, and the runtime plans its memory anew when
+            the size changes.
+        metadata: What the file shall say of itself, such as `{"labels": [...],
+            "version": "1.0"}`. It goes with the name of the model, its patterns of
+            sharing and how it was quantized into a JSON entry called `keras_share`,
+            see `Audit.metadata`.
+        strict: Whether a weight that sites share but the file stores several times is
+            an error. False makes it a warning.
 
     Returns:
         The `Audit` of the file.
 
     Raises:
         ValueError: If the model is not built or not walkable, an argument is unknown
-            or missing, the samples don't fit, or the file's outputs differ from the
-            model's.
+            or missing, the samples don't fit, the file's outputs differ from the
+            model's, a shared weight is stored several times, or the file can't run on
+            its target.
         OSError: If the folder doesn't exist or can't be written; told before the
             conversion.
         RuntimeError: If Keras doesn't run on the TensorFlow backend.
@@ -98,8 +117,10 @@ def export_tflite(
     """
     check_backend("export_tflite")
     check_model(model)
-    scheme = _scheme(model, quantization)
+    check_target(target)
+    scheme = _scheme(model, quantization, target)
     ends = _check_ends(scheme, inference_input_type, inference_output_type)
+    facts = describe(model, scheme, target, metadata)
     check_writable(path)
     if scheme == "int8" or representative_dataset is not None:
         # Read once: a generator function may not give the same samples again.
@@ -107,23 +128,25 @@ def export_tflite(
         checked = dataset[:_CHECKED_SAMPLES]
     else:
         dataset = None
-        checked = [random_sample(model)]
+        checked = [random_sample(model) for _ in range(2 if dynamic_batch else 1)]
     with full_precision():
-        exported = inference_model(model)
+        exported = inference_model(model, None if dynamic_batch else 1)
     _check_finite(exported)
-    data = dedupe(_convert(exported, scheme, dataset, ends))
+    names = output_names(model, exported.output)
+    data = dedupe(convert(exported, scheme, dataset, ends, names))
     if scheme == "trained int16":
         data = fit_int16(data)
     if any(_bits(part) == 4 for part in sublayers(model)):
-        data = dedupe(store_int4(data))
-    data = pack(read(data))
+        data = dedupe(store_int4(data, INT4_KERNELS.get(target)))
     if ends != ("float32", "float32"):
         _check_integers(data)
-    _compare(model, data, checked, scheme)
+    _check_tied(exported, audit(data), strict)
+    inputs = dict(zip([x.name for x in model.inputs], checked[0], strict=True))
+    data, found = fit_target(data, target, scheme, inputs)
+    data = with_metadata(data, {**facts, **found})
+    check_outputs(model, data, checked, scheme, names)
     write_atomically(path, data)
-    report = audit(path)
-    _warn_if_untied(exported, report)
-    return report
+    return audit(path)
 
 
 def _check_finite(model: keras.Model) -> None:
@@ -136,7 +159,7 @@ def _check_finite(model: keras.Model) -> None:
             )
 
 
-def _warn_if_untied(model: keras.Model, report: Audit) -> None:
+def _check_tied(model: keras.Model, report: Audit, strict: bool) -> None:
     """Warns of kernels that several sites use and the converter stored several times.
 
     By number of values, as the converter may transpose a kernel and drop its name.
@@ -162,7 +185,7 @@ def _warn_if_untied(model: keras.Model, report: Audit) -> None:
             return
 
 
-def _scheme(model: keras.Model, quantization: str | None) -> str:
+def _scheme(model: keras.Model, quantization: str | None, target: str) -> str:
     parts = list(sublayers(model))
     bits = {part.num_bits for part in parts if isinstance(part, FakeQuantize)}
     trained = bits or any(isinstance(part, QuantizeWeights) for part in parts)
@@ -178,7 +201,7 @@ def _scheme(model: keras.Model, quantization: str | None) -> str:
             f"Received: quantization={quantization!r}"
         )
     if not trained:
-        return quantization or "float32"
+        return quantization or QUANTIZATION.get(target, "float32")
     return f"trained int{max(bits)}" if bits else "trained dynamic"
 
 
@@ -208,78 +231,3 @@ def _check_integers(data: bytes) -> None:
             "inputs and outputs. These operators are in floating point, see "
             f"`quantization_report`: {left}"
         )
-
-
-def _convert(
-    model: keras.Model,
-    scheme: str,
-    dataset: list[list[np.ndarray]] | None,
-    ends: tuple[str, ...],
-) -> bytes:
-    import tensorflow as tf
-
-    def serve(*inputs):
-        return model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
-
-    # `model.export` would free the batch size again.
-    signature = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in model.inputs]
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", serve, signature)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The converter warns of parts of itself that it uses.
-        warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if scheme != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if scheme == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if scheme == "trained int16":
-            # By this the ranges of softmax, sigmoid and tanh are found. It asks for
-            # samples only if there are no ranges.
-            whole = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
-            converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, whole)]
-        converter.inference_input_type = tf.as_dtype(ends[0])
-        converter.inference_output_type = tf.as_dtype(ends[1])
-        if scheme == "int8":
-            # By name: the converter orders the inputs of a file by theirs.
-            names = [x.name for x in model.inputs]
-            converter.representative_dataset = lambda: (
-                dict(zip(names, row, strict=True)) for row in dataset
-            )
-        return converter.convert()
-
-
-def _compare(
-    model: keras.Model, data: bytes, dataset: list[list[np.ndarray]], scheme: str
-) -> None:
-    """Runs the file against the model that the user passed, not its rebuilt form."""
-    names = [x.name for x in model.inputs]
-    largest: Counter[str] = Counter()
-    furthest: Counter[str] = Counter()
-    for sample in dataset:
-        actual = predict(data, dict(zip(names, sample, strict=True)))
-        structure = keras.tree.pack_sequence_as(input_structure(model), sample)
-        expected = model(structure, training=False)
-        if not isinstance(expected, dict):  # the file numbers outputs without a name
-            expected = keras.tree.flatten(expected)
-            expected = {f"output_{i}": y for i, y in enumerate(expected)}
-        for name, output in expected.items():
-            ours = keras.ops.convert_to_numpy(output).astype("float64")
-            theirs = actual[name] if isinstance(actual, dict) else actual
-            largest[name] = max(largest[name], np.abs(ours).max())
-            # NaN compares as neither larger nor smaller.
-            furthest[name] = np.maximum(furthest[name], np.abs(ours - theirs).max())
-    half = any(part.compute_dtype != "float32" for part in sublayers(model))
-    allowed = max(TOLERANCES[scheme], TOLERANCES["float16"] if half else 0)
-    for name, difference in furthest.items():
-        share = difference / max(largest[name], 1e-6)
-        if not share <= allowed:
-            raise ValueError(
-                f"The file must compute what the model does. Its output '{name}' "
-                f"differs by {share:.3g} of the largest value, more than the "
-                f"{allowed} allowed for {scheme}; nothing was written. "
-                "Quantized outputs this far off call for a representative_dataset of "
-                "real samples, or for quantization-aware training."
-            )

@@ -28,7 +28,7 @@ from keras_share.sublayers import sublayers
 from keras_share.transposed import Transposed
 
 
-def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
+def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Model:
     """Rebuilds a model for conversion, with the same outputs.
 
     The batch size is fixed, because with a free one the converter leaves some layers
@@ -41,7 +41,7 @@ def inference_model(model: keras.Model, batch_size: int = 1) -> keras.Model:
 
     Args:
         model: A built Sequential or Functional model, quantization-aware or not.
-        batch_size: Batch size of the exported model.
+        batch_size: Batch size of the exported model; None keeps that of the model.
 
     Raises:
         ValueError: If the model can't be walked, or a quantization range was never

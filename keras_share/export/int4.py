@@ -30,7 +30,7 @@ _RUNS = {
 _INTEGERS = {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
 
 
-def store_int4(data: bytes, packed: Collection[str] = tuple(_RUNS)) -> bytes:
+def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
     """Stores the 4-bit kernels of a .tflite model as their integers, two in a byte.
 
     A kernel that was rounded to 4 bits in training has values `k * scale`, with k from
@@ -50,9 +50,9 @@ def store_int4(data: bytes, packed: Collection[str] = tuple(_RUNS)) -> bytes:
     Args:
         data: The bytes of the model. Apply `dedupe` first: all uses of a kernel in one
             buffer get one type.
-        packed: Names of the operators whose kernels may become INT4. TFLite Micro
-            runs `("CONV_2D", "DEPTHWISE_CONV_2D")` with int8 activations, and none
-            with int16 ones.
+        packed: Names of the operators whose kernels may become INT4; by default all
+            that LiteRT runs. TFLite Micro runs `("CONV_2D", "DEPTHWISE_CONV_2D")`
+            with int8 activations, and none with int16 ones.
 
     Returns:
         The bytes of the model with 4-bit kernels, or `data` itself if it has none.
@@ -69,6 +69,7 @@ def store_int4(data: bytes, packed: Collection[str] = tuple(_RUNS)) -> bytes:
     >>> [(weight.dtype, weight.nbytes) for weight in audit(store_int4(data)).buffers]
     [('int4', 512)]
     """
+    packed = tuple(_RUNS) if packed is None else packed
     if not set(packed) <= set(_RUNS):
         raise ValueError(
             "`packed` must name operators that run kernels of type INT4: "

@@ -1,6 +1,7 @@
 """Writing runs of operators as one subgraph that is called in their places."""
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,14 +43,21 @@ def write_bodies(steps: Steps, found: Iterable[Windows]) -> list[schema.SubGraph
         for start, call in zip(windows.starts, made, strict=True):
             calls[start] = windows.length, call
     place = 0
-    for graph in {step.graph for step in steps.line if step is not None}:
-        model.subgraphs[graph].operators = []
+    left: dict[int, list[schema.OperatorT]] = defaultdict(list)
     while place < len(steps.line):
         step, length = steps.line[place], 1
         if step is not None:
             length, op = calls.get(place, (1, step.op))
-            model.subgraphs[step.graph].operators.append(op)
+            left[step.graph].append(op)
         place += length
+    for graph, ops in left.items():
+        read = {int(i) for op in ops for i in op.inputs}
+        converting = [
+            op
+            for (number, tensor), op in steps.converted.items()
+            if number == graph and (tensor in read or (number, tensor) in steps.kept)
+        ]
+        model.subgraphs[graph].operators = converting + ops
     return bodies
 
 
@@ -201,11 +209,21 @@ class _Body:
         if not self._differs(column, position) and operands[0].constant is not None:
             key = (operands[0].type, operands[0].constant)
             if key not in self.numbers:
-                tensor = self._tensor(column[0], tensors[0])
-                tensor.buffer = operands[0].constant
-                self.numbers[key] = self._append(tensor)
+                self.numbers[key] = self._constant(column[0], tensors[0])
             return self.numbers[key]
         return self._argument(column, tensors)
+
+    def _constant(self, step: Step, number: int) -> int:
+        converting = self.steps.converted.get((step.graph, number))
+        tensor = self._tensor(step, number)
+        if converting is None:
+            tensor.buffer = self._caller(step)[number].buffer
+            return self._append(tensor)
+        op = copy.copy(converting)
+        op.inputs = _numbers([self._constant(step, int(converting.inputs[0]))])
+        op.outputs = _numbers([self._append(tensor)])
+        self.operators.append(op)
+        return int(op.outputs[0])
 
     def _argument(self, column: list[Step], tensors: tuple[int, ...]) -> int:
         """A tensor of the body for what the repetitions get from outside of them."""

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from keras_share.rolling.compare_process import ROLLED
+
 _PROCESS = Path(__file__).with_name("compare_process.py")
 
 
@@ -34,10 +36,10 @@ def check_same(data: bytes, other: bytes, timeout: float) -> None:
     try:
         who, complaint = pickle.loads(done.stdout)
     except (EOFError, pickle.UnpicklingError):
-        # Its last words say which of the files it was about.
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        who = "rolled" if "rolled" in done.stderr.decode(errors="replace") else "given"
-        complaint = f"it ended with code {done.returncode}: {' '.join(said[-1:])}"
+        said = done.stderr.decode(errors="replace")
+        who = "rolled" if ROLLED in said else "given"
+        last = " ".join(said.strip().splitlines()[-1:])
+        complaint = f"the interpreter ended with code {done.returncode} ({last})"
     if who == "given":
         raise ValueError(
             "LiteRT must be able to run the file, so that it can be compared with the "

@@ -9,12 +9,17 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 SEED = 0
 # Integers are looked up in tables: 0 and 1 are in most of them, 0 is in all.
 LARGEST = (2, 1)
+ROLLED = "Now the rolled file."  # on stderr, in case it ends the process
 
 
 def main() -> None:
-    """Answers with who is to blame, if any, and why."""
-    data, other = pickle.loads(sys.stdin.buffer.read())
-    channel = sys.stdout.buffer
+    """Answers what `difference` says."""
+    files = pickle.loads(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(pickle.dumps(difference(*files)))
+
+
+def difference(data: bytes, other: bytes) -> tuple[str, str]:
+    """Which file is at fault, `"given"` or `"rolled"`, and how; empty if neither is."""
     for largest in LARGEST:
         try:
             expected = _run(data, largest)
@@ -22,24 +27,20 @@ def main() -> None:
         except (RuntimeError, ValueError) as error:
             complaint = str(error)
     else:
-        channel.write(pickle.dumps(("given", complaint)))
-        return
-    print("Now the rolled file.", file=sys.stderr, flush=True)
+        return "given", complaint
+    print(ROLLED, file=sys.stderr, flush=True)
     try:
         actual = _run(other, largest)
     except (RuntimeError, ValueError) as error:
-        channel.write(pickle.dumps(("rolled", str(error))))
-        return
+        return "rolled", str(error)
     differing = [
         name
         for name, output in expected.items()
         if not np.array_equal(output, actual[name], equal_nan=output.dtype.kind == "f")
     ]
     if differing:
-        answer = "rolled", f"other values of {', '.join(differing)}"
-    else:
-        answer = "", ""
-    channel.write(pickle.dumps(answer))
+        return "rolled", f"other values of {', '.join(differing)}"
+    return "", ""
 
 
 def _run(data: bytes, largest: int) -> dict[str, np.ndarray]:

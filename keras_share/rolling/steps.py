@@ -1,5 +1,6 @@
 """The operators of a model in one line, each with what tells it from others."""
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from keras_share.rolling import operators
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.stored import nbytes
 
 _FLOAT = schema.TensorType.FLOAT32
 
@@ -19,14 +21,15 @@ class Operand:
 
     Attributes:
         tensor: Its number in the subgraph; -1 for one that is left out.
-        constant: The number of its buffer if the file holds its value, else None.
-            Equal values stand in one buffer.
+        constant: What tells its value if the file holds that, else None: the number
+            of its buffer, as equal values stand in one, or the operator that converts
+            it from a smaller type with that number.
         type: Type, shape and quantization.
         need: What must be equal for two operators to be calls of one body.
     """
 
     tensor: int
-    constant: int | None
+    constant: Hashable
     type: Hashable
     need: Hashable
 
@@ -42,7 +45,7 @@ class Step:
         operands: Its inputs.
         key: Equal for operators that one operator of a body can stand for, given
             that tied kernels and what leads from one to another are equal, too.
-        kernel: The buffer of its kernel, if it is one that is packed, or None.
+        kernel: The value of its kernel, if it is one that is packed, or None.
     """
 
     graph: int
@@ -50,7 +53,7 @@ class Step:
     name: str
     operands: tuple[Operand, ...]
     key: Hashable
-    kernel: int | None
+    kernel: Hashable
 
 
 @dataclass
@@ -58,55 +61,97 @@ class Steps:
     """All operators of a model; None stands between two subgraphs.
 
     Attributes:
-        line: The operators, one subgraph after the other.
+        line: The operators, one subgraph after the other, each with what does not
+            depend on kernels with several uses first.
+        converted: The operators that only convert a constant, by subgraph and tensor;
+            they are not in the line.
         producer: Place of the operator that writes a tensor, by subgraph and tensor.
         consumers: Places of those that read it.
         kept: The tensors that a subgraph or a signature gives back.
-        kernel_bytes: Bytes of the kernels, by their buffers.
+        kernel_bytes: Bytes of the kernels in memory, by their values.
     """
 
     model: schema.ModelT
     line: list[Step | None] = field(default_factory=list)
+    converted: dict[tuple[int, int], schema.OperatorT] = field(default_factory=dict)
     producer: dict[tuple[int, int], int] = field(default_factory=dict)
     consumers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     kept: set[tuple[int, int]] = field(default_factory=set)
-    kernel_bytes: dict[int, int] = field(default_factory=dict)
+    kernel_bytes: dict[Hashable, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: schema.ModelT) -> "Steps":
         """Lines up the operators of a model whose equal constants share buffers."""
         steps = cls(model)
-        for number, graph in enumerate(model.subgraphs):
+        lines = [steps._line(number) for number in range(len(model.subgraphs))]
+        uses = Counter(step.kernel for line in lines for step in line)
+        for line in lines:
             if steps.line:
                 steps.line.append(None)
-            steps._append(number, graph)
+            for step in _independent_first(line, uses):
+                steps._append(step)
         for signature in model.signatureDefs or ():
             for end in signature.outputs or ():
                 steps.kept.add((signature.subgraphIndex, end.tensorIndex))
         return steps
 
-    def _append(self, number: int, graph: schema.SubGraphT) -> None:
+    def _line(self, number: int) -> list[Step]:
+        graph = self.model.subgraphs[number]
+        self.kept.update((number, int(i)) for i in graph.outputs)
         types = [_type(tensor) for tensor in graph.tensors]
         outside = set(map(int, graph.inputs))
         written = {int(i) for op in graph.operators for i in op.outputs}
-        self.kept.update((number, int(i)) for i in graph.outputs)
-        constants: list[int | None] = [
+        constants: list[Hashable] = [
             None
             if i in outside or i in written or tensor.isVariable
             else int(tensor.buffer)
             for i, tensor in enumerate(graph.tensors)
         ]
+        line = []
         for op in graph.operators:
-            place = len(self.line)
-            for index in map(int, op.outputs):
-                self.producer[number, index] = place
-            for index in {int(i) for i in op.inputs}:
-                self.consumers.setdefault((number, index), []).append(place)
-            step = _step(self.model, number, op, types, constants)
-            self.line.append(step)
-            if step.kernel is not None and step.kernel not in self.kernel_bytes:
-                content = flatbuffer.buffer_bytes(self.model, step.kernel)
-                self.kernel_bytes[step.kernel] = len(content)
+            name = flatbuffer.operator_name(self.model, op)
+            if name == "DEQUANTIZE" and constants[op.inputs[0]] is not None:
+                # Weights in half precision, or integers of which a runtime makes reals.
+                [source], [output] = op.inputs, op.outputs
+                constants[output] = (types[source], constants[source], types[output])
+                self.converted[number, int(output)] = op
+            else:
+                line.append(_step(self.model, number, op, types, constants))
+        return line
+
+    def _append(self, step: Step) -> None:
+        place = len(self.line)
+        self.line.append(step)
+        for index in map(int, step.op.outputs):
+            self.producer[step.graph, index] = place
+        for index in {operand.tensor for operand in step.operands}:
+            self.consumers.setdefault((step.graph, index), []).append(place)
+        if step.kernel is not None and step.kernel not in self.kernel_bytes:
+            number = step.op.inputs[operators.KERNELS[step.name][0]]
+            tensor = self.model.subgraphs[step.graph].tensors[number]
+            self.kernel_bytes[step.kernel] = nbytes(tensor)
+
+
+def _independent_first(line: list[Step], uses: Counter) -> list[Step]:
+    """Moves what needs no kernel with several uses to the front.
+
+    A mask that is computed for all sites stands within the first one otherwise, which
+    would not be like the others.
+    """
+    dependent: set[int] = set()
+    front, back = [], []
+    for step in line:
+        tied = step.kernel is not None and uses[step.kernel] > 1
+        if (
+            tied
+            or step.key is None
+            or any(o.tensor in dependent for o in step.operands)
+        ):
+            dependent.update(map(int, step.op.outputs))
+            back.append(step)
+        else:
+            front.append(step)
+    return front + back
 
 
 def _step(
@@ -114,7 +159,7 @@ def _step(
     number: int,
     op: schema.OperatorT,
     types: list[Hashable],
-    constants: list[int | None],
+    constants: list[Hashable],
 ) -> Step:
     graph = model.subgraphs[number]
     name = flatbuffer.operator_name(model, op)

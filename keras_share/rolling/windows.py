@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from keras_share.rolling.steps import Step, Steps
+from keras_share.tflite.stored import nbytes
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _live_bytes(steps: Steps) -> list[int]:
         graph, tensor = key
         last = max(steps.consumers.get(key, [made]))
         if last > made:
-            size = _nbytes(steps.model.subgraphs[graph].tensors[tensor])
+            size = nbytes(steps.model.subgraphs[graph].tensors[tensor])
             change[made + 1] += size
             change[last + 1] -= size
     live, total = [], 0
@@ -162,10 +163,3 @@ def _live_bytes(steps: Steps) -> list[int]:
         total += difference
         live.append(total)
     return live
-
-
-def _nbytes(tensor) -> int:
-    size = 1
-    for n in () if tensor.shape is None else tensor.shape:
-        size *= max(int(n), 1)
-    return size

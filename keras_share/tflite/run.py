@@ -13,7 +13,10 @@ from keras_share.tflite.flatbuffer import contents
 def predict(
     source: str | os.PathLike | bytes, inputs: np.ndarray | Mapping[str, np.ndarray]
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Runs a file on samples, one after the other, in LiteRT's interpreter.
+    """Runs a file on samples in LiteRT's interpreter.
+
+    They go in one after the other or, where the file leaves the batch size open, all
+    at once.
 
     Args:
         source: Path of a file with a signature, as `export_tflite` writes, or its
@@ -53,10 +56,13 @@ def predict(
             f"one. The file takes {sorted(takes)}. "
             f"Received: { {name: len(array) for name, array in inputs.items()} }"
         )
+    length = lengths.pop()
+    is_open = all(list(d["shape_signature"][:1]) == [-1] for d in takes.values())
+    step = length if is_open else 1
     rows = []
-    for i in range(lengths.pop()):
-        row = {k: _to_file(np.asarray(inputs[k][i : i + 1]), takes[k]) for k in takes}
-        rows.append(runner(**row))
+    for i in range(0, length, step):
+        part = {k: np.asarray(inputs[k][i : i + step]) for k in takes}
+        rows.append(runner(**{k: _to_file(part[k], takes[k]) for k in takes}))
     names = sorted(gives, key=_natural)
     outputs = {
         name: _from_file(np.concatenate([row[name] for row in rows]), gives[name])

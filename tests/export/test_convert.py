@@ -8,7 +8,7 @@ from random_data import randomize, values
 
 import keras_share
 from keras_share import SharedStack, SharingPattern, TransformerBlock, export_tflite
-from keras_share.export import convert
+from keras_share.export import faithful
 
 PATTERNS = [p for n in range(1, 6) for p in SharingPattern.all(n)]
 SCHEMES = ["float32", "float16", "dynamic", "int8"]
@@ -322,7 +322,7 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     def wrong(data, inputs):
         return -keras_share.predict_tflite(data, inputs)
 
-    monkeypatch.setattr(convert, "predict", wrong)
+    monkeypatch.setattr(faithful, "predict", wrong)
     with pytest.raises(ValueError, match=r"differs by 2 of .* nothing was written"):
         export_tflite(randomize(small()), path)
     assert path.read_bytes() == b"old"

@@ -1,0 +1,62 @@
+"""What a file says of itself."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_share.stack import SharedStack
+from keras_share.sublayers import sublayers
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.flatbuffer import schema
+from keras_share.version import __version__
+
+NAME = "keras_share"  # of the entry in the file
+
+
+def describe(
+    model: keras.Model, scheme: str, target: str, more: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The metadata of a model's file.
+
+    Raises:
+        ValueError: If `more` holds what JSON can't.
+    """
+    stacks = [part for part in sublayers(model) if isinstance(part, SharedStack)]
+    facts = {
+        "name": model.name,
+        "keras_share": __version__,
+        "quantization": scheme,
+        "target": target,
+        "patterns": {stack.name: _pattern(stack) for stack in stacks},
+    }
+    more = dict(more or {})
+    try:
+        json.dumps(more)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`metadata` must hold what JSON can: text, numbers, lists and dicts "
+            f"({error}). "
+            f"Received: metadata={more!r}"
+        ) from error
+    return {**facts, **more}
+
+
+def _pattern(stack: SharedStack) -> str | dict[str, str]:
+    parts = {name: str(pattern) for name, pattern in stack.patterns.items()}
+    return parts or str(stack.pattern)
+
+
+def with_metadata(data: bytes, facts: Mapping[str, Any]) -> bytes:
+    """Puts metadata into a file, in the place of any of that name."""
+    model = flatbuffer.read(data)
+    content = json.dumps(facts).encode()
+    entry = schema.MetadataT()
+    entry.name = NAME.encode()
+    entry.buffer = len(model.buffers)
+    model.buffers.append(schema.BufferT(np.frombuffer(content, np.uint8)))
+    others = [e for e in model.metadata or () if flatbuffer.text(e.name) != NAME]
+    model.metadata = [*others, entry]
+    return flatbuffer.pack(model)
