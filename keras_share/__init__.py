@@ -6,6 +6,7 @@ and their export with the sharing intact (`export_tflite`, `audit`). The search 
 pattern is `keras_share.search`, imported on its own.
 """
 
+from keras_share.auditing import Audit, audit
 from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
 from keras_share.embeddings import FactorizedEmbedding
 from keras_share.existing import find_sites, share, untie
@@ -32,11 +33,11 @@ from keras_share.relax import (
 from keras_share.rolling import RollReport, roll
 from keras_share.stack import SharedStack
 from keras_share.tflite import (
-    Audit,
     MicroRun,
-    audit,
+    benchmark,
     dedupe,
     export_c_array,
+    plot_benchmark,
     predict_tflite,
     run_micro,
 )
@@ -69,10 +70,12 @@ __all__ = [
     "Weight",
     "__version__",
     "audit",
+    "benchmark",
     "dedupe",
     "export_c_array",
     "export_tflite",
     "find_sites",
+    "plot_benchmark",
     "plot_sharing",
     "predict_tflite",
     "quantization_report",

@@ -1,15 +1,15 @@
 """`export_tflite`: from a Keras model to a checked `.tflite` file."""
 
-import math
 import os
 import warnings
-from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_share.auditing.audit import Audit, audit
 from keras_share.export.converter import convert, output_names
 from keras_share.export.faithful import check_outputs
 from keras_share.export.inference import inference_model
@@ -23,20 +23,16 @@ from keras_share.export.target import (
     fit_target,
 )
 from keras_share.files import check_writable, write_atomically
-from keras_share.graph import flatten
 from keras_share.graph.flatten import check_model
-from keras_share.graph.folding import base_layer, is_shared_kernel
 from keras_share.graph.precision import full_precision
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.tfmot import check_backend
 from keras_share.representative import Representative, random_sample, samples
 from keras_share.sublayers import sublayers
-from keras_share.tflite.audit import Audit, audit
 from keras_share.tflite.dedupe import dedupe
 
 _CHECKED_SAMPLES = 4
-_KERNEL_TYPES = ("float32", "float16", "int8", "int4")
 
 
 def export_tflite(
@@ -140,13 +136,14 @@ def export_tflite(
         data = dedupe(store_int4(data, INT4_KERNELS.get(target)))
     if ends != ("float32", "float32"):
         _check_integers(data)
-    _check_tied(exported, audit(data), strict)
     inputs = dict(zip([x.name for x in model.inputs], checked[0], strict=True))
     data, found = fit_target(data, target, scheme, inputs)
     data = with_metadata(data, {**facts, **found})
     check_outputs(model, data, checked, scheme, names)
+    report = replace(audit(data, model), path=os.fspath(path))
+    _check_tied(report, strict)
     write_atomically(path, data)
-    return audit(path)
+    return report
 
 
 def _check_finite(model: keras.Model) -> None:
@@ -159,30 +156,16 @@ def _check_finite(model: keras.Model) -> None:
             )
 
 
-def _check_tied(model: keras.Model, report: Audit, strict: bool) -> None:
-    """Warns of kernels that several sites use and the converter stored several times.
-
-    By number of values, as the converter may transpose a kernel and drop its name.
-    """
-    graph = flatten(model, leaves=(QuantizeWeights,), inference=True)
-    kernels = Counter(math.prod(v.shape) for v in model.weights if len(v.shape) > 1)
-    # Masks and indices are no kernels.
-    buffers = [b for b in report.buffers if b.dtype in _KERNEL_TYPES]
-    stored = Counter(math.prod(b.shape) for b in buffers)
-    for step in graph:
-        if not is_shared_kernel(graph, step):
-            continue
-        layer = base_layer(step)
-        size = math.prod(layer.kernel.shape)
-        if stored[size] > kernels[size]:
-            warnings.warn(
-                f"The model has {kernels[size]} kernel(s) of {size:,} values, the file "
-                f"{stored[size]}: the converter folded a product that differs from "
-                f"site to site into the kernel of '{layer.name}'. The scale of a "
-                "private normalization layer in its place is kept apart.",
-                stacklevel=3,
-            )
-            return
+def _check_tied(report: Audit, strict: bool) -> None:
+    if not report.untied:
+        return
+    complaint = report.complaint()
+    if strict:
+        raise ValueError(
+            "A weight that sites share must be stored once; nothing was written. "
+            f"{complaint} Pass strict=False to write the file anyhow."
+        )
+    warnings.warn(complaint, stacklevel=3)
 
 
 def _scheme(model: keras.Model, quantization: str | None, target: str) -> str:

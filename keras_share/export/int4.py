@@ -62,7 +62,7 @@ def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
             not a .tflite model, or a damaged one.
 
     Example:
-    >>> from keras_share.tflite.audit import audit
+    >>> from keras_share.auditing.audit import audit
     >>> data = open("int8.tflite", "rb").read()  # a Dense rounded to 4 bits
     >>> [(weight.dtype, weight.nbytes) for weight in audit(data).buffers]
     [('int8', 1024)]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_share.auditing.audit import audit
 from keras_share.rolling import roll
-from keras_share.tflite.audit import audit
 from keras_share.tflite.micro import run_micro
 
 TARGETS = ("auto", "cpu", "micro", "accelerator")

@@ -128,14 +128,19 @@ def test_transformer(quantization, normalize_first, tmp_path):
     assert report.duplicate_bytes == 0
 
 
-def test_warns_of_products_that_the_converter_folds(tmp_path):
+def test_refuses_products_that_the_converter_folds(tmp_path):
     inputs = x = keras.Input((12,))
     dense = layers.Dense(12)
     for site in range(3):
         x = dense(x) * values(3, 12)[site]
     model = randomize(keras.Model(inputs, x))
-    with pytest.warns(UserWarning, match=r"1 kernel\(s\) of 144 values, the file 3"):
-        report = export_tflite(model, tmp_path / "model.tflite")
+    path = tmp_path / "model.tflite"
+    rule = "must be stored once; nothing was written. 'dense.*/kernel' is stored"
+    with pytest.raises(ValueError, match=rule):
+        export_tflite(model, path)
+    assert not path.exists()
+    with pytest.warns(UserWarning, match="times a factor per channel.*Keep it apart"):
+        report = export_tflite(model, path, strict=False)
     assert len(kernels(report, (12, 12))) == 3
 
 

@@ -12,12 +12,13 @@ from repartitioned import repartitioned
 
 import keras_share
 from keras_share import SharedStack, SharingPattern, export_tflite, roll
+from keras_share.auditing.audit import audit
 from keras_share.partitions import strings
-from keras_share.rolling.compare_process import difference
 from keras_share.rolling.roll import roll_model
 from keras_share.rolling.steps import Steps
 from keras_share.tflite import flatbuffer
-from keras_share.tflite.audit import audit
+from keras_share.tflite.agreement import difference, random_inputs
+from keras_share.tflite.apart_process import MODES
 
 PARTITIONS = list(strings(6, 6))
 BLOCKS = {
@@ -62,6 +63,17 @@ def kernel_uses(data):
     return uses
 
 
+def reference_difference(data, other, folder):
+    """That of LiteRT's reference kernels, without a process for each."""
+    calls = random_inputs(flatbuffer.read(data))
+    outputs = []
+    for content in (data, other):
+        path = folder / "model.tflite"
+        path.write_bytes(content)
+        outputs.append(MODES["reference"]()(str(path), calls, 1)())
+    return difference(*outputs)
+
+
 def furthest(data, other, shape):
     x = values(2, *shape)
     expected = keras_share.predict_tflite(data, x)
@@ -75,12 +87,12 @@ def shape_of(data):
 
 
 @pytest.mark.parametrize("largest", range(1, 7))
-def test_every_partition(tied, largest):
+def test_every_partition(tied, largest, tmp_path):
     # Told apart by the number of groups, so that workers can take turns.
     for pattern in (p for p in PARTITIONS if max(p) + 1 == largest):
         data = repartitioned(tied, pattern)
         report = roll_model(data)
-        assert difference(data, report.data) == ("", ""), pattern
+        assert reference_difference(data, report.data, tmp_path) == 0, pattern
         assert furthest(data, report.data, shape_of(data)) < 1e-5, pattern
         assert not report.left, pattern
         assert set(kernel_uses(report.data).values()) == {1}, pattern
@@ -281,7 +293,7 @@ def test_a_file_that_differs_is_not_written(tmp_path, tied, monkeypatch):
     monkeypatch.setattr(module, "roll_model", wrong)
     out = tmp_path / "rolled.tflite"
     with pytest.raises(
-        RuntimeError, match=r"nothing was written. Received: other values of"
+        RuntimeError, match=r"its outputs are others. Nothing was written"
     ):
         roll(tied, out)
     assert not out.exists()

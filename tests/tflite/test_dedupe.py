@@ -9,8 +9,8 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from keras_share.auditing.audit import audit
 from keras_share.tflite import flatbuffer
-from keras_share.tflite.audit import audit
 from keras_share.tflite.dedupe import dedupe
 
 UNITS = 32
@@ -162,8 +162,11 @@ def test_metadata_are_renumbered(duplicated):
     smaller = dedupe(duplicated)
     assert metadata(smaller) == metadata(duplicated)
     assert all(metadata(smaller).values())
-    count = len(flatbuffer.read(duplicated).buffers)
-    assert len(flatbuffer.read(smaller).buffers) == count - 4
+    before, after = flatbuffer.read(duplicated), flatbuffer.read(smaller)
+    assert len(flatbuffer.weights(after)) == len(flatbuffer.weights(before)) - 4
+    used = {t.buffer for graph in after.subgraphs for t in graph.tensors}
+    used |= {0, *(entry.buffer for entry in after.metadata)}
+    assert used == set(range(len(after.buffers)))
 
 
 def test_list_of_metadata_buffers_is_renumbered(duplicated):

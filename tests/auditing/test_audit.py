@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import doctest
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from stock import call_of_first
 
+from keras_share.auditing.audit import Audit, BufferFacts, OperatorFacts, audit
+from keras_share.auditing.kernels import KernelFacts
 from keras_share.tflite import flatbuffer
-from keras_share.tflite.audit import Audit, BufferFacts, OperatorFacts, audit
 
 UNITS = 32
 KERNEL = 4 * UNITS * UNITS
@@ -147,6 +150,67 @@ def test_operators_without_outputs_and_with_other_floats(tied):
     assert report.float_operators == {"FULLY_CONNECTED": 2}
 
 
+def test_calls_through_a_body_that_stands_for_all_uses(tied):
+    report = audit(call_of_first(tied))
+    kernel, true = report.buffers
+    assert (kernel.shape, kernel.uses, kernel.calls) == ((UNITS, UNITS), 1, 3)
+    assert (true.dtype, true.uses, true.calls) == ("bool", 3, 3)
+    assert report.macs == audit(tied).macs == 3 * UNITS**2
+    assert [c.name for c in report.costs] == ["IF"] * 3 + ["FULLY_CONNECTED"]
+    assert [c.calls for c in report.costs] == [1, 1, 1, 3]
+    assert report.memory.packed_bytes == KERNEL
+    assert audit(tied).memory.packed_bytes == 3 * KERNEL
+    lines = str(report).splitlines()
+    assert lines[3].split() == ["bytes", "uses", "calls", "dtype", "shape", "weight"]
+    assert lines[4].split()[:3] == ["4,096", "1", "3"]
+
+
+def test_calls_count_what_runs(duplicated):
+    # No operator calls the second subgraph.
+    assert [(b.uses, b.calls) for b in audit(duplicated).buffers] == [(2, 1)] * 3
+    model = flatbuffer.read(duplicated)
+    model.signatureDefs[0].subgraphIndex = 7
+    with pytest.raises(ValueError, match="a call of subgraph 7"):
+        audit(flatbuffer.pack(model))
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (b'{"pattern": "AAB", "labels": ["a"]}', {"pattern": "AAB", "labels": ["a"]}),
+        (b"[1, 2]", {}),
+        (b"{", {}),
+        (b"\xff\xfe", {}),
+        (b"[" * 100_000, {}),
+    ],
+    ids=["dict", "list", "cut", "binary", "deep"],
+)
+def test_metadata(tied, content, expected):
+    assert audit(tied).metadata == {}
+    model = flatbuffer.read(tied)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = b"keras_share", len(model.buffers)
+    model.buffers.append(schema.BufferT(np.frombuffer(content, np.uint8)))
+    model.metadata.append(entry)
+    report = audit(flatbuffer.pack(model))
+    assert report.metadata == expected
+    assert hash(report)
+    assert ("pattern: AAB" in str(report).splitlines()) == bool(expected)
+
+
+def test_to_dict_is_json(int8, duplicated):
+    for data in (int8, duplicated):
+        report = audit(data)
+        facts = report.to_dict()
+        assert json.loads(json.dumps(facts)) == facts
+        assert facts["weight_bytes"] == report.weight_bytes
+        assert facts["memory"]["total_bytes"] == report.memory.total_bytes
+        assert facts["buffers"][0]["shape"] == list(report.buffers[0].shape)
+        assert len(facts["costs"]) == sum(op["count"] for op in facts["operators"])
+        assert facts["complaint"] == report.complaint()
+    assert Audit(None, 1, (), (), 0).to_dict()["memory"] is None
+
+
 def test_path(tied, tmp_path):
     path = tmp_path / "tied.tflite"
     path.write_bytes(tied)
@@ -189,6 +253,24 @@ def test_str_of_many_weights_is_cut():
     assert len(columns) == 20 and len(set(columns)) == 1
 
 
+def test_str_of_variables_and_kernels():
+    paths = [f"stack/{'block/' * 10}part_{letter}/kernel" for letter in "AB"]
+    buffers = tuple(
+        BufferFacts(i, "name", (8, 8), "int8", 64, 1, 1, None, 1, None, paths[i - 1])
+        for i in (1, 2)
+    )
+    facts = [(paths[0], (8, 8), 1, (1,), 64, 64, "once")]
+    facts += [(paths[1], (8, 8), 2, (2, 3), 64, 128, "folded")] * 25
+    kernels = tuple(KernelFacts(*fact) for fact in facts)
+    text = str(Audit(None, 1000, buffers, (), 1, kernels=kernels))
+    lines = text.splitlines()
+    assert sum(line.endswith("part_A/kernel") for line in lines) == 1
+    assert sum(line.endswith("part_B/kernel") for line in lines) == 1 + 20
+    assert "kernels: 1 once, 25 folded; expected 1,664 bytes, stored 3,264" in lines
+    assert "... and 5 more" in lines
+    assert max(map(len, lines)) <= 88
+
+
 def test_str_without_weights_and_operators():
     text = str(Audit(None, 100, (), (), 0))
     assert "weights: 0 bytes in 0 buffers (0% of the file)" in text
@@ -212,6 +294,26 @@ def test_frames(duplicated, int8):
     assert len(Audit(None, 1, (), (), 0).weights) == 0
 
 
+def test_frames_of_costs_and_kernels(tied):
+    costs = audit(tied).costs_frame
+    assert costs["name"].tolist() == ["FULLY_CONNECTED"] * 3
+    assert (costs["macs"] * costs["calls"]).sum() == 3 * UNITS**2
+    assert audit(tied).kernels_frame.empty
+    assert "state" in audit(tied).kernels_frame
+
+
+def test_str_fits_a_terminal(int8):
+    report = audit(int8)
+    text = str(report)
+    assert max(map(len, text.splitlines())) <= 88
+    lines = text.splitlines()
+    macs = next(line for line in lines if line.endswith("FULLY_CONNECTED")).split()
+    assert macs[1] == f"{3 * UNITS**2:,}"
+    total = next(line for line in lines if line.endswith("in all")).split()
+    assert total[:2] == ["8", f"{report.macs:,}"]
+    assert sum("an estimate" in line for line in lines) == 1
+
+
 # Errors and dependencies.
 
 
@@ -229,15 +331,15 @@ def test_errors_are_those_of_reading(tied, tmp_path):
 def test_needs_no_tensorflow_and_no_pandas(tied, tmp_path):
     path = tmp_path / "tied.tflite"
     path.write_bytes(tied)
-    package = Path(sys.modules[audit.__module__].__file__).parent
+    package = Path(sys.modules[audit.__module__].__file__).parents[1]
     # The packages' own __init__ may import Keras and with it a backend.
     code = f"""
 import sys, types
 sys.modules.update(tensorflow=None, keras=None, pandas=None)
-for name in ("keras_share", "keras_share.tflite"):
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [{str(package)!r}]
-from keras_share.tflite.audit import audit
+for name in ("", ".auditing", ".tflite"):
+    module = sys.modules["keras_share" + name] = types.ModuleType("keras_share" + name)
+    module.__path__ = [{str(package)!r} + name.replace(".", "/")]
+from keras_share.auditing.audit import audit
 print(audit({str(path)!r}))
 """
     done = subprocess.run(

@@ -1,0 +1,1 @@
+"""The command line, `keras-share`: one module for each of its commands."""

@@ -1,0 +1,118 @@
+"""`keras-share benchmark`."""
+
+import click
+
+from keras_share.cli.command import Command, Outcome
+from keras_share.cli.options import Picture
+from keras_share.cli.progress import progress
+from keras_share.cli.table import rows, table
+
+# Written out, as `--help` shall not wait for the module that has them.
+MODES = ("interpreter", "reference", "compiled", "compiled_cache", "micro")
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+    Modes:
+      interpreter     LiteRT's Interpreter with XNNPACK
+      reference       LiteRT's Interpreter with its reference kernels; slow
+      compiled        LiteRT's CompiledModel on the CPU
+      compiled_cache  the same with XNNPACK's cache of weights
+      micro           TensorFlow Lite Micro, on this machine's CPU
+
+    \b
+      keras-share benchmark model.tflite rolled.tflite --plot both.png
+      keras-share benchmark model.tflite --mode interpreter --mode compiled
+    """,
+)
+@click.argument(
+    "sources", metavar="FILE...", type=click.Path(), nargs=-1, required=True
+)
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(MODES),
+    multiple=True,
+    default=("interpreter",),
+    show_default=True,
+    help="The runtime; may be given several times.",
+)
+@click.option(
+    "--threads",
+    "num_threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the runtime.",
+)
+@click.option(
+    "--runs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="The least number of timed runs in each round.",
+)
+@click.option(
+    "--rounds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Rounds, of which the medians are taken.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Time for each process.",
+)
+@click.option(
+    "--plot",
+    "to_file",
+    metavar="PNG",
+    type=Picture(),
+    help="Where to draw latency and memory.",
+)
+def benchmark(
+    sources: tuple[str, ...],
+    modes: tuple[str, ...],
+    num_threads: int,
+    runs: int,
+    rounds: int,
+    timeout: float,
+    to_file: str | None,
+) -> Outcome:
+    """Measure time and memory of .tflite files on this machine.
+
+    Each FILE runs in each mode in a process of its own, in turns. A mode that can't
+    run a FILE is told with the reason; if none runs, the code is 1.
+    """
+    from keras_share.files import check_writable
+    from keras_share.tflite.benchmark import benchmark
+    from keras_share.tflite.plot_benchmark import plot_benchmark
+
+    if to_file is not None:
+        check_writable(to_file)
+    with progress("measuring") as update:
+        frame = benchmark(
+            *sources,
+            modes=modes,
+            num_threads=num_threads,
+            runs=runs,
+            rounds=rounds,
+            timeout=timeout,
+            progress=update,
+        )
+    failed = frame[frame["error"] != ""]
+    reasons = [f"{row.file}, {row.mode}: {row.error}" for row in failed.itertuples()]
+    if len(failed) == len(frame):
+        raise ValueError("No mode runs any of the files. " + "\n".join(reasons))
+    if to_file is not None:
+        plot_benchmark(frame, to_file)
+    text = "\n".join([table(frame.drop(columns="error")), *reasons])
+    return Outcome(text, rows(frame))

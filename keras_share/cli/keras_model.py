@@ -1,0 +1,31 @@
+"""Reading the `.keras` file that a command was given."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_model(path: str | os.PathLike) -> "keras.Model":
+    """Loads a model; layers of keras_share are known.
+
+    Raises:
+        ValueError: If the file is missing, or no model that loads.
+    """
+    import keras
+
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            "A Keras model must be an existing .keras file, as model.save(path) "
+            f"writes it. Received: {os.fspath(path)!r}"
+        )
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # Whatever a damaged file makes Keras raise, the file is at fault.
+    except Exception as error:
+        raise ValueError(
+            "A Keras model must be a .keras file that loads with keras, keras_share "
+            f"and no other code. Received: {os.fspath(path)!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error

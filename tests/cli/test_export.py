@@ -1,0 +1,144 @@
+"""`export`: from a `.keras` file to a `.tflite` file."""
+
+import os
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import keras_share
+from keras_share.cli.main import program
+from keras_share.export.target import TARGETS
+
+
+@pytest.fixture
+def arguments(monkeypatch):
+    """What `export_tflite` is called with, which does nothing."""
+    called = {}
+
+    def export_tflite(model, path, **kwargs):
+        called.update(kwargs, model=model, path=path)
+        return keras_share.audit("model.tflite")
+
+    monkeypatch.setattr(
+        sys.modules["keras_share.export"], "export_tflite", export_tflite
+    )
+    return called
+
+
+def test_export(cli_json, here):
+    (here / "labels.txt").write_text("cat\ndog\nÄpfel\n", encoding="utf-8")
+    facts = cli_json(
+        "export model.keras -o int8.tflite --target micro --labels labels.txt "
+        "--representative samples.npy --input-type int8 --output-type int8"
+    )
+    report = keras_share.audit("int8.tflite")
+    assert report.metadata["labels"] == ["cat", "dog", "Äpfel"]
+    assert report.metadata["target"] == "micro"
+    assert report.float_operators == facts["float_operators"] == {}
+    assert facts["file_bytes"] == (here / "int8.tflite").stat().st_size
+
+
+def test_options_are_the_arguments(cli, arguments):
+    done = cli(
+        "export model.keras -o out.tflite --quantization dynamic --dynamic-batch "
+        "--no-strict"
+    )
+    assert done.stdout == f"{keras_share.audit('model.tflite')}\n"
+    assert arguments.pop("model").name == "small"
+    assert arguments == {
+        "path": "out.tflite",
+        "target": "auto",
+        "quantization": "dynamic",
+        "inference_input_type": "float32",
+        "inference_output_type": "float32",
+        "dynamic_batch": True,
+        "strict": False,
+    }
+
+
+def test_choices_are_those_of_python():
+    choices = {p.name: p for p in program.commands["export"].params}
+    assert sorted(choices["target"].type.choices) == sorted(TARGETS)
+    with pytest.raises(ValueError) as error:
+        keras_share.export_tflite(
+            keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]),
+            "out.tflite",
+            quantization="none",
+        )
+    for choice in choices["quantization"].type.choices:
+        assert f"{choice}," in str(error.value)
+
+
+def test_samples(cli, here, arguments):
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(2, 3, 4)).astype("float32")
+    np.save("one.npy", one)
+    np.savez("one.npz", x=one)
+    np.savez("order.npz", one, two)
+    np.savez_compressed("names.npz", b=one, a=two)
+
+    def read(name):
+        cli(f"export model.keras -o out.tflite --representative {name}")
+        return arguments["representative_dataset"]
+
+    assert (read("one.npy") == one).all()
+    assert [a.tolist() for a in read("one.npz")] == [one.tolist()]
+    assert [a.tolist() for a in read("order.npz")] == [one.tolist(), two.tolist()]
+    named = read("names.npz")
+    assert named["b"].tolist() == one.tolist()
+    assert named["a"].tolist() == two.tolist()
+
+
+@pytest.mark.parametrize("kind", ["text", "objects", "empty", "zip", "no arrays"])
+def test_samples_at_fault(kind, cli, here):
+    if kind == "objects":
+        np.save("samples.npy", np.array([{}]))
+    elif kind == "no arrays":
+        with zipfile.ZipFile("samples.npy", "w") as file:
+            file.writestr("x", "y")
+    else:
+        content = {"text": b"1, 2, 3", "empty": b"", "zip": b"PK\x03\x04 damaged"}
+        (here / "samples.npy").write_bytes(content[kind])
+    line = "export model.keras -o out.tflite --quantization int8 --representative"
+    assert "--representative " in cli(f"{line} samples.npy", 1).stderr
+    assert not os.path.exists("out.tflite")
+
+
+@pytest.mark.parametrize("kind", ["text", "zip", "layer", "gone"])
+def test_models_at_fault(kind, cli, here):
+    if kind == "layer":
+
+        class Unknown(keras.layers.Dense):
+            pass
+
+        x = keras.Input((2,))
+        keras.Model(x, Unknown(2)(x)).save("bad.keras")
+    elif kind != "gone":
+        (here / "bad.keras").write_bytes(b"PK\x03\x04" if kind == "zip" else b"text")
+    done = cli("export bad.keras -o out.tflite", 1)
+    assert "A Keras model must be" in done.stderr and "'bad.keras'" in done.stderr
+    assert done.stdout == "" and not os.path.exists("out.tflite")
+
+
+def test_errors_name_options(cli, here):
+    done = cli("export model.keras -o out.tflite --input-type int16", 1)
+    assert "--input-type must be" in done.stderr
+    assert "Received: --input-type='int16'" in done.stderr
+    done = cli("export model.keras -o out.tflite --quantization int8", 1)
+    assert "--representative is needed" in done.stderr
+
+
+def test_the_model_stays(cli, here):
+    before = (here / "model.keras").read_bytes()
+    done = cli("export model.keras -o ./model.keras", 2)
+    assert "take the place of MODEL.keras" in done.stderr
+    assert (here / "model.keras").read_bytes() == before
+
+
+def test_another_backend_is_no_bug(cli, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    done = cli("export model.keras -o out.tflite", 1)
+    assert "KERAS_BACKEND=tensorflow" in done.stderr

@@ -1,0 +1,193 @@
+import json
+import os
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from clients import browser
+from keras import layers
+from random_data import randomize, values
+
+from keras_share import (
+    SharedStack,
+    TransformerBlock,
+    export_tflite,
+)
+from keras_share.tflite import flatbuffer
+from keras_share.tflite.agreement import difference, random_inputs
+from keras_share.tflite.benchmark_process import interpreter
+from keras_share.tflite.flatbuffer import schema
+
+HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+
+
+@pytest.fixture
+def needs_browser():
+    try:
+        browser.find_chromium()
+        browser.find_modules()
+    except browser.MissingError as error:
+        pytest.skip(str(error))
+
+
+def stack(block, *shape):
+    return randomize(keras.Sequential([keras.Input(shape), SharedStack(block, "ABAB")]))
+
+
+MODELS = {
+    "dense": lambda: stack(layers.Dense(32), 32),
+    "transformer": lambda: stack(TransformerBlock(2, 64), 5, 32),
+}
+
+
+def exported(name, quantization, path):
+    model = MODELS[name]()
+    data = values(8, *model.input_shape[1:])
+    export_tflite(model, path, quantization=quantization, representative_dataset=data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "quantization"),
+    [
+        *(("dense", "float32"), ("dense", "dynamic"), ("dense", "int8")),
+        ("transformer", "dynamic"),
+    ],
+)
+def test_files_agree(name, quantization, tmp_path, needs_browser):
+    path = exported(name, quantization, tmp_path / "model.tflite")
+    assert browser.tolerance(path) == (1e-4 if quantization == "float32" else 4 / 255)
+    assert browser.compare(path) <= browser.tolerance(path)
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    return exported("dense", "float32", tmp_path_factory.mktemp("b") / "dense.tflite")
+
+
+def called(path):
+    """The first operator as a subgraph, which an IF with a true condition calls."""
+    model = flatbuffer.read(path)
+    [graph] = model.subgraphs
+    body, op = schema.SubGraphT(), graph.operators[0]
+    body.tensors, body.operators = list(graph.tensors), [op]
+    body.inputs, body.outputs = op.inputs[:1], op.outputs
+    model.subgraphs.append(body)
+    true, condition, call = schema.BufferT(), schema.TensorT(), schema.OperatorT()
+    true.data = np.ones(1, np.uint8)
+    model.buffers.append(true)
+    condition.name, condition.type = b"true", schema.TensorType.BOOL
+    condition.shape, condition.buffer = np.array([], np.int32), len(model.buffers) - 1
+    graph.tensors.append(condition)
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.IF
+    model.operatorCodes.append(code)
+    call.opcodeIndex = len(model.operatorCodes) - 1
+    call.inputs = np.array([len(graph.tensors) - 1, op.inputs[0]], np.int32)
+    call.outputs = op.outputs
+    call.builtinOptionsType = schema.BuiltinOptions.IfOptions
+    call.builtinOptions = schema.IfOptionsT(1, 1)
+    graph.operators[0] = call
+    return flatbuffer.pack(model)
+
+
+def test_calls_of_a_subgraph(dense, tmp_path, needs_browser):
+    path = tmp_path / "called.tflite"
+    path.write_bytes(called(dense))
+    assert browser.compare(path) <= 1e-4
+    # They are the calls they stand for.
+    calls = random_inputs(flatbuffer.read(dense))
+    ours, theirs = (
+        interpreter("AUTO")(str(file), calls, 1)() for file in (dense, path)
+    )
+    assert difference(ours, theirs) == 0
+
+
+def test_loops(tmp_path, needs_browser):
+    class Loop(layers.Layer):
+        def build(self, shape):
+            self.dense = layers.Dense(8)
+            self.dense.build(shape)
+
+        def call(self, x):
+            start = keras.ops.zeros((), "int32")
+            step = lambda i, x: (i + 1, keras.ops.tanh(self.dense(x)))  # noqa: E731
+            return keras.ops.while_loop(lambda i, x: i < 3, step, (start, x))[1]
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    path = tmp_path / "loop.tflite"
+    export_tflite(keras.Sequential([keras.Input((8,)), Loop()]), path)
+    assert "WHILE" in {
+        flatbuffer.operator_name(model, op)
+        for model in [flatbuffer.read(path)]
+        for op in model.subgraphs[0].operators
+    }
+    assert browser.compare(path) <= 1e-4
+
+
+def test_what_differs_is_seen(dense, needs_browser):
+    calls = random_inputs(flatbuffer.read(dense))
+    changed = flatbuffer.read(dense)
+    index = max(flatbuffer.weights(changed), key=lambda i: len(changed.buffers[i].data))
+    kernel = np.frombuffer(flatbuffer.buffer_bytes(changed, index), "float32") * 1.01
+    changed.buffers[index].data = np.frombuffer(kernel.tobytes(), np.uint8)
+    ours = interpreter("AUTO")(str(dense), calls, 1)()
+    theirs = browser.run_in_browser(flatbuffer.pack(changed), calls)
+    assert 1e-3 < difference(ours, theirs) < 1
+
+
+def test_what_does_not_run_is_told(tmp_path, needs_browser):
+    with pytest.raises(RuntimeError, match="model"):
+        browser.run_in_browser(b"no model", [])
+    with pytest.raises(RuntimeError, match="no answer after 0 seconds"):
+        browser.run_in_browser(b"no model", [], timeout=0)
+
+
+def test_the_command(dense, tmp_path, needs_browser, capsys):
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"no model at all")
+    assert browser.main([str(bad), str(dense)]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{bad}: does not run: A .tflite model carries")
+    assert second.startswith(f"{dense}: agrees, ") and second.endswith("(limit 0.0001)")
+
+
+@pytest.mark.parametrize(
+    ("far", "code", "verdict"), [(1e-4, 0, "agrees"), (2e-4, 1, "DIFFERS")]
+)
+def test_the_verdict(far, code, verdict, dense, monkeypatch, capsys):
+    monkeypatch.setattr(browser, "compare", lambda path: far)
+    assert browser.main([str(dense)]) == code
+    assert verdict in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("CHROMIUM", r"must be installed.*missing.*apt-get install chromium"),
+        ("NODE_PATH", r"@litertjs/core must be installed.*`npm ci --prefix .*clients`"),
+    ],
+)
+def test_what_is_missing_is_told(variable, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(variable, str(tmp_path / "missing"))
+    monkeypatch.setattr(browser, "__file__", str(tmp_path / "clients" / "browser.py"))
+    find = {"CHROMIUM": browser.find_chromium, "NODE_PATH": browser.find_modules}
+    with pytest.raises(browser.MissingError, match=message):
+        find[variable]()
+    monkeypatch.setattr(browser, "compare", lambda path: find[variable]())
+    assert browser.main(["model.tflite"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_one_version_is_installed():
+    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
+    locked = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    assert locked[""]["dependencies"] == wanted
+    for name, version in wanted.items():
+        assert locked[os.path.join("node_modules", name)]["version"] == version
