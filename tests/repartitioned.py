@@ -5,6 +5,8 @@ of a converted file are given copies with other values, one for each group.
 """
 
 import copy
+import functools
+import pickle
 from collections import defaultdict
 
 import numpy as np
@@ -16,7 +18,7 @@ from keras_share.tflite.flatbuffer import schema
 
 def repartitioned(data, pattern):
     """The file of another pattern: kernels and biases of each group have own values."""
-    model = flatbuffer.read(data)
+    model = pickle.loads(_pickled(data))
     rng = np.random.default_rng(0)
     [graph] = model.subgraphs
     uses = defaultdict(list)
@@ -43,3 +45,9 @@ def repartitioned(data, pattern):
             op.inputs = [*op.inputs]
             op.inputs[place] = own[group]
     return flatbuffer.pack(model)
+
+
+@functools.cache
+def _pickled(data):
+    """The model of a file; to unpickle it is quicker than to read it again."""
+    return pickle.dumps(flatbuffer.read(data))

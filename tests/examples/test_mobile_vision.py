@@ -83,9 +83,12 @@ def test_rolled_files_are_the_same_and_hold_each_weight_once(run):
             reference_outputs(folder / file, x), reference_outputs(unrolled, x)
         )
         assert audit(folder / file).duplicate_bytes == 0
-        [body] = roll(unrolled).bodies
-        # The two dense layers, which are all that is shared.
-        assert body.calls == 2 and body.kernel_bytes == 2 * 8 * 32
+        bodies = roll(unrolled).bodies
+        assert {body.calls for body in bodies} == {2}
+        # The two dense layers, which are all that is shared. The converter leaves
+        # kernels as small as these in floating point if only weights are quantized.
+        size = 1 if "int8" in file else 4
+        assert sum(body.kernel_bytes for body in bodies) == 2 * 8 * 32 * size
     assert {k.dtype for k in audit(folder / "relaxed_int8.tflite").operators} == {
         "int8"
     }
