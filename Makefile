@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test browser lint format clean
 
 # Installed again whenever what is to be installed changes.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -18,7 +18,12 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# What tests/clients needs, on Debian and as root.
+browser:
+	command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium)
+	npm ci --prefix tests/clients
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -146,7 +146,7 @@ def run(
     few = spread(batch, FILE_EXAMPLES)
     for scheme in ("float32", "dynamic"):
         path = folder / f"pretraining_{scheme}.tflite"
-        report = ks.export_tflite(model, path, quantization=scheme)
+        report = ks.export_tflite(model, path, target="cpu", quantization=scheme)
         results[f"{scheme}_bytes"] = report.file_bytes
         for name, accuracy in accuracies(path, few).items():
             results[f"{scheme}_{name}_accuracy"] = accuracy
@@ -161,7 +161,7 @@ def run(
     passages = classification.test_batch(corpus, settings.length)
     results["part_accuracy"] = classification.accuracy(classifier, passages)
     path = folder / "classifier.tflite"
-    ks.export_tflite(classifier, path, quantization="dynamic")
+    ks.export_tflite(classifier, path, target="cpu")
     few = accuracies(path, spread(passages, FILE_EXAMPLES))
     results["dynamic_part_accuracy"] = few["part"]
 

@@ -211,6 +211,7 @@ def train_and_export(
     report = ks.export_tflite(
         quantized,
         path,
+        target="micro",
         representative_dataset=samples,
         inference_input_type="int8",
         inference_output_type="int8",

@@ -33,7 +33,7 @@ import numpy as np
 
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.agreement import Call, Outputs, difference, random_inputs
-from keras_share.tflite.benchmark_process import interpreter
+from keras_share.tflite.apart_process import interpreter
 
 _PAGE = Path(__file__).with_name("page.html")
 _PACKAGE = "@litertjs/core"

@@ -14,11 +14,11 @@ from keras_share import (
     SharedStack,
     TransformerBlock,
     export_tflite,
+    roll,
 )
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.agreement import difference, random_inputs
-from keras_share.tflite.benchmark_process import interpreter
-from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.apart_process import interpreter
 
 HERE = Path(__file__).parent
 
@@ -47,7 +47,8 @@ MODELS = {
 def exported(name, quantization, path):
     model = MODELS[name]()
     data = values(8, *model.input_shape[1:])
-    export_tflite(model, path, quantization=quantization, representative_dataset=data)
+    options = {"quantization": quantization, "representative_dataset": data}
+    export_tflite(model, path, target="cpu", **options)
     return path
 
 
@@ -66,45 +67,15 @@ def test_files_agree(name, quantization, tmp_path, needs_browser):
 
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory):
-    return exported("dense", "float32", tmp_path_factory.mktemp("b") / "dense.tflite")
+    path = tmp_path_factory.mktemp("browser") / "dense.tflite"
+    export_tflite(MODELS["dense"](), path, target="accelerator")
+    return path
 
 
-def called(path):
-    """The first operator as a subgraph, which an IF with a true condition calls."""
-    model = flatbuffer.read(path)
-    [graph] = model.subgraphs
-    body, op = schema.SubGraphT(), graph.operators[0]
-    body.tensors, body.operators = list(graph.tensors), [op]
-    body.inputs, body.outputs = op.inputs[:1], op.outputs
-    model.subgraphs.append(body)
-    true, condition, call = schema.BufferT(), schema.TensorT(), schema.OperatorT()
-    true.data = np.ones(1, np.uint8)
-    model.buffers.append(true)
-    condition.name, condition.type = b"true", schema.TensorType.BOOL
-    condition.shape, condition.buffer = np.array([], np.int32), len(model.buffers) - 1
-    graph.tensors.append(condition)
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.IF
-    model.operatorCodes.append(code)
-    call.opcodeIndex = len(model.operatorCodes) - 1
-    call.inputs = np.array([len(graph.tensors) - 1, op.inputs[0]], np.int32)
-    call.outputs = op.outputs
-    call.builtinOptionsType = schema.BuiltinOptions.IfOptions
-    call.builtinOptions = schema.IfOptionsT(1, 1)
-    graph.operators[0] = call
-    return flatbuffer.pack(model)
-
-
-def test_calls_of_a_subgraph(dense, tmp_path, needs_browser):
-    path = tmp_path / "called.tflite"
-    path.write_bytes(called(dense))
+def test_a_rolled_file(dense, tmp_path, needs_browser):
+    path = tmp_path / "rolled.tflite"
+    assert [body.calls for body in roll(dense, path).bodies] == [2]
     assert browser.compare(path) <= 1e-4
-    # They are the calls they stand for.
-    calls = random_inputs(flatbuffer.read(dense))
-    ours, theirs = (
-        interpreter("AUTO")(str(file), calls, 1)() for file in (dense, path)
-    )
-    assert difference(ours, theirs) == 0
 
 
 def test_loops(tmp_path, needs_browser):

@@ -100,7 +100,9 @@ class File:
         self.dtype = "int8" if self.kind == "int8" else "float32"
         self.scales = [0.05, 0.07][: self.pick(1, 1, 2)]
         self.image = self.kind == "float32" and self.pick(False, False, True)
-        self.open = self.kind == "float32" and not self.image and self.pick(*[False] * 3, True)
+        self.open = (
+            self.kind == "float32" and not self.image and self.pick(*[False] * 3, True)
+        )
         self.kernels = [self.new_kernel() for _ in range(self.pick(1, 2, 3))]
         self.shared = [self.numbers(WIDTH) for _ in range(2)]
         self.callee = None
@@ -137,7 +139,7 @@ class File:
             if code.builtinCode == number:
                 return i
         code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = number
+        code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
 
@@ -172,12 +174,17 @@ class File:
         if name != "callee":
             outputs += [self.pick(*seen) for _ in range(self.pick(0, 0, 1, 2))]
             if self.chance(0.1):
-                outputs.append(graph.tensor((WIDTH,), value=self.rng.normal(size=WIDTH)))
+                outputs.append(
+                    graph.tensor((WIDTH,), value=self.rng.normal(size=WIDTH))
+                )
         outputs = list(dict.fromkeys(outputs))
         graph.ends([first], outputs)
         if name != "callee":
             signature = schema.SignatureDefT()
-            signature.signatureKey, signature.subgraphIndex = name.encode(), graph.number
+            signature.signatureKey, signature.subgraphIndex = (
+                name.encode(),
+                graph.number,
+            )
             signature.inputs = [end("x", first)]
             signature.outputs = [end(f"y{i}", y) for i, y in enumerate(outputs)]
             self.model.signatureDefs.append(signature)
@@ -236,11 +243,18 @@ class Product:
         if file.image:
             options = {"strideH": 1, "strideW": 1}
             return graph.op(
-                "CONV_2D", inputs, [y], "Conv2DOptions",
-                fusedActivationFunction=activation, **options,
+                "CONV_2D",
+                inputs,
+                [y],
+                "Conv2DOptions",
+                fusedActivationFunction=activation,
+                **options,
             )[0]
         return graph.op(
-            "FULLY_CONNECTED", inputs, [y], "FullyConnectedOptions",
+            "FULLY_CONNECTED",
+            inputs,
+            [y],
+            "FullyConnectedOptions",
             fusedActivationFunction=activation,
         )[0]
 
@@ -264,7 +278,9 @@ class Sum:
             scale = file.scales[0] if file.kind == "int8" else None
             other = graph.tensor((WIDTH,), file.dtype, scale, value)
         operands = [x, other] if distance % 2 else [other, x]
-        return graph.op(name, operands, [graph.like(x)], f"{name.capitalize()}Options")[0]
+        return graph.op(name, operands, [graph.like(x)], f"{name.capitalize()}Options")[
+            0
+        ]
 
 
 class Scale:
@@ -282,8 +298,13 @@ class Scale:
         kernel = graph.tensor((1, 1, 1, WIDTH), value=value.reshape(1, 1, 1, WIDTH))
         offset = graph.tensor((WIDTH,), value=file.numbers(WIDTH))
         return graph.op(
-            "DEPTHWISE_CONV_2D", [x, kernel, offset], [graph.like(x)],
-            "DepthwiseConv2DOptions", strideH=1, strideW=1, depthMultiplier=1,
+            "DEPTHWISE_CONV_2D",
+            [x, kernel, offset],
+            [graph.like(x)],
+            "DepthwiseConv2DOptions",
+            strideH=1,
+            strideW=1,
+            depthMultiplier=1,
             fusedActivationFunction=getattr(schema.ActivationFunctionType, activation),
         )[0]
 
@@ -352,7 +373,9 @@ class Call:
             return Unary.apply(file, graph, x, seen, "TANH")
         condition = graph.tensor((), "bool", value=condition)
         branches = {"thenSubgraphIndex": file.callee, "elseSubgraphIndex": file.callee}
-        return graph.op("IF", [condition, x], [graph.like(x)], "IfOptions", **branches)[0]
+        return graph.op("IF", [condition, x], [graph.like(x)], "IfOptions", **branches)[
+            0
+        ]
 
 
 STEPS = (Product, Product, Sum, Sum, Scale, Unary, Parts, Dead, Call)
@@ -382,7 +405,9 @@ def check(data, folder):
     assert again.bodies == () and again.data is report.data
     assert not report.bodies or max(uses(report.data).values()) == 1
     if report.bodies:
-        assert difference(outputs_of(data, folder), outputs_of(report.data, folder)) == 0
+        assert (
+            difference(outputs_of(data, folder), outputs_of(report.data, folder)) == 0
+        )
     return report
 
 
