@@ -11,9 +11,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from keras_share.rolling.operators import KERNELS
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
 
 
 def repartitioned(data, pattern):
@@ -23,7 +23,8 @@ def repartitioned(data, pattern):
     [graph] = model.subgraphs
     uses = defaultdict(list)
     for op in graph.operators:
-        for place in KERNELS.get(flatbuffer.operator_name(model, op), ()):
+        name = flatbuffer.operator_name(model, op)
+        for place in KERNEL_OPERATORS.get(name, NO_KERNEL)[1:]:
             if place is not None:
                 uses[int(op.inputs[place])].append((op, place))
     for index, sites in uses.items():

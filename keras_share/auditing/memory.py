@@ -5,16 +5,8 @@ from dataclasses import dataclass
 
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.kernels import KERNEL_OPERATORS
 from keras_share.tflite.stored import bits, constants, nbytes
-
-# Operators of which XNNPACK packs the kernel, which is their second input.
-PACKED_OPERATORS = {
-    "BATCH_MATMUL",
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "FULLY_CONNECTED",
-    "TRANSPOSE_CONV",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def estimate_memory(model: schema.ModelT, file_bytes: int) -> MemoryEstimate:
     for graph in model.subgraphs:
         constant = constants(model, graph, weights)
         for op in graph.operators:
-            if flatbuffer.operator_name(model, op) not in PACKED_OPERATORS:
+            if flatbuffer.operator_name(model, op) not in KERNEL_OPERATORS:
                 continue
             kernel = constant.get(int(op.inputs[1])) if len(op.inputs) > 1 else None
             if kernel is not None:

@@ -4,14 +4,7 @@ import numpy as np
 
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
-
-# Where operators have their activations and their bias.
-_BIASES = {
-    "CONV_2D": (0, 2),
-    "DEPTHWISE_CONV_2D": (0, 2),
-    "FULLY_CONNECTED": (0, 2),
-    "TRANSPOSE_CONV": (2, 3),
-}
+from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
 
 
 def fit_int16(data: bytes) -> bytes:
@@ -34,8 +27,8 @@ def fit_int16(data: bytes) -> bytes:
                     output.quantization.scale = np.array([2**-15], np.float32)
                     output.quantization.zeroPoint = np.array([0], np.int64)
                     changed = True
-            x, place = _BIASES.get(name, (0, len(op.inputs)))
-            if place >= len(op.inputs) or op.inputs[place] < 0:
+            x, _, place = KERNEL_OPERATORS.get(name, NO_KERNEL)
+            if place is None or place >= len(op.inputs) or op.inputs[place] < 0:
                 continue
             bias = graph.tensors[op.inputs[place]]
             if (

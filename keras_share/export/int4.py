@@ -9,17 +9,10 @@ import numpy as np
 
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
 
 # Scale of an integer in 4 bits to one in 8, both symmetric and narrow.
 _RATIO = 127 / 7
-# Where operators have their kernel and, if they take one, their bias.
-_INPUTS = {
-    "BATCH_MATMUL": (1, None),
-    "CONV_2D": (1, 2),
-    "DEPTHWISE_CONV_2D": (1, 2),
-    "FULLY_CONNECTED": (1, 2),
-    "TRANSPOSE_CONV": (1, 3),
-}
 # The types of activations for which LiteRT runs kernels of type INT4. With others it
 # refuses the file or, for depthwise convolutions in int16, returns wrong numbers.
 _RUNS = {
@@ -107,7 +100,7 @@ class _Use(NamedTuple):
 
     @property
     def is_kernel(self) -> bool:
-        return self.name in _INPUTS and self.place == _INPUTS[self.name][0]
+        return self.place == KERNEL_OPERATORS.get(self.name, NO_KERNEL).kernel
 
     @property
     def runs_int4(self) -> bool:
@@ -182,7 +175,8 @@ def _biases(
     biases = defaultdict(list)
     others = set()
     for op in graph.operators:
-        kernel, bias = _INPUTS.get(flatbuffer.operator_name(model, op), (None, None))
+        name = flatbuffer.operator_name(model, op)
+        _, kernel, bias = KERNEL_OPERATORS.get(name, NO_KERNEL)
         for place, index in enumerate(map(int, op.inputs)):
             if (
                 place == bias

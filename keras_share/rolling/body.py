@@ -12,6 +12,7 @@ from keras_share.rolling import operators
 from keras_share.rolling.steps import Step, Steps
 from keras_share.rolling.windows import Windows
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
 
 _NONE = schema.ActivationFunctionType.NONE
 _TYPES = {"bool": schema.TensorType.BOOL, "float32": schema.TensorType.FLOAT32}
@@ -154,7 +155,7 @@ class _Body:
     def _add(self, column: list[Step]) -> None:
         """Adds what stands for the operators of one column."""
         first = column[0]
-        place, bias = operators.KERNELS.get(first.name, (None, None))
+        _, place, bias = KERNEL_OPERATORS.get(first.name, NO_KERNEL)
         scale = place is not None and self._differs(column, place)
         apart = scale or (
             bias is not None
@@ -248,7 +249,7 @@ class _Body:
 
     def _bias(self, column: list[Step], channels: int) -> int:
         """The bias of the repetitions; of one without, numbers that change nothing."""
-        _, place = operators.KERNELS[column[0].name]
+        place = KERNEL_OPERATORS[column[0].name].bias
         nothing = np.full(channels, -0.0, np.float32)  # 0.0 would turn -0.0 to 0.0
         tensors = []
         for step in column:

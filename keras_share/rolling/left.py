@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_share.rolling import operators
 from keras_share.rolling.steps import Step, Steps
 from keras_share.rolling.windows import Windows, use_key
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.kernels import KERNEL_OPERATORS
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def find_left(
                 f"the kernels of its body have fewer bytes than min_bytes={min_bytes}."
             )
         nbytes = steps.kernel_bytes[kernel]
-        number = first.op.inputs[operators.KERNELS[first.name][0]]
+        number = first.op.inputs[KERNEL_OPERATORS[first.name].kernel]
         name = flatbuffer.text(_tensor(steps, first, number).name)
         left.append(Left(name, nbytes, packed, reason))
     return tuple(left)

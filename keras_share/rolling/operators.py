@@ -2,16 +2,6 @@
 
 from ai_edge_litert import schema_py_generated as schema
 
-# Where operators that pack a copy of their weights have the kernel and the bias.
-KERNELS = {
-    "BATCH_MATMUL": (1, None),
-    "CONV_2D": (1, 2),
-    "CONV_3D": (1, 2),
-    "DEPTHWISE_CONV_2D": (1, 2),
-    "FULLY_CONNECTED": (1, 2),
-    "TRANSPOSE_CONV": (1, 3),
-}
-
 # They compute alike whether an input is a constant of the file or not, at full speed.
 ELEMENTWISE = {
     "ADD",

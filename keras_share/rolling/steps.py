@@ -10,6 +10,7 @@ import numpy as np
 from keras_share.rolling import operators
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
+from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
 from keras_share.tflite.stored import nbytes
 
 _FLOAT = schema.TensorType.FLOAT32
@@ -127,7 +128,7 @@ class Steps:
         for index in {operand.tensor for operand in step.operands}:
             self.consumers.setdefault((step.graph, index), []).append(place)
         if step.kernel is not None and step.kernel not in self.kernel_bytes:
-            number = step.op.inputs[operators.KERNELS[step.name][0]]
+            number = step.op.inputs[KERNEL_OPERATORS[step.name].kernel]
             tensor = self.model.subgraphs[step.graph].tensors[number]
             self.kernel_bytes[step.kernel] = nbytes(tensor)
 
@@ -164,7 +165,7 @@ def _step(
     graph = model.subgraphs[number]
     name = flatbuffer.operator_name(model, op)
     inputs = [int(i) for i in op.inputs]
-    place, bias = operators.KERNELS.get(name, (None, None))
+    _, place, bias = KERNEL_OPERATORS.get(name, NO_KERNEL)
     kernel = None
     if place is not None and len(inputs) > place and inputs[place] >= 0:
         kernel = constants[inputs[place]]
