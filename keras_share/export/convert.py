@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_share.auditing.audit import Audit, audit
-from keras_share.export.converter import convert, output_names
+from keras_share.export.converter import convert, input_names, output_names
 from keras_share.export.faithful import check_outputs
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import store_int4
@@ -128,18 +128,18 @@ def export_tflite(
     with full_precision():
         exported = inference_model(model, None if dynamic_batch else 1)
     _check_finite(exported)
-    names = output_names(model, exported.output)
-    data = dedupe(convert(exported, scheme, dataset, ends, names))
+    takes, gives = input_names(model), output_names(model, exported.output)
+    data = dedupe(convert(exported, scheme, dataset, ends, takes, gives))
     if scheme == "trained int16":
         data = fit_int16(data)
     if any(_bits(part) == 4 for part in sublayers(model)):
         data = dedupe(store_int4(data, INT4_KERNELS.get(target)))
     if ends != ("float32", "float32"):
         _check_integers(data)
-    inputs = dict(zip([x.name for x in model.inputs], checked[0], strict=True))
-    data, found = fit_target(data, target, scheme, inputs)
+    sample = dict(zip(takes, checked[0], strict=True))
+    data, found = fit_target(data, target, scheme, sample)
     data = with_metadata(data, {**facts, **found})
-    check_outputs(model, data, checked, scheme, names)
+    check_outputs(model, data, checked, scheme, takes, gives)
     report = replace(audit(data, model), path=os.fspath(path))
     _check_tied(report, strict)
     write_atomically(path, data)

@@ -1,5 +1,6 @@
 """TensorFlow's converter, called with what a scheme of quantization needs."""
 
+import re
 import tempfile
 import warnings
 from typing import Any
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 
 from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.tflite import flatbuffer
 
 
 def convert(
@@ -15,26 +18,33 @@ def convert(
     scheme: str,
     dataset: list[list[np.ndarray]] | None,
     ends: tuple[str, ...],
-    names: list[str],
+    inputs: list[str],
+    outputs: list[str],
 ) -> bytes:
-    """Converts a model with an own name for each output.
+    """Converts a model to a file with names of one's own.
 
     Args:
         model: The model as `inference_model` rebuilt it.
         scheme: How it is quantized.
         dataset: Samples, for the scheme `"int8"`.
         ends: The types of the inputs and of the outputs of the file.
-        names: The names of the outputs, in the order of `keras.tree.flatten`.
+        inputs: The names of the inputs.
+        outputs: The names of the outputs, in the order of `keras.tree.flatten`.
     """
     import tensorflow as tf
 
-    def serve(*inputs):
-        structure = keras.tree.pack_sequence_as(model.input, inputs)
-        outputs = keras.tree.flatten(model(structure, training=False))
-        return dict(zip(names, outputs, strict=True))
+    def serve(*arrays):
+        structure = keras.tree.pack_sequence_as(model.input, arrays)
+        results = keras.tree.flatten(model(structure, training=False))
+        return dict(zip(outputs, results, strict=True))
 
+    # TensorFlow takes names of Python's arguments only.
+    safe = [f"input_{i}" for i in range(len(inputs))]
     # `model.export` would free the batch size again.
-    signature = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in model.inputs]
+    signature = [
+        tf.TensorSpec(x.shape, x.dtype, name=name)
+        for x, name in zip(model.inputs, safe, strict=True)
+    ]
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", serve, signature)
@@ -56,11 +66,38 @@ def convert(
         converter.inference_output_type = tf.as_dtype(ends[1])
         if scheme == "int8":
             # By name: the converter orders the inputs of a file by theirs.
-            names = [x.name for x in model.inputs]
             converter.representative_dataset = lambda: (
-                dict(zip(names, row, strict=True)) for row in dataset
+                dict(zip(safe, row, strict=True)) for row in dataset
             )
-        return converter.convert()
+        data = converter.convert()
+    return _renamed(data, dict(zip(safe, inputs, strict=True)))
+
+
+def _renamed(data: bytes, names: dict[str, str]) -> bytes:
+    """Gives the inputs of a signature other names."""
+    model = flatbuffer.read(data)
+    [signature] = model.signatureDefs
+    for end in signature.inputs:
+        end.name = names[flatbuffer.text(end.name)].encode()
+    return flatbuffer.pack(model)
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Names for the inputs of a model's file.
+
+    Those of `keras.Input`, and numbers for inputs without: the names that Keras gives
+    them count what else was made in the same process.
+    """
+    single = len(model.inputs) == 1
+    names = [
+        ("input" if single else f"input_{i}")
+        if re.fullmatch(r"keras_tensor(_\d+)?", x.name)
+        else x.name
+        for i, x in enumerate(model.inputs)
+    ]
+    if len(set(names)) < len(names):
+        names = [f"input_{i}" for i in range(len(names))]
+    return names
 
 
 def output_names(model: keras.Model, output: Any) -> list[str]:
@@ -78,9 +115,18 @@ def output_names(model: keras.Model, output: Any) -> list[str]:
     else:
         # Sequential has no `output_names`; operations are named there, too.
         own = getattr(model, "output_names", None) or [model.layers[-1].name]
-        ranges = {x.name for x in model.layers if isinstance(x, FakeQuantize)}
-        names = [x.removesuffix("_range") if x in ranges else x for x in own]
+        names = [_without_suffix(model, name) for name in own]
     count = len(keras.tree.flatten(output))
     if len(set(names)) != count:
         names = [f"output_{i}" for i in range(count)]
     return names
+
+
+def _without_suffix(model: keras.Model, name: str) -> str:
+    """The name of a layer from before it was quantized."""
+    for layer in model.layers:
+        if layer.name == name and isinstance(layer, FakeQuantize):
+            return name.removesuffix("_range")
+        if layer.name == name and isinstance(layer, QuantizeWeights):
+            return name.removesuffix("_quantized")
+    return name

@@ -28,7 +28,8 @@ def check_outputs(
     data: bytes,
     dataset: list[list[np.ndarray]],
     scheme: str,
-    names: Sequence[str],
+    takes: Sequence[str],
+    gives: Sequence[str],
 ) -> None:
     """Runs the file against the model that the user passed, not its rebuilt form.
 
@@ -37,16 +38,16 @@ def check_outputs(
         data: The bytes of the file.
         dataset: Samples of batch size 1.
         scheme: How the file is quantized.
-        names: The names of the file's outputs, in the order of `keras.tree.flatten`.
+        takes: The names of the file's inputs.
+        gives: The names of its outputs, in the order of `keras.tree.flatten`.
 
     Raises:
         ValueError: If an output differs by more than the scheme explains.
     """
     columns = map(np.concatenate, zip(*dataset, strict=True))
-    inputs = dict(zip([x.name for x in model.inputs], columns, strict=True))
-    actual = predict(data, inputs)
+    actual = predict(data, dict(zip(takes, columns, strict=True)))
     if not isinstance(actual, dict):
-        actual = {names[0]: actual}
+        actual = {gives[0]: actual}
     rows = [
         keras.tree.flatten(
             model(
@@ -58,7 +59,7 @@ def check_outputs(
     ]
     half = any(part.compute_dtype != "float32" for part in sublayers(model))
     allowed = max(TOLERANCES[scheme], TOLERANCES["float16"] if half else 0)
-    for name, outputs in zip(names, zip(*rows, strict=True), strict=True):
+    for name, outputs in zip(gives, zip(*rows, strict=True), strict=True):
         arrays = [keras.ops.convert_to_numpy(output) for output in outputs]
         expected = np.concatenate(arrays).astype("float64")
         difference = np.abs(expected - actual[name]).max()

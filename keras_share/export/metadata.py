@@ -22,7 +22,7 @@ def describe(
     """The metadata of a model's file.
 
     Raises:
-        ValueError: If `more` holds what JSON can't.
+        ValueError: If `more` holds what JSON can't, or one of our own names.
     """
     stacks = [part for part in sublayers(model) if isinstance(part, SharedStack)]
     facts = {
@@ -32,15 +32,22 @@ def describe(
         "target": target,
         "patterns": {stack.name: _pattern(stack) for stack in stacks},
     }
-    more = dict(more or {})
+    more = {} if more is None else more
+    taken = set(facts).intersection(more) if isinstance(more, Mapping) else ()
     try:
-        json.dumps(more)
+        if not isinstance(more, Mapping):
+            raise TypeError("it is no mapping")
+        json.dumps(dict(more), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "`metadata` must hold what JSON can: text, numbers, lists and dicts "
-            f"({error}). "
-            f"Received: metadata={more!r}"
+            "`metadata` must be a dictionary of what JSON can hold: text, numbers, "
+            f"lists and dictionaries ({error}). Received: metadata={more!r}"
         ) from error
+    if taken:
+        raise ValueError(
+            f"`metadata` can't say what the export itself does: {', '.join(facts)}. "
+            f"Received: {', '.join(sorted(taken))}. Choose other names."
+        )
     return {**facts, **more}
 
 

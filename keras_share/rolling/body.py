@@ -38,7 +38,7 @@ def write_bodies(steps: Steps, found: Iterable[Windows]) -> list[schema.SubGraph
     bodies = []
     for windows in found:
         body = _Body(steps, windows, writer)
-        bodies.append(body.graph(f"shared_{len(bodies)}"))
+        bodies.append(body.graph(f"shared_{len(model.subgraphs)}"))
         made = body.calls(len(model.subgraphs))
         model.subgraphs.append(bodies[-1])
         for start, call in zip(windows.starts, made, strict=True):
@@ -182,8 +182,8 @@ class _Body:
         op = copy.copy(column[0].op)
         activation = op.builtinOptions.fusedActivationFunction
         product = self._append(copy.copy(self.tensors[outputs[0]]))
-        channels = int(self.tensors[product].shape[-1])
-        added = self._bias(column, channels)
+        added = self._bias(column)
+        channels = int(self.tensors[added].shape[-1])
         if scale:
             multiply = schema.MulOptionsT()
             op = self.writer.operator(operators.MUL, multiply, inputs, [product])
@@ -247,9 +247,18 @@ class _Body:
                 break
         return self.numbers[tensors]
 
-    def _bias(self, column: list[Step], channels: int) -> int:
+    def _bias(self, column: list[Step]) -> int:
         """The bias of the repetitions; of one without, numbers that change nothing."""
         place = KERNEL_OPERATORS[column[0].name].bias
+        biases = [step.operands[place].tensor for step in column]
+        sizes = [
+            int(np.prod(self._caller(step)[number].shape))
+            for step, number in zip(column, biases, strict=True)
+            if number >= 0
+        ]
+        # None has a bias only where private scales are taken apart.
+        scale = self._caller(column[0])[column[0].operands[1].tensor]
+        channels = sizes[0] if sizes else int(scale.shape[-1])
         nothing = np.full(channels, -0.0, np.float32)  # 0.0 would turn -0.0 to 0.0
         tensors = []
         for step in column:

@@ -79,6 +79,8 @@ def _difference(steps: Steps, one: Step, other: Step) -> str:
         return f"one use is {one.name}, another {other.name}."
     if len(one.op.inputs) != len(other.op.inputs):
         return f"not all of its uses in {one.name} have a bias."
+    if len(one.op.outputs) != len(other.op.outputs):
+        return f"not all of its uses in {one.name} have equally many outputs."
     for verb, tensors, others in (
         ("reads", one.op.inputs, other.op.inputs),
         ("writes", one.op.outputs, other.op.outputs),

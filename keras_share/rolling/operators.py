@@ -14,6 +14,9 @@ ELEMENTWISE = {
     "SUB",
 }
 
+# They run other subgraphs.
+CALLS = {"CALL", "IF", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE", "WHILE"}
+
 # They keep something from call to call, or draw random numbers: not to be repeated.
 STATEFUL = {
     "ASSIGN_VARIABLE",

@@ -146,19 +146,27 @@ def roll_model(data: bytes, min_bytes: int = 0) -> RollReport:
     model = flatbuffer.read(data)
     before = _count(model)
     share_buffers(model)
-    steps = Steps.of(model)
-    found = find_windows(steps)
-    kept = [w for w in found if _kernel_bytes(steps, w) >= min_bytes]
+    bodies: list[Body] = []
+    while True:
+        steps = Steps.of(model)
+        found = find_windows(steps)
+        kept = [w for w in found if _kernel_bytes(steps, w) >= min_bytes]
+        if not kept:
+            break
+        bodies += _write(steps, kept)
+        # A use that has lost its bias and activation may be like another one now.
     left = find_left(steps, kept, min_bytes)
-    if not kept:
+    if not bodies:
         size = len(data)
         return RollReport((), left, (before, before), (size, size), data)
-    graphs = write_bodies(steps, kept)
-    drop_tensors(model)
-    share_buffers(model)
-    drop_buffers(model)
     rolled = flatbuffer.pack(model)
-    bodies = tuple(
+    operators, nbytes = (before, _count(model)), (len(data), len(rolled))
+    return RollReport(tuple(bodies), left, operators, nbytes, rolled)
+
+
+def _write(steps: Steps, kept: list[Windows]) -> list[Body]:
+    graphs = write_bodies(steps, kept)
+    bodies = [
         Body(
             flatbuffer.text(graph.name),
             len(windows.starts),
@@ -167,9 +175,11 @@ def roll_model(data: bytes, min_bytes: int = 0) -> RollReport:
             _kernel_bytes(steps, windows),
         )
         for windows, graph in zip(kept, graphs, strict=True)
-    )
-    after = _count(model)
-    return RollReport(bodies, left, (before, after), (len(data), len(rolled)), rolled)
+    ]
+    drop_tensors(steps.model)
+    share_buffers(steps.model)
+    drop_buffers(steps.model)
+    return bodies
 
 
 def _count(model: flatbuffer.schema.ModelT) -> int:

@@ -70,6 +70,7 @@ class Steps:
         consumers: Places of those that read it.
         kept: The tensors that a subgraph or a signature gives back.
         kernel_bytes: Bytes of the kernels in memory, by their values.
+        has_state: Whether an operator keeps a state: what runs subgraphs may, then.
     """
 
     model: schema.ModelT
@@ -79,11 +80,17 @@ class Steps:
     consumers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     kept: set[tuple[int, int]] = field(default_factory=set)
     kernel_bytes: dict[Hashable, int] = field(default_factory=dict)
+    has_state: bool = False
 
     @classmethod
     def of(cls, model: schema.ModelT) -> "Steps":
         """Lines up the operators of a model whose equal constants share buffers."""
         steps = cls(model)
+        steps.has_state = any(
+            flatbuffer.operator_name(model, op) in operators.STATEFUL
+            for graph in model.subgraphs
+            for op in graph.operators
+        )
         lines = [steps._line(number) for number in range(len(model.subgraphs))]
         uses = Counter(step.kernel for line in lines for step in line)
         for line in lines:
@@ -104,12 +111,24 @@ class Steps:
         written = {int(i) for op in graph.operators for i in op.outputs}
         constants: list[Hashable] = [
             None
-            if i in outside or i in written or tensor.isVariable
+            if i in outside
+            or i in written
+            or tensor.isVariable
+            or getattr(tensor, "externalBuffer", 0)
             else int(tensor.buffer)
             for i, tensor in enumerate(graph.tensors)
         ]
         line = []
+        pending = Counter(int(i) for op in graph.operators for i in op.outputs)
         for op in graph.operators:
+            if any(pending[int(i)] for i in op.inputs):
+                raise ValueError(
+                    "An operator of a .tflite model must stand behind those whose "
+                    f"outputs it reads. Received: subgraph {number}, in which "
+                    f"{flatbuffer.operator_name(self.model, op)} does not. The file is "
+                    "damaged: copy or export it again."
+                )
+            pending.subtract(map(int, op.outputs))
             name = flatbuffer.operator_name(self.model, op)
             if name == "DEQUANTIZE" and constants[op.inputs[0]] is not None:
                 # Weights in half precision, or integers of which a runtime makes reals.
@@ -117,7 +136,7 @@ class Steps:
                 constants[output] = (types[source], constants[source], types[output])
                 self.converted[number, int(output)] = op
             else:
-                line.append(_step(self.model, number, op, types, constants))
+                line.append(_step(self, number, op, types, constants))
         return line
 
     def _append(self, step: Step) -> None:
@@ -156,12 +175,13 @@ def _independent_first(line: list[Step], uses: Counter) -> list[Step]:
 
 
 def _step(
-    model: schema.ModelT,
+    steps: Steps,
     number: int,
     op: schema.OperatorT,
     types: list[Hashable],
     constants: list[Hashable],
 ) -> Step:
+    model = steps.model
     graph = model.subgraphs[number]
     name = flatbuffer.operator_name(model, op)
     inputs = [int(i) for i in op.inputs]
@@ -170,7 +190,7 @@ def _step(
     if place is not None and len(inputs) > place and inputs[place] >= 0:
         kernel = constants[inputs[place]]
     scale = kernel is not None and operators.is_scale(op, graph.tensors[inputs[place]])
-    free = kernel is not None and _can_take_bias_apart(graph, op, bias, types)
+    free = kernel is not None and _can_take_bias_apart(graph, op, bias)
     operands = []
     for position, index in enumerate(inputs):
         if index < 0:
@@ -192,7 +212,8 @@ def _step(
     elif free and operands[bias].tensor < 0:
         operands[bias] = Operand(-1, None, None, "bias")
     key: Hashable = None
-    if not _is_stateful(graph, op, name):
+    runs_state = steps.has_state and name in operators.CALLS
+    if not (runs_state or _is_stateful(graph, op, name)):
         key = (
             name,
             _version(model, op),
@@ -209,7 +230,6 @@ def _can_take_bias_apart(
     graph: schema.SubGraphT,
     op: schema.OperatorT,
     bias: int | None,
-    types: list[Hashable],
 ) -> bool:
     """Whether kernel and bias of an operator may be applied by two, one by one.
 

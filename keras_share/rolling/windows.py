@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from keras_share.rolling.steps import Step, Steps
 from keras_share.tflite.stored import nbytes
 
+# How many operators to each side of a kernel are looked at first.
+_FIRST_REACH = 256
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -68,7 +71,20 @@ class _Search:
         self.live = _live_bytes(steps)
 
     def grow(self, places: tuple[int, ...]) -> Windows:
-        left, right = self._reach(places, -1), self._reach(places, 1)
+        reach = _FIRST_REACH
+        left, right = self._fit(places, reach)
+        # Far only where it is of use: the time grows with the operators taken.
+        while left + right + 1 >= reach and reach < _gap(places):
+            reach *= 4
+            left, right = self._fit(places, reach)
+        windows = Windows(tuple(p - left for p in places), left + right + 1)
+        for start in windows.starts:
+            self.taken[start : start + windows.length] = [True] * windows.length
+        return windows
+
+    def _fit(self, places: tuple[int, ...], reach: int) -> tuple[int, int]:
+        """How many operators to both sides of some uses one body can stand for."""
+        left, right = (self._reach(places, side, reach) for side in (-1, 1))
         gap = _gap(places)
         if left + right >= gap:
             # Adjacent repetitions may be cut anywhere: where the least goes across.
@@ -77,15 +93,11 @@ class _Search:
                 key=lambda n: (sum(self.live[p - n] for p in places), -n),
             )
             right = gap - 1 - left
-        left, right = self._consistent(places, left, right)
-        windows = Windows(tuple(p - left for p in places), left + right + 1)
-        for start in windows.starts:
-            self.taken[start : start + windows.length] = [True] * windows.length
-        return windows
+        return self._consistent(places, left, right)
 
-    def _reach(self, places: tuple[int, ...], direction: int) -> int:
+    def _reach(self, places: tuple[int, ...], direction: int, most: int) -> int:
         """How many operators to one side agree in all repetitions."""
-        gap = _gap(places)
+        gap = min(_gap(places), most)
         end = len(self.steps.line)
         for distance in range(1, gap):
             column = [p + direction * distance for p in places]

@@ -123,6 +123,7 @@ def contents(source: str | os.PathLike | bytes) -> bytes:
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError: If `source` is neither a path nor bytes.
+        ValueError: If the file is too large for a model.
     """
     if isinstance(source, bytes):
         return source
@@ -138,6 +139,12 @@ def contents(source: str | os.PathLike | bytes) -> bytes:
             "The path of a .tflite model must lead to an existing file. "
             f"Received: {os.fspath(source)!r}. Check the path, or export the model "
             "first."
+        )
+    size = os.path.getsize(source)
+    if size > MAX_BYTES:  # before it fills the memory
+        raise ValueError(
+            f"A .tflite model must be at most {MAX_BYTES} bytes, the limit of a "
+            f"flatbuffer. Received: {os.fspath(source)!r} of {size} bytes."
         )
     return Path(source).read_bytes()
 
@@ -307,6 +314,15 @@ def _check_references(model: schema.ModelT) -> None:
             tensors = [i for i in (*node.inputs, *node.outputs) if i != -1]
             _check_range("tensor", tensors, len(graph.tensors))
     _check_range("buffer", buffers, len(model.buffers))
+    for signature in model.signatureDefs or ():
+        _check_range("subgraph", [signature.subgraphIndex], len(model.subgraphs))
+        graph = model.subgraphs[signature.subgraphIndex]
+        for names, tensors in (
+            (signature.inputs, graph.inputs),
+            (signature.outputs, graph.outputs),
+        ):
+            if not {end.tensorIndex for end in names or ()} <= set(map(int, tensors)):
+                raise ValueError("a signature names no input or output of its subgraph")
 
 
 def _check_range(what: str, indices: list[int], count: int) -> None:

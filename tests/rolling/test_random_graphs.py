@@ -166,9 +166,8 @@ class File:
             for step, *choices in self.pick(*sites):
                 if self.chance(0.03):
                     continue
-                if self.chance(0.03):
-                    choices = step.draw(self)
-                x = step.apply(self, graph, x, seen, *choices)
+                drawn = step.draw(self) if self.chance(0.03) else choices
+                x = step.apply(self, graph, x, seen, *drawn)
                 seen.append(x)
         outputs = [x]
         if name != "callee":
@@ -322,7 +321,7 @@ class Unary:
 
 
 class Parts:
-    """An operator of several outputs, some of them unused, and one of several inputs."""
+    """An operator of several outputs, some of them unused, and one that joins them."""
 
     @staticmethod
     def draw(file):
