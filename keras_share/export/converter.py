@@ -38,8 +38,8 @@ def convert(
         results = keras.tree.flatten(model(structure, training=False))
         return dict(zip(outputs, results, strict=True))
 
-    # TensorFlow takes names of Python's arguments only.
-    safe = [f"input_{i}" for i in range(len(inputs))]
+    # TensorFlow takes names of Python's arguments only, and orders by them.
+    safe = [f"input_{i:03}" for i in range(len(inputs))]
     # `model.export` would free the batch size again.
     signature = [
         tf.TensorSpec(x.shape, x.dtype, name=name)
@@ -65,20 +65,24 @@ def convert(
         converter.inference_input_type = tf.as_dtype(ends[0])
         converter.inference_output_type = tf.as_dtype(ends[1])
         if scheme == "int8":
-            # By name: the converter orders the inputs of a file by theirs.
             converter.representative_dataset = lambda: (
                 dict(zip(safe, row, strict=True)) for row in dataset
             )
         data = converter.convert()
-    return _renamed(data, dict(zip(safe, inputs, strict=True)))
+    return _in_order(data, dict(zip(safe, inputs, strict=True)), outputs)
 
 
-def _renamed(data: bytes, names: dict[str, str]) -> bytes:
-    """Gives the inputs of a signature other names."""
+def _in_order(data: bytes, inputs: dict[str, str], outputs: list[str]) -> bytes:
+    """Gives a file its inputs and outputs in the order of the model's, and names."""
     model = flatbuffer.read(data)
     [signature] = model.signatureDefs
+    graph = model.subgraphs[signature.subgraphIndex]
+    for ends, names in ((signature.inputs, [*inputs]), (signature.outputs, outputs)):
+        ends.sort(key=lambda end: names.index(flatbuffer.text(end.name)))
     for end in signature.inputs:
-        end.name = names[flatbuffer.text(end.name)].encode()
+        end.name = inputs[flatbuffer.text(end.name)].encode()
+    graph.inputs = np.array([end.tensorIndex for end in signature.inputs], np.int32)
+    graph.outputs = np.array([end.tensorIndex for end in signature.outputs], np.int32)
     return flatbuffer.pack(model)
 
 

@@ -141,7 +141,7 @@ def test_the_arena_is_the_smallest(scheme, files):
 
 def test_several_inputs_and_outputs(tmp_path):
     left, right = keras.Input((3,), name="b"), keras.Input((5,), name="a")
-    outputs = {"y": layers.Dense(2)(right), "x": layers.Dense(4, "relu")(left)}
+    outputs = {"x": layers.Dense(4, "relu")(left), "y": layers.Dense(2)(right)}
     model = keras.Model([left, right], outputs)
     export_tflite(model, tmp_path / "model.tflite")
     inputs = {"a": values(4, 5), "b": values(4, 3)}

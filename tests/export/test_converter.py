@@ -1,0 +1,84 @@
+"""Names and order of a file's inputs and outputs."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+from random_data import randomize, values
+
+import keras_share
+from keras_share import export_tflite
+
+
+def signature(path):
+    interpreter = Interpreter(str(path))
+    [ends] = interpreter.get_signature_list().values()
+    return sorted(ends["inputs"]), sorted(ends["outputs"])
+
+
+def model_of(names, **kwargs):
+    inputs = [keras.Input((i + 2,), name=name) for i, name in enumerate(names)]
+    outputs = [layers.Dense(i + 1, **kwargs)(x) for i, x in enumerate(inputs)]
+    return randomize(keras.Model(inputs, outputs))
+
+
+@pytest.mark.parametrize("names", [["in put", "größe", "x:0"], ["class", "a b", "a_b"]])
+def test_inputs_may_have_any_name(names, tmp_path):
+    path = tmp_path / "model.tflite"
+    model = model_of(names)
+    export_tflite(model, path)
+    assert signature(path)[0] == sorted(names)
+    arrays = [values(2, i + 2) for i in range(3)]
+    outputs = keras_share.predict_tflite(path, dict(zip(names, arrays, strict=True)))
+    for x, array in zip(model.output_names, model.predict(arrays), strict=True):
+        np.testing.assert_allclose(outputs[x], array, atol=1e-5)
+
+
+def test_ends_are_in_the_order_of_the_model(tmp_path):
+    path = tmp_path / "model.tflite"
+    names = [f"x{i}" for i in range(12)]
+    export_tflite(model_of(names[::-1]), path)
+    interpreter = Interpreter(str(path))
+    takes = [int(d["shape"][-1]) for d in interpreter.get_input_details()]
+    gives = [int(d["shape"][-1]) for d in interpreter.get_output_details()]
+    assert takes == list(range(2, 14))
+    assert gives == list(range(1, 13))
+
+
+def test_inputs_without_a_name_are_numbered(tmp_path):
+    path = tmp_path / "model.tflite"
+    export_tflite(model_of([None, None]), path)
+    assert signature(path)[0] == ["input_0", "input_1"]
+    export_tflite(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), path)
+    assert signature(path)[0] == ["input"]
+
+
+def test_outputs_are_called_by_their_layers(tmp_path):
+    path = tmp_path / "model.tflite"
+    last = layers.Dense(2, name="logits")
+    model = randomize(keras.Sequential([keras.Input((3,), name="x"), last]))
+    x = values(8, 3)
+    for exported in (
+        model,
+        keras_share.quantize_model(model, x),
+        keras_share.quantize_model(model, x, scheme="dynamic"),
+    ):
+        export_tflite(exported, path)
+        assert signature(path) == (["x"], ["logits"])
+
+
+def test_one_layer_with_two_outputs(tmp_path):
+    path = tmp_path / "model.tflite"
+    inputs = keras.Input((3,), name="x")
+    output = layers.Dense(2)(inputs)
+    export_tflite(keras.Model(inputs, [output, output]), path)
+    assert signature(path)[1] == ["output_0", "output_1"]
+
+
+def test_outputs_as_a_dict_keep_their_keys(tmp_path):
+    path = tmp_path / "model.tflite"
+    inputs = keras.Input((3,), name="x")
+    outputs = {"b": layers.Dense(2)(inputs), "a": layers.Dense(3)(inputs)}
+    export_tflite(keras.Model(inputs, outputs), path)
+    assert signature(path)[1] == ["a", "b"]
