@@ -1,12 +1,13 @@
 """Why a kernel with several uses is still packed several times."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 
+from keras_share.auditing.multiples import find_multiples
 from keras_share.rolling.steps import Step, Steps
-from keras_share.rolling.windows import Windows, use_key
+from keras_share.rolling.windows import use_key
 from keras_share.tflite import flatbuffer
 from keras_share.tflite.flatbuffer import schema
 from keras_share.tflite.kernels import KERNEL_OPERATORS
@@ -35,29 +36,18 @@ class Left:
         )
 
 
-def find_left(
-    steps: Steps, found: Collection[Windows], min_bytes: int
-) -> tuple[Left, ...]:
-    """The kernels with several uses that the bodies don't bring down to one."""
-    rolled = {
-        place
-        for windows in found
-        for start in windows.starts
-        for place in range(start, start + windows.length)
-    }
-    uses: dict[int, dict[Hashable, list[int]]] = {}
-    for place, step in enumerate(steps.line):
+def find_left(steps: Steps, min_bytes: int) -> tuple[Left, ...]:
+    """The kernels of a rolled model that are packed more than once."""
+    uses: dict[Hashable, dict[Hashable, list[Step]]] = {}
+    for step in steps.line:
         if step is not None and step.kernel is not None:
-            kinds = uses.setdefault(step.kernel, {})
-            kinds.setdefault(use_key(step), []).append(place)
+            uses.setdefault(step.kernel, {}).setdefault(use_key(step), []).append(step)
     left = []
     for kernel, kinds in uses.items():
-        packed = sum(
-            1 if places[0] in rolled else len(places) for places in kinds.values()
-        )
+        packed = sum(map(len, kinds.values()))
         if packed == 1:
             continue
-        first, *others = (steps.line[places[0]] for places in kinds.values())
+        first, *others = (alike[0] for alike in kinds.values())
         if others:
             reason = _difference(steps, first, others[0])
         elif first.key is None:
@@ -66,11 +56,40 @@ def find_left(
             reason = (
                 f"the kernels of its body have fewer bytes than min_bytes={min_bytes}."
             )
-        nbytes = steps.kernel_bytes[kernel]
-        number = first.op.inputs[KERNEL_OPERATORS[first.name].kernel]
-        name = flatbuffer.text(_tensor(steps, first, number).name)
-        left.append(Left(name, nbytes, packed, reason))
-    return tuple(left)
+        name = _kernel_name(steps, first)
+        left.append(Left(name, steps.kernel_bytes[kernel], packed, reason))
+    return (*left, *_find_folded(steps, uses))
+
+
+def _find_folded(
+    steps: Steps, uses: dict[Hashable, dict[Hashable, list[Step]]]
+) -> list[Left]:
+    """Kernels that are one but for a factor per channel, of each site its own.
+
+    They were shared once, it seems: so converters fold a private normalization.
+    """
+    copies: dict[int, list[int]] = {}
+    for index, first in find_multiples(steps.model).items():
+        if index in uses and first in uses:
+            copies.setdefault(first, [first]).append(index)
+    folded = []
+    for first, kernels in copies.items():
+        steps_of = [next(iter(uses[kernel].values()))[0] for kernel in kernels]
+        other = _kernel_name(steps, steps_of[1])
+        reason = (
+            f"copies of it, such as '{other}', differ by a factor per channel: a scale "
+            "of each site was folded into it. Export with keras_share.export_tflite, "
+            "which keeps the scales of normalization layers apart, or put an "
+            "activation between scale and kernel."
+        )
+        name, nbytes = _kernel_name(steps, steps_of[0]), steps.kernel_bytes[first]
+        folded.append(Left(name, nbytes, len(kernels), reason))
+    return folded
+
+
+def _kernel_name(steps: Steps, step: Step) -> str:
+    number = step.op.inputs[KERNEL_OPERATORS[step.name].kernel]
+    return flatbuffer.text(_tensor(steps, step, number).name)
 
 
 def _difference(steps: Steps, one: Step, other: Step) -> str:

@@ -155,7 +155,7 @@ def roll_model(data: bytes, min_bytes: int = 0) -> RollReport:
             break
         bodies += _write(steps, kept)
         # A use that has lost its bias and activation may be like another one now.
-    left = find_left(steps, kept, min_bytes)
+    left = find_left(steps, min_bytes)
     if not bodies:
         size = len(data)
         return RollReport((), left, (before, before), (size, size), data)

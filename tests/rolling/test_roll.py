@@ -237,6 +237,19 @@ def test_a_kernel_in_a_loop_and_outside_of_it(tmp_path):
     assert ["the options" in left.reason for left in report.left] == [True]
 
 
+def test_every_runtime_runs_rolled_files(tmp_path):
+    model = stacked("dense", "ABAB")
+    data = export(model, tmp_path / "model.tflite")
+    frame = keras_share.benchmark(
+        {"rolled": roll(data).data},
+        modes=("interpreter", "reference", "compiled", "compiled_cache", "micro"),
+        runs=1,
+        rounds=1,
+    )
+    assert list(frame.error) == [""] * 5
+    assert frame.difference.max() < 1e-6
+
+
 def test_dynamic_batch(tmp_path):
     model = stacked("transformer", "AAA")
     path = tmp_path / "model.tflite"
@@ -276,6 +289,17 @@ def test_says_that_scales_differ(tmp_path):
     assert left.packed == 2
     assert "whose ranges differ (scale" in left.reason
     assert "ranges='group'" in left.reason
+
+
+def test_says_that_kernels_were_folded(tmp_path):
+    x = inputs = keras.Input((12,))
+    dense = layers.Dense(12)
+    for site in range(2):
+        x = layers.ReLU()(dense(x) * values(2, 12)[site])
+    model = randomize(keras.Model(inputs, x))
+    [left] = roll(export(model, tmp_path / "model.tflite", strict=False)).left
+    assert left.packed == 2
+    assert "differ by a factor per channel" in left.reason
 
 
 def test_errors_leave_no_file(tmp_path, tied, monkeypatch):
