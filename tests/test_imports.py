@@ -117,7 +117,12 @@ def test_layers_pass_their_tests_on_other_backends(backend):
         + [str(TESTS / name) for name in files]
         # What goes through many patterns is tested on TensorFlow.
         + ["-k", "not every_p and not parts_of and not counts_trains"],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        # To compile takes most of the time, and optimized code is not faster here.
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -12,9 +12,6 @@ from keras_share.search import SearchResults
 FILE = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
 
-pytestmark = pytest.mark.xdist_group("quickstart")
-
-
 @pytest.fixture(scope="module")
 def quickstart():
     spec = importlib.util.spec_from_file_location("quickstart", FILE)

@@ -1,11 +1,13 @@
 """Output, exit codes and messages, which all commands have in common."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import click
 import pytest
@@ -210,8 +212,8 @@ def test_progress_on_a_terminal(start):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ctrl_c(start, here):
     process = start("benchmark model.tflite --rounds 100000")
-    # The runtimes' processes come only after everything was imported.
-    while not children(process.pid):
+    # When a runtime has its process, everything was imported.
+    while not any("apart_process" in line for line in children(process.pid)):
         assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -220,8 +222,13 @@ def test_ctrl_c(start, here):
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return file.read()
+    """The command lines of a process's children."""
+    lines = []
+    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for number in numbers:
+        with contextlib.suppress(OSError):  # it may have ended
+            lines.append(Path(f"/proc/{number}/cmdline").read_text())
+    return lines
 
 
 def test_the_whole_program(here):

@@ -24,9 +24,6 @@ def train_eagerly(model, *args, **kwargs):
     train(model, *args, **kwargs)
 
 
-pytestmark = pytest.mark.xdist_group("albert")
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("albert")

@@ -9,9 +9,6 @@ import pytest
 FILE = Path(__file__).parents[2] / "benchmarks" / "albert_modes.py"
 
 
-pytestmark = pytest.mark.xdist_group("albert_modes")
-
-
 @pytest.fixture(scope="module")
 def table():
     spec = importlib.util.spec_from_file_location("albert_modes", FILE)

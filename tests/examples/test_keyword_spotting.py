@@ -27,9 +27,6 @@ SETTINGS = Settings(
 )
 
 
-pytestmark = pytest.mark.xdist_group("keyword_spotting")
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     compiled = training.compile_network

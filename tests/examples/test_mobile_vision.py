@@ -20,8 +20,6 @@ SETTINGS = dataclasses.replace(
 NETWORKS = ("dense", "relaxed")
 FILES = ["dense_int8.tflite", "relaxed_int8.tflite", "relaxed_int8_rolled.tflite"]
 
-pytestmark = pytest.mark.xdist_group("mobile_vision")
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

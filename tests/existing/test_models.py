@@ -90,9 +90,6 @@ def assert_same_outputs(a, b, x):
         np.testing.assert_array_equal(one, other)
 
 
-pytestmark = pytest.mark.xdist_group("models")
-
-
 @pytest.fixture(scope="module", params=MODELS)
 def case(request):
     make, sites, size = MODELS[request.param]

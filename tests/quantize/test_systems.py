@@ -18,9 +18,6 @@ BLOCKS = {
 MICRO_STEPS = {"transformer": 10, "conformer": 10, "separable": 0}
 
 
-pytestmark = pytest.mark.xdist_group("systems")
-
-
 @pytest.fixture(scope="module", params=BLOCKS)
 def system(request, tmp_path_factory):
     stack = ks.SharedStack(BLOCKS[request.param](), "ABAB")
