@@ -211,7 +211,9 @@ def test_progress_on_a_terminal(start):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ctrl_c(start, here):
-    process = start("benchmark model.tflite --rounds 100000")
+    # A process that was started in the background may have been told to ignore it.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = start("benchmark model.tflite --rounds 100000", code=f"{heed}\nmain()")
     # When a runtime has its process, everything was imported.
     while not any("apart_process" in line for line in children(process.pid)):
         assert process.poll() is None, process.communicate()
