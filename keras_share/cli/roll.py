@@ -40,7 +40,7 @@ def roll(
 
     Operators of the .tflite FILE that repeat around shared kernels become one
     subgraph, which is called wherever they were. The outputs of both files are
-    compared, bit by bit, before OUT is written. OUT may be FILE itself.
+    compared before OUT is written. OUT may be FILE itself.
     """
     from keras_share.rolling import roll
 

@@ -249,7 +249,7 @@ class _Body:
 
     def _bias(self, column: list[Step]) -> int:
         """The bias of the repetitions; of one without, numbers that change nothing."""
-        place = KERNEL_OPERATORS[column[0].name].bias
+        _, kernel, place = KERNEL_OPERATORS[column[0].name]
         biases = [step.operands[place].tensor for step in column]
         sizes = [
             int(np.prod(self._caller(step)[number].shape))
@@ -257,7 +257,7 @@ class _Body:
             if number >= 0
         ]
         # None has a bias only where private scales are taken apart.
-        scale = self._caller(column[0])[column[0].operands[1].tensor]
+        scale = self._caller(column[0])[column[0].operands[kernel].tensor]
         channels = sizes[0] if sizes else int(scale.shape[-1])
         nothing = np.full(channels, -0.0, np.float32)  # 0.0 would turn -0.0 to 0.0
         tensors = []

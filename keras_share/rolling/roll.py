@@ -102,8 +102,9 @@ def roll(
     kernels together exceed the cache, and others a little slower (see `min_bytes`).
     Delegates for GPUs and NPUs want no calls: give them the file as it was.
 
-    Both files are run on random inputs with LiteRT's reference kernels, in a process
-    of their own, before anything is written: the outputs must be equal, bit by bit.
+    Both files are run on random inputs with LiteRT's reference kernels, each in a
+    process of its own, before anything is written: their outputs must be the same
+    numbers.
 
     Args:
         source: Path of the file, or its bytes.
