@@ -1,25 +1,20 @@
-"""`sharing_pattern`: a pattern as one hyperparameter of a KerasTuner search."""
+"""`sharing_pattern`: a pattern as a hyperparameter of a KerasTuner search."""
 
-import copy
-import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras_tuner as kt
 
-from keras_share.families import FAMILIES, GROUPED_FAMILIES, MIDDLE_FAMILIES
 from keras_share.pattern import SharingPattern
 
-# `hp.Int` turns a float of 53 random bits into an integer.
-_LARGEST_SPACE = 2**53
+from .pattern_space import SUFFIX, PatternSpace, pattern_spaces
 
-# A tuner wants to show patterns, and a hyperparameter holds only an index whose
-# meaning depends on the arguments of `sharing_pattern`. Each call leaves its result
-# here under the container of the trial, so nobody has to decode the index again; the
-# entry goes when the container does.
-_Patterns = dict[str, SharingPattern]
-_PATTERNS: weakref.WeakKeyDictionary[kt.HyperParameters, _Patterns] = (
-    weakref.WeakKeyDictionary()
-)
+# `hp.Int` turns a float of 53 random bits into an integer: more patterns than these
+# are numbered by several integers of 40 bits.
+_LARGEST_INT = 2**53
+_DIGIT = 40
+# So many more bits than patterns need make a draw as good as uniform.
+_SPARE_BITS = 24
 
 
 def sharing_pattern(
@@ -34,7 +29,10 @@ def sharing_pattern(
     To be called where `hp.Int` and `hp.Choice` are: in the function that builds the
     model, with any tuner of KerasTuner. The choice is one integer hyperparameter with
     exactly one value per pattern: two ways to write the same sharing are never two
-    values, and a random draw is uniform over patterns.
+    values, and a random draw is uniform over patterns. (More than `2**53` patterns, as
+    of 48 sites, take several integers, whose draws are uniform to within `2**-24`.)
+    A further hyperparameter of fixed value, `"<name>.patterns"`, tells what the integer
+    means to oracles in other processes.
 
     Args:
         hp: The `keras_tuner.HyperParameters` given to the build function.
@@ -52,102 +50,101 @@ def sharing_pattern(
         active, like every hyperparameter of KerasTuner.
 
     Raises:
-        ValueError: If a family is unknown, if no pattern is left, or if there are
-            more than `2**53` patterns.
+        ValueError: If a family is unknown, if no pattern is left, or if the values in
+            `hp` were chosen from other patterns.
 
     Example:
     >>> import keras_tuner as kt
     >>> hp = kt.HyperParameters()
     >>> sharing_pattern(hp, num_sites=6, families=["cycle", "sequence"], max_groups=3)
     SharingPattern('AAAAAA')
-    >>> list(hp.space[0].values)  # AAAAAA, AAABBB, ABABAB, AABBCC, ABCABC
+    >>> list(hp.space[1].values)  # AAAAAA, AAABBB, ABABAB, AABBCC, ABCABC
     [0, 1, 2, 3, 4]
     """
-    if families is None:
-        count = SharingPattern.count(num_sites, max_groups)
-        _check_count(count, num_sites, max_groups)
+    if families is not None:
+        families = (families,) if isinstance(families, str) else tuple(families)
+    patterns = PatternSpace(num_sites, max_groups, families)
+    _declare(hp, name + SUFFIX, str(patterns))
+    if patterns.count == 1:
+        # One possible pattern needs no search, and some tuners fail on a range of one.
+        digits = [hp.Fixed(name, 0)]
+    elif patterns.count <= _LARGEST_INT:
+        digits = [hp.Int(name, 0, patterns.count - 1)]
     else:
-        choices = _family_patterns(families, num_sites, max_groups)
-        count = len(choices)
-
-    # One possible pattern needs no search, and some tuners fail on a range of one.
-    index = hp.Int(name, 0, count - 1) if count > 1 else hp.Fixed(name, 0)
-
-    patterns = _PATTERNS.setdefault(hp, {})
-    if index is None:
-        patterns.pop(_scoped(hp, name), None)
-        return None
-    pattern = (
-        SharingPattern.from_rank(index, num_sites, max_groups)
-        if families is None
-        else choices[index]
-    )
-    patterns[_scoped(hp, name)] = pattern
-    return pattern
+        digits = [hp.Int(n, 0, 2**_DIGIT - 1) for n in _digit_names(name, patterns)]
+    return None if digits[0] is None else patterns.pattern(_index(patterns, digits))
 
 
 def patterns_of(hp: kt.HyperParameters) -> dict[str, SharingPattern]:
-    """The patterns that `sharing_pattern` chose for `hp`, by hyperparameter name.
+    """The patterns in a container of hyperparameters; see `patterns_from_values`."""
+    return patterns_from_values(hp.values)
 
-    Names carry their `hp.name_scope`. Empty until the model is built: a container
-    read back from disk knows its patterns once its model is built again.
+
+def patterns_from_values(values: Mapping[str, Any]) -> dict[str, SharingPattern]:
+    """The patterns among the values of a trial, by the name of their hyperparameter.
+
+    Names carry their `hp.name_scope`.
     """
-    return dict(_PATTERNS.get(hp, {}))
+    return {
+        name: patterns.pattern(
+            _index(patterns, [values[n] for n in _digit_names(name, patterns)])
+        )
+        for name, patterns in pattern_spaces(values).items()
+    }
 
 
-def _check_count(count: int, num_sites: int, max_groups: int | None) -> None:
-    if count > _LARGEST_SPACE:
+def values_of_pattern(
+    name: str, patterns: PatternSpace, pattern: SharingPattern
+) -> dict[str, int]:
+    """The values with which a trial gets a pattern, the first of equal ones."""
+    index = patterns.index(pattern)
+    names = _digit_names(name, patterns)
+    if len(names) > 1:
+        bits = _DIGIT * len(names)
+        index = -(-(index << bits) // patterns.count)
+    values = {}
+    for n in reversed(names):
+        values[n] = index % 2**_DIGIT if len(names) > 1 else index
+        index >>= _DIGIT
+    return values
+
+
+def pattern_values(values: Mapping[str, Any]) -> set[str]:
+    """The names of all hyperparameters that stand for patterns."""
+    return {
+        n
+        for name, patterns in pattern_spaces(values).items()
+        for n in (name + SUFFIX, *_digit_names(name, patterns))
+    }
+
+
+def _declare(hp: kt.HyperParameters, name: str, patterns: str) -> None:
+    try:
+        declared = hp.Fixed(name, patterns)
+    except KeyError as missing:
+        # The values were replaced by some without this one; the key is its full name.
+        hp.values[missing.args[0]] = declared = patterns
+    if declared not in (None, patterns):
         raise ValueError(
-            "There must be at most 2**53 patterns to choose from, because KerasTuner "
-            f"draws an integer through a float. Received: num_sites={num_sites}, "
-            f"max_groups={max_groups} with {count} patterns. Restrict them with "
-            f"`max_groups`, or with `families` (any of {', '.join(FAMILIES)})."
+            "`sharing_pattern` must choose from the same patterns as when the values "
+            f"of this trial were chosen. Received: {patterns} for {name!r}, with "
+            f"values chosen from {declared}. Give the pattern another `name`, or start "
+            "another project."
         )
 
 
-def _family_patterns(
-    families: Iterable[str], num_sites: int, max_groups: int | None
-) -> list[SharingPattern]:
-    """The distinct patterns of `families`, few groups first.
-
-    The order depends on the set of patterns alone, so that the index of a resumed
-    search means the same although the families are named in another order.
-    """
-    families = [families] if isinstance(families, str) else list(families)
-    SharingPattern.count(num_sites, max_groups)  # raises what they must satisfy
-    limit = min(max_groups or num_sites, num_sites)
-    found = set()
-    for family in families:
-        kind, _, argument = str(family).partition(":")
-        if kind not in FAMILIES:
-            raise ValueError(
-                f"`families` must be names out of {', '.join(FAMILIES)}, the last "
-                f"{len(MIDDLE_FAMILIES + GROUPED_FAMILIES)} optionally with a number "
-                f"of groups ('cycle:2'). Received: {family!r}"
-            )
-        if kind in GROUPED_FAMILIES and not argument:
-            specs = [f"{kind}:{groups}" for groups in range(1, limit + 1)]
-        elif kind in MIDDLE_FAMILIES and not argument:
-            specs = [f"{kind}:{groups}" for groups in range(1, num_sites - 1)]
-        else:
-            specs = [family]
-        found.update(SharingPattern.get(spec, num_sites) for spec in specs)
-    patterns = [pattern for pattern in found if pattern.num_groups <= limit]
-    if not patterns:
-        raise ValueError(
-            "`families` and `max_groups` must leave at least one pattern. Received: "
-            f"families={families!r}, max_groups={max_groups}, num_sites={num_sites}. "
-            "Add a family or raise `max_groups`."
-        )
-    return sorted(patterns, key=lambda pattern: (pattern.num_groups, pattern))
+def _digit_names(name: str, patterns: PatternSpace) -> list[str]:
+    if patterns.count <= _LARGEST_INT:
+        return [name]
+    bits = patterns.count.bit_length() + _SPARE_BITS
+    return [name, *(f"{name}.{i}" for i in range(2, -(-bits // _DIGIT) + 1))]
 
 
-def _scoped(hp: kt.HyperParameters, name: str) -> str:
-    """`name` with the name scopes that are open in `hp`.
-
-    KerasTuner tells the full name only of a new hyperparameter; on a copy one may be
-    added without adding it to the search.
-    """
-    probe = copy.deepcopy(hp)
-    probe.Fixed("\0", 0)
-    return probe.space[-1].name.removesuffix("\0") + name
+def _index(patterns: PatternSpace, digits: list[int]) -> int:
+    if len(digits) == 1:
+        return digits[0]
+    number = 0
+    for digit in digits:
+        number = (number << _DIGIT) + digit
+    # As a fraction of 1: the patterns are intervals of equal length.
+    return number * patterns.count >> (_DIGIT * len(digits))

@@ -1,7 +1,7 @@
 """`sharing_pattern` as a hyperparameter: every pattern once, in any tuner."""
 
 import doctest
-import gc
+import random
 
 import keras_tuner as kt
 import pytest
@@ -9,14 +9,20 @@ import pytest
 import keras_share.search.space
 from keras_share import SharingPattern
 from keras_share.search import sharing_pattern
-from keras_share.search.space import patterns_of
+from keras_share.search.pattern_space import PatternSpace
+from keras_share.search.space import (
+    pattern_values,
+    patterns_from_values,
+    patterns_of,
+    values_of_pattern,
+)
 
 
 def patterns(num_sites, **kwargs):
     """What each value of the hyperparameter stands for."""
     hp = kt.HyperParameters()
     sharing_pattern(hp, num_sites, **kwargs)
-    (parameter,) = hp.space
+    parameter = hp.space[-1]
     found = []
     for value in parameter.values:
         hp = kt.HyperParameters()
@@ -39,7 +45,7 @@ def test_each_partition_is_one_value(num_sites, max_groups):
 def test_the_whole_range_can_be_drawn():
     hp = kt.HyperParameters()
     sharing_pattern(hp, 4)
-    (parameter,) = hp.space
+    parameter = hp.space[-1]
     drawn = {parameter.random_sample(seed) for seed in range(1, 400)}
     assert drawn == set(range(SharingPattern.count(4)))
 
@@ -77,7 +83,7 @@ def test_a_single_family_may_be_a_string():
 def test_one_possible_pattern_is_fixed():
     hp = kt.HyperParameters()
     assert str(sharing_pattern(hp, 3, families=["shared"])) == "AAA"
-    assert isinstance(hp.space[0], kt.engine.hyperparameters.Fixed)
+    assert isinstance(hp.space[1], kt.engine.hyperparameters.Fixed)
 
 
 def test_unknown_family():
@@ -103,15 +109,50 @@ def test_bad_sizes(families):
         sharing_pattern(kt.HyperParameters(), 4, families=families, max_groups=0)
 
 
-def test_too_many_patterns():
+@pytest.mark.parametrize("num_sites", [6, 22, 23, 48])
+@pytest.mark.parametrize("max_groups", [None, 3])
+def test_every_pattern_has_values(num_sites, max_groups):
+    patterns = PatternSpace(num_sites, max_groups)
+    ends = [0, 1, patterns.count // 3, patterns.count - 1]
+    rng = random.Random(0)
+    for index in ends + [rng.randrange(patterns.count) for _ in range(20)]:
+        pattern = patterns.pattern(index)
+        hp = kt.HyperParameters()
+        hp.values = values_of_pattern("sharing", patterns, pattern)
+        assert all(0 <= value < 2**53 for value in hp.values.values())
+        assert sharing_pattern(hp, num_sites, max_groups=max_groups) == pattern
+        assert patterns_of(hp) == {"sharing": pattern}
+        assert pattern_values(hp.values) == {p.name for p in hp.space}
+
+
+def test_random_values_of_many_patterns_are_patterns():
     hp = kt.HyperParameters()
-    assert sharing_pattern(hp, 22, name="most") == SharingPattern.shared(22)
-    message = (
-        r"at most 2\*\*53 patterns.*num_sites=23.*`max_groups`, or with `families`"
-    )
-    with pytest.raises(ValueError, match=message):
-        sharing_pattern(hp, 23)
-    assert sharing_pattern(hp, 64, families=["cycle"]) == SharingPattern.shared(64)
+    sharing_pattern(hp, 48)
+    drawn = set()
+    for seed in range(1, 60):
+        values = {
+            p.name: p.random_sample(seed * 10 + i) for i, p in enumerate(hp.space)
+        }
+        drawn.update(patterns_from_values(values).values())
+    assert len(drawn) == 59
+    # A random partition of 48 elements has about 16 blocks.
+    assert 14 < sum(p.num_groups for p in drawn) / 59 < 18
+
+
+def test_values_without_their_patterns():
+    hp = kt.HyperParameters()
+    with hp.name_scope("encoder"):
+        sharing_pattern(hp, 4)
+        hp.values = {"encoder/sharing": 3}
+        assert str(sharing_pattern(hp, 4)) == "AABB"
+    assert names(patterns_of(hp).values()) == ["AABB"]
+
+
+def test_values_of_other_patterns():
+    hp = kt.HyperParameters()
+    sharing_pattern(hp, 4)
+    with pytest.raises(ValueError, match=r"same patterns.*max_groups.*another `name`"):
+        sharing_pattern(hp, 4, max_groups=2)
 
 
 def test_patterns_are_known_by_their_scoped_names():
@@ -124,7 +165,10 @@ def test_patterns_are_known_by_their_scoped_names():
         "ffn": "AAA",
         "encoder/attention/sharing": "AAAA",
     }
-    assert [p.name for p in hp.space] == ["ffn", "encoder/attention/sharing"]
+    assert [p.name for p in hp.space] == [
+        *("ffn.patterns", "ffn"),
+        *("encoder/attention/sharing.patterns", "encoder/attention/sharing"),
+    ]
 
 
 def test_inactive_scope_gives_none():
@@ -143,17 +187,6 @@ def test_inactive_scope_gives_none():
     hp.values = {"kind": "plain"}
     assert build() is None
     assert patterns_of(hp) == {}
-
-
-def test_patterns_are_forgotten_with_their_container():
-    gc.collect()
-    before = len(keras_share.search.space._PATTERNS)
-    hp = kt.HyperParameters()
-    sharing_pattern(hp, 3)
-    assert len(keras_share.search.space._PATTERNS) == before + 1
-    del hp
-    gc.collect()
-    assert len(keras_share.search.space._PATTERNS) == before
 
 
 def test_docstring_example():
