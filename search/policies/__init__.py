@@ -1,0 +1,52 @@
+"""What to try next: policies over the values of a search.
+
+A policy sees points, trials and limits, and nothing of KerasTuner's oracles or of
+models.
+"""
+
+from typing import Any
+
+from .evolution import EvolutionPolicy
+from .history import Observation, Problem
+from .policy import Policy, RandomPolicy
+from .surrogate_policy import SurrogatePolicy
+from .values import Point, ValueSpace
+
+POLICIES = {
+    "surrogate": SurrogatePolicy,
+    "evolution": EvolutionPolicy,
+    "random": RandomPolicy,
+}
+
+__all__ = [
+    "POLICIES",
+    "EvolutionPolicy",
+    "Observation",
+    "Point",
+    "Policy",
+    "Problem",
+    "RandomPolicy",
+    "SurrogatePolicy",
+    "ValueSpace",
+    "get",
+]
+
+
+def get(policy: Any) -> Policy:
+    """A policy from its name, or as it is.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+    >>> type(get("evolution")).__name__
+    'EvolutionPolicy'
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if policy not in POLICIES:
+        raise ValueError(
+            f"`policy` must be one of {', '.join(map(repr, POLICIES))}, or a policy of "
+            f"keras_share.search.policies. Received: policy={policy!r}"
+        )
+    return POLICIES[policy]()

@@ -1,0 +1,166 @@
+"""`Surrogate`: predicts what was not tried from what was, with a Gaussian process."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel, WhiteKernel
+
+# The parameters of the kernel are fitted to at most so many observations: the time of
+# a fit grows with their cube.
+_MOST_TO_FIT = 100
+
+
+class Similarities:
+    """How alike points are, computed once for all surrogates of a proposal.
+
+    Args:
+        known: Vectors of the points that surrogates may be fitted to, of shape
+            `(n, features)`.
+        others: Vectors of the points to predict, of shape `(k, features)`.
+        blocks: The columns of each dimension.
+    """
+
+    def __init__(self, known: np.ndarray, others: np.ndarray, blocks: list[slice]):
+        every = np.concatenate([known, others])
+        self.num_known = len(known)
+        self.products = 1 + known @ every.T
+        self.own_products = 1 + np.einsum("if,if->i", every, every)
+        self.distances = [_squared(known[:, b], every[:, b]) for b in blocks]
+
+    def between(self, table: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
+        """Entries of a table; the points of one side must be known ones."""
+        rows, columns = np.ravel(rows).astype(int), np.ravel(columns).astype(int)
+        if rows.max(initial=0) < self.num_known:
+            return table[np.ix_(rows, columns)]
+        return table[np.ix_(columns, rows)].T
+
+    def __deepcopy__(self, memo: dict) -> "Similarities":
+        return self  # scikit-learn copies a kernel and all that it has
+
+
+def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    # By a matrix product, as 48 sites have 1,128 pairs.
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)
+    return np.maximum(squares - 2 * a @ b.T, 0)
+
+
+class Surrogate:
+    """A Gaussian process over the points of a `Similarities`.
+
+    Its kernel is a linear one (each pair of sites that shares, each number, adds
+    something) plus a product of one squared exponential per dimension (what goes
+    beyond the sum), plus noise. What is predicted is the value without its noise.
+
+    Args:
+        similarities: Of the points; they are named by their row there.
+        seed: Seed for the choice of observations among many.
+
+    See Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
+    chapter 2; the process is scikit-learn's.
+    """
+
+    def __init__(self, similarities: Similarities, seed: int = 0):
+        self.similarities = similarities
+        self.seed = seed
+
+    def fit(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
+        """Fits the process to the observed values of some known points."""
+        rows, values = np.asarray(rows), np.asarray(values, float)
+        self._center, self._scale = values.mean(), values.std() or 1.0
+        few = np.arange(len(rows))
+        if len(few) > _MOST_TO_FIT:
+            rng = np.random.default_rng(self.seed)
+            few = rng.choice(few, _MOST_TO_FIT, replace=False)
+        kernel = _Similarity(self.similarities) + WhiteKernel(0.1, (1e-6, 2.0))
+        process = GaussianProcessRegressor(kernel, random_state=self.seed)
+        with warnings.catch_warnings():
+            # A parameter at its bound is no news: dimensions that don't matter.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            process.fit(rows[few, None], self._standardized(values[few]))
+        self._kernel = process.kernel_
+        return self.condition(rows, values)
+
+    def condition(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
+        """Replaces the observations; the kernel stays as it was fitted."""
+        self._process = GaussianProcessRegressor(self._kernel, optimizer=None)
+        self._process.fit(np.asarray(rows)[:, None], self._standardized(values))
+        return self
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of what an observation has beside what is predicted."""
+        return float(np.sqrt(self._kernel.k2.noise_level)) * self._scale
+
+    def predict(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations, of shape `(len(rows),)`, without noise."""
+        rows = np.asarray(rows)[:, None]
+        mean, deviation = self._process.predict(rows, return_std=True)
+        variance = deviation**2 - self._kernel.k2.noise_level
+        deviation = np.sqrt(np.maximum(variance, 1e-12))
+        return mean * self._scale + self._center, deviation * self._scale
+
+    def _standardized(self, values: np.ndarray) -> np.ndarray:
+        return (np.asarray(values, float) - self._center) / self._scale
+
+
+class _Similarity(Kernel):
+    """Linear kernel plus a product of squared exponentials, one per block."""
+
+    def __init__(
+        self,
+        similarities: Similarities,
+        linear: float = 0.5,
+        smooth: float = 0.5,
+        lengths: Any = None,
+    ):
+        self.similarities = similarities
+        self.linear = linear
+        self.smooth = smooth
+        self.lengths = (
+            np.ones(len(similarities.distances)) if lengths is None else lengths
+        )
+
+    @property
+    def hyperparameter_linear(self) -> Hyperparameter:
+        return Hyperparameter("linear", "numeric", (1e-3, 1e2))
+
+    @property
+    def hyperparameter_smooth(self) -> Hyperparameter:
+        return Hyperparameter("smooth", "numeric", (1e-3, 1e2))
+
+    @property
+    def hyperparameter_lengths(self) -> Hyperparameter:
+        count = np.size(self.lengths)
+        return Hyperparameter("lengths", "numeric", (0.2, 20.0), count)
+
+    def clone_with_theta(self, theta: np.ndarray) -> "_Similarity":
+        clone = _Similarity(self.similarities, lengths=self.lengths)
+        clone.theta = theta
+        return clone
+
+    def __call__(self, rows: Any, others: Any = None, eval_gradient: bool = False):
+        others = rows if others is None else others
+        table = self.similarities
+        linear = self.linear * table.between(table.products, rows, others)
+        lengths = np.atleast_1d(self.lengths)  # scikit-learn makes one a number
+        scaled = [
+            table.between(distances, rows, others) / length**2
+            for distances, length in zip(table.distances, lengths, strict=True)
+        ]
+        smooth = self.smooth * np.exp(-0.5 * sum(scaled, np.zeros_like(linear)))
+        if not eval_gradient:
+            return linear + smooth
+        # By the logarithms of the parameters, in the order of their names.
+        gradient = [*(smooth * s for s in scaled), linear, smooth]
+        return linear + smooth, np.stack(gradient, axis=-1)
+
+    def diag(self, rows: Any) -> np.ndarray:
+        own = self.similarities.own_products[np.ravel(rows).astype(int)]
+        return self.linear * own + self.smooth
+
+    def is_stationary(self) -> bool:
+        return False

@@ -1,0 +1,162 @@
+"""What all policies promise, and what each is for."""
+
+import random
+import statistics
+
+import numpy as np
+import pytest
+from policy_spaces import mixed, patterns_only, small
+
+from keras_share import SharingPattern
+from keras_share.search import policies
+from keras_share.search.policies import Observation, Problem
+
+NAMES = list(policies.POLICIES)
+
+
+def search(policy, space, score, trials, seed=0, **kwargs):
+    """Runs a search of trials that take no time."""
+    policy = policies.get(policy)
+    observations = []
+    for trial in range(trials):
+        point = policy.propose(
+            Problem(space, observations, **kwargs), f"{seed}/{trial}"
+        )
+        if point is None:
+            break
+        scores, measures = score(point)
+        observations.append(Observation(point, scores, measures))
+    return observations
+
+
+def groups(point):
+    return (float(point["sharing"].num_groups),), {}
+
+
+@pytest.mark.parametrize("policy", NAMES)
+@pytest.mark.parametrize("space", [patterns_only(4), small()], ids=["4 sites", "small"])
+def test_nothing_twice_and_everything_once(policy, space):
+    found = search(policy, space, lambda point: ((float(len(point)),), {}), 99)
+    keys = [space.key(o.point) for o in found]
+    assert len(set(keys)) == len(keys) == len(space.grid(100))
+
+
+@pytest.mark.parametrize("policy", NAMES)
+def test_same_seed_same_search(policy):
+    space = mixed()
+    rate = lambda point: ((point["rate"], float(point["width"])), {})  # noqa: E731
+    first = search(policy, space, rate, 16, num_objectives=2)
+    again = search(policy, space, rate, 16, num_objectives=2)
+    other = search(policy, space, rate, 16, seed=1, num_objectives=2)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("policy", NAMES)
+def test_running_failed_and_earlier_trials(policy):
+    space, rng = patterns_only(4), random.Random(0)
+    points = [{"sharing": p} for p in SharingPattern.all(4)]
+    rng.shuffle(points)
+    known = [
+        *(Observation(p, groups(p)[0]) for p in points[:9]),
+        Observation(points[9], is_running=True),
+        Observation(points[10]),  # failed
+        Observation(points[11], groups(points[11])[0], is_earlier=True),
+    ]
+    proposed = policies.get(policy).propose(Problem(space, known), "0/0")
+    tried = [o.point for o in known if not o.is_earlier]
+    assert proposed in points and proposed not in tried
+    full = [*known[:11], *(Observation(p, groups(p)[0]) for p in points[11:14])]
+    assert policies.get(policy).propose(Problem(space, full), "0/0") == points[14]
+
+
+def random_costs(seed, num_sites=6):
+    """A cost for each pair of sites that shares, and one for each group."""
+    rng = np.random.default_rng(seed)
+    costs = np.triu(rng.gamma(1, 1, size=(num_sites, num_sites)), k=1)
+
+    def cost(pattern):
+        labels = np.array(pattern.labels)
+        shared = labels[:, None] == labels[None, :]
+        return float((costs * shared).sum() + 2.5 * pattern.num_groups)
+
+    return cost
+
+
+def best_rank(policy, seed, trials):
+    cost = random_costs(seed)
+    order = sorted(SharingPattern.all(6), key=cost)
+    score = lambda point: ((cost(point["sharing"]),), {})  # noqa: E731
+    found = search(policy, patterns_only(6), score, trials, seed)
+    return 1 + min(order.index(o.point["sharing"]) for o in found)
+
+
+def test_policies_that_learn_find_better_patterns():
+    ranks = {
+        policy: statistics.mean(best_rank(policy, seed, 25) for seed in range(12))
+        for policy in NAMES
+    }
+    assert ranks["surrogate"] < 0.4 * ranks["random"]
+    assert ranks["surrogate"] < ranks["evolution"] < ranks["random"]
+
+
+@pytest.mark.parametrize(("policy", "trials"), [("surrogate", 40), ("evolution", 150)])
+def test_large_spaces_are_walked(policy, trials):
+    # 48 sites have 10**47 patterns; the best has two groups of neighbors.
+    target = SharingPattern([site // 24 for site in range(48)])
+
+    def score(point):
+        labels, wanted = point["sharing"].labels, target.labels
+        wrong = sum(
+            (labels[a] == labels[b]) != (wanted[a] == wanted[b])
+            for a in range(48)
+            for b in range(a)
+        )
+        return (float(wrong),), {}
+
+    best = {}
+    for name in (policy, "random"):
+        found = search(name, patterns_only(48, max_groups=6), score, trials)
+        best[name] = min(o.scores[0] for o in found)
+    assert best[policy] < 0.9 * best["random"]
+
+
+def test_limits_are_learned_and_kept():
+    cost = random_costs(0)
+
+    def score(point):
+        pattern = point["sharing"]
+        size = 1000.0 * pattern.num_groups
+        scores = (cost(pattern),) if size <= 3000 else None
+        return scores, {"exported_bytes": size}
+
+    limits = {"exported_bytes": 3000}
+    found = search("surrogate", patterns_only(6), score, 30, limits=limits)
+    late = [o.scores is not None for o in found[12:]]
+    assert sum(late) >= len(late) - 1
+    order = sorted((p for p in SharingPattern.all(6) if p.num_groups <= 3), key=cost)
+    best = min((o for o in found if o.scores), key=lambda o: o.scores)
+    assert order.index(best.point["sharing"]) < 3
+
+
+def test_workers_are_not_sent_to_one_place():
+    space = patterns_only(6)
+    cost = random_costs(1)
+    score = lambda point: ((cost(point["sharing"]),), {})  # noqa: E731
+    known = search("surrogate", space, score, 14)
+    policy = policies.get("surrogate")
+    proposed = []
+    for worker in range(4):
+        running = [Observation(point, is_running=True) for point in proposed]
+        proposed.append(
+            policy.propose(Problem(space, [*known, *running]), f"0/{14 + worker}")
+        )
+    assert len({space.key(point) for point in proposed}) == 4
+
+
+def test_get():
+    assert isinstance(policies.get("evolution"), policies.EvolutionPolicy)
+    policy = policies.SurrogatePolicy(num_initial_points=3)
+    assert policies.get(policy) is policy
+    with pytest.raises(ValueError, match=r"'surrogate', .*Received: policy='bayes'"):
+        policies.get("bayes")
