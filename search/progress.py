@@ -1,19 +1,27 @@
-"""What a search shows while it runs: live bars, or one line per trial."""
+"""What a search shows while it runs: one line per trial, or nothing.
 
-import sys
+`live` has the display for terminals.
+"""
+
+import statistics
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
+from .outcomes import REJECTED
 from .rows import Row
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """How far a worker is with its trial."""
+
+    trial_id: str
+    pattern: str = ""
+    epoch: int = 0
+    epochs: int | None = None
 
 
 class SilentProgress:
@@ -21,12 +29,17 @@ class SilentProgress:
 
     Args:
         rows: The rows of earlier trials of the project.
-        total: Number of trials the search may have, None where nobody knows.
+        total: Number of trials the search may have, None where nobody knows; the
+            rejected ones among `rows` included.
     """
 
     def __init__(self, rows: tuple[Row, ...] = (), total: int | None = None):
         self.rows = {row["trial_id"]: row for row in rows}
+        if total is not None:
+            total -= len(self.rows) - self.done  # the oracle has counted them
         self.total = total
+        self.running: dict[str, RunningTrial] = {}
+        self.num_workers = 1
 
     def __enter__(self) -> "SilentProgress":
         return self
@@ -34,25 +47,47 @@ class SilentProgress:
     def __exit__(self, *error: Any) -> None:
         pass
 
-    def on_trial(self, trial_id: str) -> None:
-        """A trial begins."""
+    @property
+    def done(self) -> int:
+        """Number of trials that have ended; rejected ones are tried beside them."""
+        return sum(row["status"] != REJECTED for row in self.rows.values())
 
-    def on_pattern(self, pattern: str) -> None:
+    def on_trial(self, trial_id: str, worker: str = "") -> None:
+        """A trial begins, on the worker of this name where there are several."""
+        if worker in self.running and self.running[worker].trial_id == trial_id:
+            return  # a chief and its worker both tell
+        # Replaced, never changed: a display reads it from its own thread.
+        self.running = {**self.running, worker: RunningTrial(trial_id)}
+        self.num_workers = max(self.num_workers, len(self.running))
+
+    def on_pattern(self, pattern: str, worker: str = "") -> None:
         """The pattern of the running trial is known."""
+        self._update(worker, pattern=pattern)
 
-    def on_epoch(self, epoch: int, epochs: int | None) -> None:
+    def on_epoch(self, epoch: int, epochs: int | None, worker: str = "") -> None:
         """`epoch` of `epochs` epochs of the running trial are done."""
+        self._update(worker, epoch=epoch, epochs=epochs)
 
     def on_row(self, row: Row) -> None:
         """A trial has ended."""
-        self.rows[row["trial_id"]] = row
+        self.rows = {**self.rows, row["trial_id"]: row}
+        self.running = {
+            worker: trial
+            for worker, trial in self.running.items()
+            if trial.trial_id != row["trial_id"]
+        }
+
+    def on_gone(self, worker: str) -> None:
+        """A worker has ended or died."""
+        self.running = {w: t for w, t in self.running.items() if w != worker}
 
     def seconds_left(self) -> float | None:
-        """Estimate from the mean of the completed trials, None without them."""
+        """Estimate from the median of the completed trials, None without them."""
         times = [r["seconds"] for r in self.rows.values() if r["score"] is not None]
         if self.total is None or not times:
             return None
-        return max(self.total - len(self.rows), 0) * sum(times) / len(times)
+        trials = max(self.total - self.done, 0)
+        return trials * statistics.median(times) / self.num_workers
 
     def best(self) -> Row | None:
         """The row with the best score."""
@@ -61,6 +96,11 @@ class SilentProgress:
             return None
         pick = max if scored[0]["direction"] == "max" else min
         return pick(scored, key=lambda row: row["score"])
+
+    def _update(self, worker: str, **changes: Any) -> None:
+        if worker in self.running:
+            changed = replace(self.running[worker], **changes)
+            self.running = {**self.running, worker: changed}
 
 
 class PlainProgress(SilentProgress):
@@ -79,7 +119,7 @@ class PlainProgress(SilentProgress):
     def line(self, row: Row) -> str:
         """What is said about a finished trial."""
         total = "?" if self.total is None else self.total
-        parts = [f"trial {len(self.rows)}/{total}"]
+        parts = [f"trial {self.done}/{total}"]
         if row["pattern"]:
             groups = row["num_groups"]
             parts += [row["pattern"], f"{groups} group{'s' * (groups != 1)}"]
@@ -92,64 +132,6 @@ class PlainProgress(SilentProgress):
         if left:
             parts.append(f"about {format_seconds(left)} left")
         return "  ".join(parts)
-
-
-class LiveProgress(SilentProgress):
-    """A bar for the trials and a bar for the epochs of the running one."""
-
-    def __init__(
-        self,
-        rows: tuple[Row, ...] = (),
-        total: int | None = None,
-        console: Console | None = None,
-    ):
-        super().__init__(rows, total)
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-            console=console,
-            # A failure belongs into the file that stderr was sent to.
-            redirect_stderr=sys.stderr.isatty(),
-        )
-        self._trials = self._bars.add_task("trials", total=total, note="")
-        self._epochs = self._bars.add_task("epochs", total=None, note="")
-        self._show()
-
-    def __enter__(self) -> "LiveProgress":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._bars.stop()
-
-    def on_trial(self, trial_id: str) -> None:
-        """Starts the bar of the epochs anew."""
-        self._bars.reset(self._epochs, total=None, note=f"trial {trial_id}")
-
-    def on_pattern(self, pattern: str) -> None:
-        """Names the pattern beside the epochs."""
-        self._bars.update(self._epochs, note=pattern)
-
-    def on_epoch(self, epoch: int, epochs: int | None) -> None:
-        """Moves the bar of the epochs."""
-        self._bars.update(self._epochs, completed=epoch, total=epochs)
-
-    def on_row(self, row: Row) -> None:
-        """Moves the bar of the trials."""
-        super().on_row(row)
-        self._show()
-
-    def _show(self) -> None:
-        best, left = self.best(), self.seconds_left()
-        notes = []
-        if best is not None:
-            notes.append(f"best {format_score(best)} {best['pattern']}".rstrip())
-        if left:
-            notes.append(f"about {format_seconds(left)} left")
-        self._bars.update(self._trials, completed=len(self.rows), note="  ".join(notes))
 
 
 class EpochCallback(keras.callbacks.Callback):
@@ -169,13 +151,15 @@ class EpochCallback(keras.callbacks.Callback):
 
 
 def display(
-    verbose: str | int, rows: tuple[Row, ...], total: int | None
+    verbose: str | int | SilentProgress, rows: tuple[Row, ...], total: int | None
 ) -> SilentProgress:
     """The display for `search(verbose=...)`.
 
     `"auto"` and 1 mean bars on a terminal and lines elsewhere (bars in a log file or a
-    notebook leave a mess), 2 lines, 0 nothing.
+    notebook leave a mess), 2 lines, 0 nothing. A display stands for itself.
     """
+    if isinstance(verbose, SilentProgress):
+        return verbose
     if verbose not in ("auto", 0, 1, 2):
         raise ValueError(
             "`verbose` must be 'auto', 0 (silent), 1 (bars on a terminal, else lines) "
@@ -185,6 +169,8 @@ def display(
         return SilentProgress(rows, total)
     if verbose == 2 or not Console().is_terminal:
         return PlainProgress(rows, total)
+    from .live import LiveProgress
+
     return LiveProgress(rows, total)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_share.relax import Relaxed, fit
+from keras_share.relax import Kernel, Relaxed
+from keras_share.relax.relaxed import RelaxedKernel
 from keras_share.sublayers import sublayers
 from keras_share.tied import Tied
 
@@ -80,9 +81,53 @@ def fit_group(
         members: The layers that the group stands for.
     """
     positions = {id(v): i for i, v in enumerate(base.weights)}
-    order = [positions[id(r.kernel.variable)] for r in relaxed.relaxed_kernels]
-    kernels = [[_value(member.weights[i]) for i in order] for member in members]
-    fit([relaxed, *ties], kernels)
+    own = [{id(v): copy for v, copy in tie.private_copies} for tie in ties]
+    for kernel in relaxed.relaxed_kernels:
+        position = positions[id(kernel.kernel.variable)]
+        fit_kernel(
+            [kernel, *map(kernel.replace, own)],
+            [_value(member.weights[position]) for member in members],
+        )
+
+
+def fit_kernel(uses: Sequence[RelaxedKernel], kernels: Sequence[np.ndarray]) -> None:
+    """Starts the relaxation of a shared kernel at a kernel for each of its uses.
+
+    Args:
+        uses: The uses of the kernel, which has its value.
+        kernels: The kernel that each of them should have.
+
+    Raises:
+        ValueError: If the kernel has several relaxations.
+    """
+    first = uses[0]
+    if len(first.chain) > 1:
+        raise ValueError(
+            "Trained weights can be fitted by one relaxation per kernel. Received: "
+            f"{list(first.chain)} for '{first.kernel.layer.name}'"
+        )
+    [relaxation], kernel = first.chain, first.kernel
+    found = relaxation.fit(
+        _matrix(kernel, first.shared), [_matrix(kernel, value) for value in kernels]
+    )
+    if found is None:
+        return
+    base, shared, sites = found
+    first.shared.assign(kernel.from_matrix(base))
+    for use, values in zip(uses, sites, strict=True):
+        for name, value in {**shared, **values}.items():
+            variable = use.weights[0][name]
+            variable.assign(_shaped(value, variable, kernel))
+
+
+def _matrix(kernel: Kernel, value: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(kernel.to_matrix(value)), "float32")
+
+
+def _shaped(value: np.ndarray, variable: keras.Variable, kernel: Kernel) -> Any:
+    if variable.shape == kernel.variable.shape:
+        return kernel.from_matrix(value)
+    return value.reshape(variable.shape)
 
 
 def merge(values: Sequence[np.ndarray], init: str) -> np.ndarray:

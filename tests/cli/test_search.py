@@ -2,12 +2,19 @@
 
 import gc
 import json
+import re
+import shlex
+import socket
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from keras_share.cli.search import search
 from keras_share.search import SearchResults
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 SCRIPT = """
 import keras_share.search
@@ -61,14 +68,20 @@ def script(here, monkeypatch):
 
 def test_search_and_report(cli, cli_json, script):
     done = cli("search train.py:found")
-    assert done.stderr == "from the script\n"
+    said, *trials = done.stderr.splitlines()
+    assert said == "from the script"
+    assert [line.split("  ")[0] for line in trials] == [
+        f"trial {number}/3" for number in (1, 2, 3)
+    ]
     head, _, *lines = done.stdout.splitlines()
     assert head.split()[:3] == ["pattern", "num_groups", "parameters"]
     assert lines[3:5] == ["", "Pareto front"]
     results = SearchResults.load("runs/p")
-    board, front = results.leaderboard(), results.pareto_front("parameters")
+    board = results.leaderboard()
+    front = results.pareto_front("parameters", "val_accuracy")
     assert [row.split()[0] for row in lines[:3]] == list(board["pattern"])
-    assert [row.split()[0] for row in lines[7:]] == list(front["pattern"])
+    shown = lines[7 : 7 + len(front)]
+    assert [row.split()[0] for row in shown] == list(front["pattern"])
     assert cli("report runs/p").stdout == done.stdout
 
     facts = cli_json("report runs/p")
@@ -82,13 +95,14 @@ def test_search_and_report(cli, cli_json, script):
         )
     assert all(row["exported_bytes"] is None for row in facts["leaderboard"])
 
-    cli("report runs/p --csv board.csv --plot front.png --x kb --y parameters")
+    columns = "--column kb --column parameters"
+    cli(f"report runs/p --csv board.csv --plot front.png {columns}")
     assert len(pd.read_csv("board.csv")) == 3
     assert (script / "front.png").read_bytes().startswith(b"\x89PNG")
-    facts = cli_json("report runs/p --x kb --y parameters")
+    facts = cli_json(f"report runs/p {columns}")
     assert len(facts["pareto_front"]) == 1
-    done = cli("report runs/p --x size", 1)
-    assert "--x and --y must be columns" in done.stderr
+    done = cli("report runs/p --column size", 1)
+    assert "--column must be names of columns" in done.stderr
 
 
 def test_a_search_that_only_failed(cli, cli_json, script):
@@ -122,6 +136,87 @@ def test_functions_at_fault(function, message, cli, script):
 @pytest.mark.parametrize("function", ["train.py", "train.py:", ":found", "a:b-c"])
 def test_functions_of_another_form(function, cli, script):
     assert "such as train.py:sharing" in cli(f"search {function}", 2).stderr
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--host 0.0.0.0", "need --workers"),
+        ("--port 8765", "need --workers"),
+        ("--join first:8765", "need --workers"),
+        ("--threads 2", "need --workers"),
+        ("--workers 2 --join first:8765 --port 8765", "neither --host nor --port"),
+        ("--workers 2 --join first:8765 --host 0.0.0.0", "neither --host nor --port"),
+        ("--workers 0 --join first:8765", "--workers of at least 1"),
+        ("--workers 0", "--workers 0 needs --host"),
+        ("--workers -1", "'--workers'"),
+        ("--workers 2 --recycle 0", "'--recycle'"),
+        ("--workers 2 --port 70000", "'--port'"),
+        ("--workers 2 --join first", "HOST:PORT, such as first:8765"),
+        ("--workers 2 --join first:", "HOST:PORT, such as first:8765"),
+        ("--workers 2 --join :8765", "HOST:PORT, such as first:8765"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message, cli, script):
+    done = cli(f"search train.py:found {options}", 2)
+    assert message in " ".join(done.stderr.split())
+
+
+def test_faults_are_told_before_anything_is_started(cli, script):
+    done = cli("search train.py:raises --workers 2", 1)
+    assert "Received: IndexError: list index out of range" in done.stderr
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = cli(f"search train.py:found --workers 2 --port {port}", 1)
+    assert "--port must be an address of this machine where nobody" in done.stderr
+    assert not (script / "runs").exists()
+
+
+def parsed(line):
+    """The options of a command line that the documentation shows."""
+    words = shlex.split(line)
+    return search.make_context("keras-share search", words[words.index("search") + 1 :])
+
+
+def test_commands_of_the_documentation_can_be_typed():
+    text = (DOCS / "many_machines.md").read_text().replace("\\\n", " ")
+    lines = re.findall(r"keras-share search .*?(?=[`&\n>])", text)
+    assert len(lines) >= 8
+    for line in lines:
+        assert parsed(line).params["function"] == "train.py:sharing"
+
+
+def test_manifest_of_kubernetes():
+    yaml = pytest.importorskip("yaml")
+    documents = yaml.safe_load_all((DOCS / "kubernetes.yaml").read_text())
+    by_name = {(d["kind"], d["metadata"]["name"]): d["spec"] for d in documents}
+    service = by_name["Service", "search"]
+    policy = by_name["NetworkPolicy", "search"]
+    chief, worker = (by_name["Job", f"search-{role}"] for role in ("chief", "worker"))
+    serve, join = (
+        parsed(shlex.join(job["template"]["spec"]["containers"][0]["command"])).params
+        for job in (chief, worker)
+    )
+    port = serve["port"]
+    assert (
+        join["address"] == f"search:{port}" == f"search:{service['ports'][0]['port']}"
+    )
+    assert policy["ingress"][0]["ports"] == service["ports"]
+    assert (serve["host"], serve["workers"]) == ("0.0.0.0", 0) and join["workers"] == 1
+    labels = chief["template"]["metadata"]["labels"]
+    assert service["selector"] == policy["podSelector"]["matchLabels"] == labels
+    (allowed,) = policy["ingress"][0]["from"]
+    assert (
+        allowed["podSelector"]["matchLabels"]
+        == (worker["template"]["metadata"]["labels"])
+    )
+    # Pods keep their names, by which the chief knows whose trial is whose.
+    assert worker["completionMode"] == "Indexed"
+    (volume,) = chief["template"]["spec"]["volumes"]
+    claim = volume["persistentVolumeClaim"]["claimName"]
+    assert ("PersistentVolumeClaim", claim) in by_name
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", "3", '{"objective": "a"}'])

@@ -1,14 +1,16 @@
 """What a search prints."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from keras_share.search.live import LiveProgress
 from keras_share.search.progress import (
     EpochCallback,
-    LiveProgress,
     PlainProgress,
+    RunningTrial,
     SilentProgress,
     display,
     format_bytes,
@@ -18,15 +20,19 @@ from keras_share.search.progress import (
 
 def row(number, score=0.941, seconds=8.4, **kwargs):
     return {
-        "trial_id": f"{number:02}",
+        "trial_id": f"{number:>02}",
         "status": "COMPLETED" if score is not None else "FAILED",
         "pattern": "ABAB",
         "num_groups": 2,
         "objective": "val_accuracy",
         "direction": "max",
         "score": score,
+        "metrics": {},
         "measures": {"exported_bytes": 31949},
+        "hyperparameters": {},
+        "parameters": 100,
         "seconds": seconds,
+        "message": None,
         **kwargs,
     }
 
@@ -74,29 +80,117 @@ def test_best(direction, best):
     assert SilentProgress().best() is None
 
 
-def test_live_bars():
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=120, color_system=None)
-    progress = LiveProgress((row(0),), 4, console)
-    with progress:
+def test_time_left_is_shared_by_the_workers():
+    # The median: one trial that waited for a laptop's lid to open tells nothing.
+    seconds = (10, 12, 4000)
+    rows = [row(number, seconds=time) for number, time in enumerate(seconds)]
+    progress = SilentProgress(tuple(rows), total=11)
+    assert progress.seconds_left() == 8 * 12
+    for worker in ("a", "b"):
+        progress.on_trial("03", worker)
+        progress.on_trial(f"03{worker}", worker)
+    assert progress.seconds_left() == 8 * 12 / 2
+    progress.on_row(row("03a", seconds=12))  # a moment without a trial
+    assert progress.seconds_left() == 7 * 12 / 2
+
+
+def test_running_trials():
+    progress = SilentProgress()
+    progress.on_trial("04", "a")
+    progress.on_trial("05", "b")
+    progress.on_pattern("ABAB", "b")
+    progress.on_epoch(2, 5, "b")
+    progress.on_trial("05", "b")  # told twice
+    progress.on_epoch(2, 5, "c")  # of a worker that is gone
+    a, b = RunningTrial("04"), RunningTrial("05", "ABAB", 2, 5)
+    assert progress.running == {"a": a, "b": b}
+    progress.on_row(row("04"))
+    assert progress.running == {"b": b}
+    progress.on_gone("b")
+    progress.on_gone("c")
+    assert progress.running == {}
+
+
+def shown(progress):
+    console = Console(file=io.StringIO(), record=True, width=100)
+    console.print(progress.render())
+    text = console.export_text()
+    return [" ".join(re.sub("[━╸╺]", "", line).split()) for line in text.splitlines()]
+
+
+def test_live_display():
+    console = Console(file=io.StringIO(), force_terminal=True)
+    rows = (row(0), row(9, None, status="PRUNED"))
+    with LiveProgress(rows, 4, console) as progress:
         progress.on_trial("01")
         progress.on_pattern("[x]AAB")
         callback = EpochCallback(progress)
         callback.set_params({"epochs": 6})
         callback.on_train_begin()
         callback.on_epoch_end(1)
-        progress._bars.refresh()
-    text = out.getvalue()
-    assert "1/4" in text
-    assert "best val_accuracy 0.941 ABAB  about 25 s left" in text
-    assert "2/6" in text
-    assert "[x]AAB" in text
-    out.truncate(0)
-    progress.on_row(row(1, 0.95, pattern="ABBA"))
-    with progress:
-        pass
-    assert "2/4" in out.getvalue()
-    assert "best val_accuracy 0.95 ABBA  about 17 s left" in out.getvalue()
+        assert shown(progress) == [
+            "trials 2/4 0:00:00 about 17 s left 1 pruned",
+            "best ABAB val_accuracy 0.941 31.2 KB",
+            "front ABAB 0.941 31.2 KB",
+            "",
+            "running trial 01 [x]AAB 2/6 epochs",
+        ]
+        progress.on_row(row(1, 0.95, pattern="[b]BA", status="COMPLETED"))
+        progress.on_row(row(2, None))
+        assert shown(progress) == [
+            "trials 4/4 0:00:00 1 failed 1 pruned",
+            "best [b]BA val_accuracy 0.95 31.2 KB",
+            "front [b]BA 0.95 31.2 KB",
+        ]
+
+
+def test_live_display_of_several_workers():
+    progress = LiveProgress((), None)
+    progress.on_trial("01", "tuner1")
+    progress.on_trial("00", "node-7")
+    progress.on_epoch(1, 3, "node-7")
+    assert shown(progress) == [
+        "trials 0/? 0:00:00",
+        "",
+        "node-7 trial 00 1/3 epochs",
+        "tuner1 trial 01",
+    ]
+
+
+def test_front_is_few_lines():
+    rows = [
+        row(i, i / 100, pattern=f"p{i}", measures={"exported_bytes": 1024 * i})
+        for i in range(1, 50)
+    ]
+    rows.append(row(50, 0.001, measures={"exported_bytes": 10**6}))  # not on it
+    lines = shown(LiveProgress(tuple(rows), 60))
+    assert lines[2] == "front p1 0.01 1.0 KB"
+    assert lines[-1] == "p49 0.49 49.0 KB"
+    assert len(lines) == 2 + 6
+    lines = shown(LiveProgress((row(0, measures={}),), 60))
+    assert lines[2] == "front ABAB 0.941 parameters 100"  # nothing was exported
+    lines = shown(LiveProgress((row(0, measures={}, parameters=None),), 60))
+    assert len(lines) == 2
+
+
+def test_front_of_several_objectives():
+    directions = {"val_accuracy": "max", "exported_bytes": "min", "latency_ms": "min"}
+    objectives = [{"name": n, "direction": d} for n, d in directions.items()]
+    measures = {"exported_bytes": 2048, "latency_ms": 1.5}
+    one = row(0, objectives=objectives, measures=measures)
+    assert (
+        shown(LiveProgress((one,), 60))[2] == "front ABAB 0.941 2.0 KB latency_ms 1.5"
+    )
+
+
+def test_the_terminal_is_given_back():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system=None)
+    with LiveProgress((row(0),), 4, console) as progress:
+        progress.on_trial("01")
+    assert "\x1b[?25l" in out.getvalue() and out.getvalue().endswith("\x1b[?25h")
+    last = out.getvalue().split("trials ")[-1]
+    assert "1/4" in last and "trial 01" not in last
 
 
 def test_choice_of_the_display(monkeypatch):
@@ -106,6 +200,8 @@ def test_choice_of_the_display(monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     kinds = [type(display(verbose, (), None)) for verbose in ("auto", 1, 2, 0)]
     assert kinds == [LiveProgress, LiveProgress, PlainProgress, SilentProgress]
+    own = SilentProgress()
+    assert display(own, (), None) is own
 
 
 def test_units():

@@ -1,0 +1,140 @@
+"""The chief of a search: serves the oracle, and knows when all is done."""
+
+import threading
+import time
+from typing import Any
+
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from .. import rows
+from ..durable import Durable
+from ..recording import Recording
+from ..space import patterns_of
+from .events import Emit, row_in
+
+LOST = 60.0  # seconds without a sign of life from the worker of a trial
+FAREWELL = 20.0  # seconds for a worker to ask again and hear that it is over
+
+
+class Chief:
+    """Serves the tuner's oracle to workers, in a thread.
+
+    KerasTuner's own loop would sleep up to 20 seconds after the last trial, and wait
+    forever for a worker that was lost or when its oracle gave up. Here the loop is
+    left alone, and what the oracle is asked tells how the search stands.
+
+    Args:
+        tuner: The tuner, made in a process that is KerasTuner's chief.
+        arguments: The arguments of its `search`.
+        emit: Called with the name of a method of `SilentProgress` and its arguments,
+            from threads of the server.
+    """
+
+    def __init__(self, tuner: Recording, arguments: dict[str, Any], emit: Emit):
+        self.error: Exception | None = None  # ends the search
+        self._tuner = tuner
+        self._emit = emit
+        self._heard: dict[str, float] = {}
+        self._last_asked = time.monotonic()
+        self._stopped = False
+        self._oracle = tuner.oracle
+        # On the object, since the class is anybody's. The server asks in one thread.
+        self._create_trial = self._oracle.create_trial
+        self._get_trial = self._oracle.get_trial
+        self._update_trial = self._oracle.update_trial
+        self._end_trial = self._oracle.end_trial
+        self._oracle.create_trial = self.create_trial
+        self._oracle.get_trial = self.get_trial
+        self._oracle.update_trial = self.update_trial
+        self._oracle.end_trial = self.end_trial
+        self._thread = threading.Thread(
+            target=self._serve, args=(arguments,), daemon=True
+        )
+
+    def start(self) -> None:
+        """Starts to serve."""
+        self._thread.start()
+
+    def is_over(self, local: set[str]) -> bool:
+        """Whether every trial has ended and every worker knows that none is left.
+
+        Args:
+            local: Workers that need not know, as they will be ended.
+        """
+        if not self._stopped or self._oracle.ongoing_trials:
+            return False
+        waiting = set(self._oracle.tuner_ids) - local
+        return not waiting or time.monotonic() - self._last_asked > FAREWELL
+
+    def has_lost_trials(self) -> bool:
+        """Whether a trial waits for another worker to take it over."""
+        return self._lost() is not None
+
+    def finish(self) -> None:
+        """Ends the search as its own `search` would, some time later."""
+        if isinstance(self._oracle, Durable):
+            self._oracle.write_missing_rows()
+            if self._oracle.halted:
+                self.error = RuntimeError(self._oracle.halted)
+
+    # What the oracle is asked, by one thread of the server.
+
+    def create_trial(self, tuner_id: str) -> Trial:
+        """A trial for a worker: its own, one that was lost, or a new one."""
+        ongoing = self._oracle.ongoing_trials
+        lost = self._lost()
+        if lost is not None and tuner_id not in ongoing:
+            # The worker gets what the oracle takes for its own.
+            ongoing[tuner_id] = ongoing.pop(lost)
+        trial = self._fatal(self._create_trial, tuner_id)
+        self._last_asked = time.monotonic()
+        if trial.status == TrialStatus.STOPPED:
+            self._stopped = True
+        elif trial.status == TrialStatus.RUNNING:
+            self._heard[trial.trial_id] = time.monotonic()
+            self._emit("on_trial", trial.trial_id, tuner_id)
+            patterns = patterns_of(trial.hyperparameters)
+            self._emit("on_pattern", rows.format_patterns(patterns), tuner_id)
+        return trial
+
+    def get_trial(self, trial_id: str) -> Trial:
+        """A trial, and a sign of life from its worker."""
+        self._heard[trial_id] = time.monotonic()
+        return self._get_trial(trial_id)
+
+    def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Trial:
+        """Metrics of a trial, or its row, which only its worker has on disk."""
+        row = row_in(metrics)
+        if row is None:
+            self._heard[trial_id] = time.monotonic()
+            return self._update_trial(trial_id, metrics, step=step)
+        rows.write(self._tuner.project_dir, row)
+        self._emit("on_row", row)
+        return self._get_trial(trial_id)
+
+    def end_trial(self, trial: Trial) -> None:
+        """The end of a trial."""
+        self._last_asked = time.monotonic()
+        self._fatal(self._end_trial, trial)
+
+    def _lost(self) -> str | None:
+        """A worker that has a trial and was not heard of."""
+        now = time.monotonic()
+        for tuner_id, trial in list(self._oracle.ongoing_trials.items()):
+            if now - self._heard.get(trial.trial_id, now) > LOST:
+                return tuner_id
+        return None
+
+    def _fatal(self, method: Any, *args: Any) -> Any:
+        """What the oracle raises here ends a search, as it would in one process."""
+        try:
+            return method(*args)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _serve(self, arguments: dict[str, Any]) -> None:
+        try:
+            self._tuner.search(**{**arguments, "verbose": 0})
+        except Exception as error:
+            self.error = error

@@ -1,0 +1,251 @@
+"""Searches by several processes: the first machine, and those that join it."""
+
+import contextlib
+import os
+import queue
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import rows
+from ..progress import SilentProgress, display
+from ..recording import Recording
+from ..results import SearchResults
+from .chief import Chief
+from .crew import Crew, thread_environment
+from .script import failure_of, prepare
+
+LOOPBACK = "127.0.0.1"
+
+_TICK = 0.2  # seconds between two looks at the processes
+_GOODBYE = 5.0  # seconds for a worker to end by itself
+_SILENCE = 15.0  # seconds without the chief after which its trials are void
+_PATIENCE = 300.0  # seconds to wait for a chief
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start the workers of one machine.
+
+    Args:
+        function: `MODULE:FUNCTION` of the user, which each process calls.
+        workers: Number of worker processes.
+        recycle: A worker's process is replaced after this many trials, as TensorFlow
+            keeps about 11 MB of each.
+        threads: Threads of each worker; by default they share the cores.
+    """
+
+    function: str
+    workers: int
+    recycle: int = 20
+    threads: int | None = None
+
+    def crew(
+        self, tuner: Recording, names: list[str], host: str, events: queue.SimpleQueue
+    ) -> Crew:
+        """The workers of a chief at `host`, on the port in the environment."""
+        module = "keras_share.search.launching.worker"
+        return Crew(
+            [sys.executable, "-m", module, self.function, str(self.recycle)],
+            names,
+            Path(tuner.project_dir, "logs"),
+            {
+                **os.environ,
+                **thread_environment(self.workers, self.threads),
+                "KERASTUNER_ORACLE_IP": host,
+            },
+            lambda *event: events.put(event),
+        )
+
+
+def search(
+    launch: Launch, host: str = LOOPBACK, port: int | None = None
+) -> SearchResults:
+    """Searches as the chief, with workers on this machine.
+
+    Args:
+        launch: The workers.
+        host: Address to serve at; `"0.0.0.0"` lets other machines join.
+        port: Port to serve at; by default a free one.
+
+    Returns:
+        What all workers of all machines found.
+
+    Raises:
+        ValueError: If the user's function fails, or the search it made.
+        ChildProcessError: If a worker dies again and again.
+        OSError: If the port can't be served.
+    """
+    port = _free_port(host, port)
+    near = LOOPBACK if host in ("0.0.0.0", "::", "localhost") else host
+    with _oracle_at(host, port, "chief"):
+        tuner, arguments = prepare(launch.function)
+        verbose = arguments.pop("verbose", "auto")
+        events: queue.SimpleQueue = queue.SimpleQueue()
+        chief = Chief(tuner, arguments, lambda *event: events.put(event))
+        names = [f"tuner{number}" for number in range(launch.workers)]
+        crew = launch.crew(tuner, names, near, events)
+        chief.start()
+        while not _answers(near, port):
+            _check(chief, launch.function)
+            time.sleep(_TICK)
+        if near != host:
+            print(f"Others join with --join {socket.gethostname()}:{port}")
+        # Read after the chief has mended what an earlier run left.
+        earlier = rows.read(tuner.project_dir)
+        progress = display(verbose, earlier, tuner.oracle.max_trials)
+        with progress, _ended(crew):
+            crew.start()
+            while not chief.is_over(crew.idle):
+                _show(events, progress, crew)
+                _check(chief, launch.function)
+                crew.check()
+                if crew.is_done and chief.has_lost_trials():
+                    crew.start_one()
+            crew.end(_GOODBYE)
+            _show(events, progress, crew)
+            chief.finish()
+            _check(chief, launch.function)
+    return tuner.results
+
+
+def join(launch: Launch, address: str) -> SilentProgress:
+    """Runs workers for a search on another machine, until it is over.
+
+    Args:
+        launch: The workers.
+        address: Where its chief serves, `host:port`.
+
+    Returns:
+        What this machine did, in `rows`.
+
+    Raises:
+        ValueError: If the user's function fails.
+        ChildProcessError: If a worker dies again and again.
+        ConnectionError: If there is no chief for five minutes.
+    """
+    host, _, port = address.rpartition(":")
+    # Unlike any other worker's, and without KerasTuner's mark of a chief.
+    machine = f"{socket.gethostname()}-{os.getpid()}".replace("chief", "first")
+    names = [f"{machine}-{number}" for number in range(launch.workers)]
+    with _oracle_at(host, int(port), names[0]):
+        _wait_for_chief(host, int(port), address)
+        tuner, arguments = prepare(launch.function)
+        progress = display(arguments.get("verbose", "auto"), (), None)
+        events: queue.SimpleQueue = queue.SimpleQueue()
+        crew = launch.crew(tuner, names, host, events)
+        with progress, _ended(crew):
+            crew.start()
+            answered = looked = time.monotonic()
+            while not crew.is_done:
+                _show(events, progress, crew)
+                crew.check()
+                if time.monotonic() - looked < 5:
+                    continue
+                looked = time.monotonic()
+                if _answers(host, int(port)):
+                    answered = looked
+                elif looked - answered > _SILENCE:
+                    # A chief that comes back gives the trials out anew.
+                    crew.end()
+                    _wait_for_chief(host, int(port), address)
+                    crew.start()
+                    answered = time.monotonic()
+            crew.end(_GOODBYE)
+            _show(events, progress, crew)
+    return progress
+
+
+def _show(events: queue.SimpleQueue, progress: SilentProgress, crew: Crew) -> None:
+    """Shows what has happened, or waits a moment for something to happen."""
+    with contextlib.suppress(queue.Empty):
+        event, *values = events.get(timeout=_TICK)
+        while True:
+            if event != "on_row":
+                getattr(progress, event)(*values)
+            # The chief and the worker both tell of a row.
+            elif progress.rows.get(values[0]["trial_id"]) != values[0]:
+                progress.on_row(*values)
+                _report_failure(values[0], crew)
+            event, *values = events.get_nowait()
+
+
+def _report_failure(row: rows.Row, crew: Crew) -> None:
+    if row["status"] not in ("FAILED", "INVALID"):
+        return
+    reason = row["message"].strip().splitlines()[-1]
+    logs = [w.log for w in crew.workers if w.name == row.get("worker")]
+    where = f" (see {logs[0]})" if logs else ""
+    print(f"Trial {row['trial_id']} failed: {reason}{where}", file=sys.stderr)
+
+
+def _check(chief: Chief, function: str) -> None:
+    if chief.error is not None:
+        raise failure_of(function, chief.error) from chief.error
+
+
+@contextlib.contextmanager
+def _oracle_at(host: str, port: int, tuner_id: str) -> Iterator[None]:
+    """Sets the variables by which KerasTuner finds its part in a search."""
+    variables = {
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": str(port),
+        "KERASTUNER_TUNER_ID": tuner_id,
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _ended(crew: Crew) -> Iterator[None]:
+    """Leaves no worker behind."""
+    try:
+        yield
+    finally:
+        crew.end()
+
+
+def _free_port(host: str, port: int | None) -> int:
+    """The port, if nobody serves there: gRPC would share it without a word."""
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(kind, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port or 0))
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"`host` and `port` must be an address of this machine where nobody "
+                f"serves yet ({error.strerror}). Received: host={host}, port={port}",
+            ) from error
+        return probe.getsockname()[1]
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_for_chief(host: str, port: int, address: str) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not _answers(host, port):
+        if time.monotonic() > end:
+            raise ConnectionError(
+                f"`join` must be the address of a search that runs: no chief answered "
+                f"for {_PATIENCE:.0f} seconds. Received: join={address}"
+            )
+        time.sleep(1)

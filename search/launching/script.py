@@ -1,0 +1,60 @@
+"""The tuner of a user's function, in each process of a search anew."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..recording import Recording
+
+
+def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
+    """Calls `MODULE:FUNCTION` for its tuner and the arguments of its `search`.
+
+    Args:
+        function: A Python file or an importable module, a colon, and the name of a
+            function without arguments.
+
+    Raises:
+        ValueError: If the function fails, or returns something else.
+    """
+    module, _, name = function.rpartition(":")
+    try:
+        made = getattr(_load(module), name)()
+    except Exception as error:
+        raise failure_of(function, error) from error
+    tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
+    if not isinstance(tuner, Recording) or not isinstance(arguments, Mapping):
+        raise ValueError(
+            f"{function} must return a tuner of keras_share.search and a dictionary "
+            f"with the arguments of its search. Received: {made!r}"
+        )
+    return tuner, dict(arguments)
+
+
+def failure_of(function: str, error: Exception) -> ValueError:
+    """What to say of an error in a user's function or in the search it made."""
+    return ValueError(
+        f"{function} must run without an error; --debug shows where it was. "
+        f"Received: {type(error).__name__}: {error}"
+    )
+
+
+def _load(module: str) -> ModuleType:
+    if not module.endswith(".py"):
+        sys.path.insert(0, os.getcwd())
+        return importlib.import_module(module)
+    if not os.path.isfile(module):
+        raise FileNotFoundError(f"There is no file {module!r}.")
+    path = Path(module).resolve()
+    sys.path.insert(0, str(path.parent))  # as `python train.py` does
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = importlib.util.module_from_spec(spec)
+    # Layers that the script registers are found by the name of its module.
+    sys.modules[path.stem] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
