@@ -1,6 +1,7 @@
-"""Tuners of KerasTuner that record, measure and show their trials.
+"""Tuners that record, measure and show their trials.
 
-Each takes the place of its namesake in `keras_tuner`.
+`SharingSearch` has an oracle of its own; each of the others takes the place of its
+namesake in `keras_tuner`.
 """
 
 import inspect
@@ -8,8 +9,10 @@ from typing import Any, ClassVar
 
 import keras_tuner as kt
 
-from . import oracles
+from . import budget, objectives, oracles
+from .earlier import observations
 from .recording import Recording
+from .sharing_oracle import SharingOracle
 
 
 class _Search(Recording, kt.Tuner):
@@ -19,11 +22,89 @@ class _Search(Recording, kt.Tuner):
 
     def __init__(self, hypermodel: Any = None, objective: Any = None, **kwargs: Any):
         taken = inspect.signature(self.oracle_class).parameters
+        several = objectives.get(objective)
+        sees_all = issubclass(self.oracle_class, SharingOracle)
         oracle = self.oracle_class(
-            objective=objective,
+            objective=several if sees_all else several[0],
             **{name: kwargs.pop(name) for name in list(kwargs) if name in taken},
         )
+        oracle.objectives = several
         super().__init__(oracle, hypermodel, **kwargs)
+
+
+class SharingSearch(_Search):
+    """A search that knows what a sharing pattern is, and several objectives at once.
+
+    A Gaussian process learns from the trials which sites like to share, beside what
+    other hyperparameters do; of several objectives it seeks the Pareto front by
+    expected improvement of the hypervolume. Nothing is trained twice. Takes the place
+    of any tuner of `keras_tuner`.
+
+    Args:
+        hypermodel: Function from `keras_tuner.HyperParameters` to a compiled model, or
+            a `keras_tuner.HyperModel`.
+        objective: Name of a metric (`"val_accuracy"`), a `keras_tuner.Objective`, or a
+            list: metrics, of which the first tells the best epoch, and measures of the
+            exported file (`"exported_bytes"`, `"weight_bytes"`, `"macs"`,
+            `"estimated_memory_bytes"`, `"latency_ms"`, `"memory_bytes"`).
+        max_trials: At most this many trials.
+        policy: What proposes trials: `"surrogate"`, `"evolution"` or `"random"`, or an
+            object of `keras_share.search.policies`.
+        earlier: An earlier search to learn from: the path to its folder, or to the CSV
+            file of its leaderboard.
+        max_bytes: The most that an exported file may have. Candidates that are larger
+            are avoided, and rejected before they are trained.
+        max_latency: The same for the time of a run in LiteRT, in milliseconds.
+        inherit: A trained model, or the path to a `.keras` file of one, usually without
+            sharing: each trial starts from the means of its weights.
+        pruning: Stops hopeless trials early: `"median"`, `"halving"`, or a rule of
+            `keras_share.search.pruning`.
+        export: Keyword arguments of `keras_share.export_tflite`, which gives each
+            trial its `exported_bytes`. None exports nothing.
+        measure: Optional function from a built model to a dictionary of numbers:
+            further columns of the leaderboard.
+        **kwargs: `seed`, `directory`, `project_name`, `overwrite`, and what else
+            `keras_tuner.RandomSearch` takes; `keep_checkpoints`, `on_change` and
+            `trials_per_process` as `Recording` does.
+
+    Raises:
+        ValueError: If an argument is none of these.
+
+    Example:
+    ```python
+    tuner = SharingSearch(
+        build, ["val_accuracy", "exported_bytes"], max_trials=30, directory="runs"
+    )
+    tuner.search(x, y, validation_split=0.2, epochs=5)
+    print(tuner.pareto_front())
+    ```
+    """
+
+    oracle_class = SharingOracle
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_trials: int = 10,
+        policy: Any = "surrogate",
+        earlier: Any = None,
+        **kwargs: Any,
+    ):
+        several = objectives.get(objective)
+        super().__init__(
+            hypermodel,
+            objective,
+            max_trials=max_trials,
+            policy=policy,
+            earlier=() if earlier is None else observations(earlier, several),
+            limits=budget.limits(kwargs.get("max_bytes"), kwargs.get("max_latency")),
+            **kwargs,
+        )
+
+    def recommended(self) -> kt.engine.trial.Trial | None:
+        """The trial to hand over; see `SharingOracle.recommended`."""
+        return self.oracle.recommended()
 
 
 class RandomSearch(_Search):
@@ -101,6 +182,12 @@ class BayesianOptimization(_Search):
         max_trials: int = 10,
         **kwargs: Any,
     ):
+        if len(objectives.get(objective)) > 1:
+            raise ValueError(
+                "BayesianOptimization must have one objective: it knows one number "
+                f"only. Received: objective={objective!r}. SharingSearch seeks the "
+                "Pareto front of several."
+            )
         super().__init__(hypermodel, objective, max_trials=max_trials, **kwargs)
 
 
@@ -131,7 +218,14 @@ class GridSearch(_Search):
         super().__init__(hypermodel, objective, max_trials=max_trials, **kwargs)
 
 
-class Hyperband(Recording, kt.Hyperband):
+class _HyperbandTrials(kt.Hyperband):
+    """KerasTuner's way to continue trials, for an oracle that is given."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        kt.Tuner.__init__(self, *args, **kwargs)  # `kt.Hyperband` makes its own oracle
+
+
+class Hyperband(_Search, _HyperbandTrials):
     """Hyperband: many short trials, of which the best are continued.
 
     Takes the place of `keras_tuner.Hyperband`. A trial continued for more epochs is a
@@ -152,6 +246,8 @@ class Hyperband(Recording, kt.Hyperband):
         **kwargs: All other arguments of `keras_tuner.Hyperband`, such as `factor` and
             `hyperband_iterations`.
     """
+
+    oracle_class = oracles.HyperbandOracle
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ class Observation:
         measures: What a limit may be set on, as far as it is known.
         is_running: Whether scores are still to come.
         is_earlier: Whether it belongs to an earlier search: it may be tried again.
+        is_pruned: Whether it was stopped early: its scores would have become better.
     """
 
     point: Point
@@ -26,6 +27,7 @@ class Observation:
     measures: Mapping[str, float] = field(default_factory=dict)
     is_running: bool = False
     is_earlier: bool = False
+    is_pruned: bool = False
 
 
 @dataclass(frozen=True)

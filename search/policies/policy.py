@@ -2,6 +2,9 @@
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
 
 from .history import Problem
 from .values import Point
@@ -23,6 +26,19 @@ class Policy(ABC):
             seed: Decides all random draws: the same for the same trial of a search.
         """
 
+    def recommend(self, problem: Problem) -> int | None:
+        """The trial to hand over: its place among the observations, None without one.
+
+        The best of the first objective within the limits, if any is.
+        """
+        eligible = _eligible(problem)
+        estimates = self._estimates(problem, eligible)
+        return eligible[int(np.argmin(estimates))] if eligible else None
+
+    def _estimates(self, problem: Problem, eligible: Sequence[int]) -> np.ndarray:
+        """What the first objective of some observations is taken to be."""
+        return np.array([problem.observations[i].scores[0] for i in eligible])
+
 
 class RandomPolicy(Policy):
     """Draws at random, without repetition.
@@ -33,6 +49,16 @@ class RandomPolicy(Policy):
 
     def propose(self, problem: Problem, seed: str) -> Point | None:
         return draw_untried(problem, random.Random(seed))
+
+
+def _eligible(problem: Problem) -> list[int]:
+    own = [
+        i
+        for i, o in enumerate(problem.observations)
+        if o.scores is not None and not o.is_earlier and not o.is_pruned
+    ]
+    inside = [i for i in own if problem.is_within(problem.observations[i])]
+    return inside or own
 
 
 def draw_untried(problem: Problem, rng: random.Random) -> Point | None:

@@ -43,6 +43,19 @@ class SurrogatePolicy(Policy):
             return draw_untried(problem, rng)
         return candidates[int(np.argmax(_merits(problem, candidates)))]
 
+    def _estimates(self, problem: Problem, eligible: Sequence[int]) -> np.ndarray:
+        """Predicted means: a score that is high by luck alone is not believed."""
+        if len(problem.scored) < max(self.num_initial_points, 2):
+            return super()._estimates(problem, eligible)
+        scored = problem.scored
+        vectors = problem.space.vectors([o.point for o in scored])
+        similarities = Similarities(vectors, vectors[:0], problem.space.blocks)
+        surrogate = Surrogate(similarities)
+        surrogate.fit(range(len(scored)), problem.scores()[:, 0])
+        rows = {id(o): row for row, o in enumerate(scored)}
+        own = [rows[id(problem.observations[i])] for i in eligible]
+        return surrogate.predict(own)[0]
+
 
 def _candidates(problem: Problem, rng: random.Random) -> list[Point]:
     space, tried = problem.space, problem.tried()
