@@ -5,17 +5,21 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from keras_share.files import write_atomically
 
-from . import rows
+from . import pareto, rows
+from .leaderboard import leaderboard
+from .repeats import averaged
 from .rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class SearchResults:
     results = tuner.results  # or SearchResults.load("my_dir/my_project")
     results.leaderboard().head()
     results.pareto_front()[["pattern", "exported_bytes", "val_accuracy"]]
-    results.plot_pareto("pareto.png")
+    results.to_html("report.html")
     ```
     """
 
@@ -70,8 +74,22 @@ class SearchResults:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def leaderboard(self) -> pd.DataFrame:
+    @property
+    def objectives(self) -> dict[str, str]:
+        """The direction of each objective by name, the main one first."""
+        for row in self.rows:
+            if row.get("objectives"):
+                return {o["name"]: o["direction"] for o in row["objectives"]}
+        return {self.objective: self.direction}
+
+    def leaderboard(self, average: bool = False) -> pd.DataFrame:
         """All trials, best first.
+
+        Args:
+            average: Whether trials with equal hyperparameters, which a search repeats
+                where the scores are noisy, are one row with the mean of each number.
+                That row has their count as `trials`, and the `trial_id` of the best.
+                Trials without a score are left out then.
 
         Returns:
             A DataFrame with the columns `pattern`, `num_groups` (the sum over the
@@ -81,144 +99,218 @@ class SearchResults:
             `hp/<name>`, and `message`. Trials without a score come last. What a trial
             does not have is missing (NaN or NA).
         """
-        ranked = self._ranked()
-        columns = [
-            *("pattern", "num_groups", "parameters", self.objective),
-            *("exported_bytes", *_names(row["measures"] for row in ranked)),
-            *("seconds", "status", "trial_id"),
-            *_names(row["metrics"] for row in ranked),
-            *(f"hp/{name}" for name in _names(r["hyperparameters"] for r in ranked)),
-            "message",
-        ]
-        cells = [self._cells(row) for row in ranked]
-        # By name: the objective is also a metric, and `exported_bytes` a measure.
-        return pd.DataFrame(
-            {name: _column([row.get(name) for row in cells]) for name in columns}
-        )
+        shown = averaged(self.rows) if average else self.rows
+        return leaderboard(shown, self.objective, self.direction)
 
-    def pareto_front(
-        self, x: str = "exported_bytes", y: str | None = None
-    ) -> pd.DataFrame:
-        """The completed trials that no other one beats in `x` and `y` at once.
+    def pareto_front(self, *columns: str) -> pd.DataFrame:
+        """The trials that no other one beats in all columns at once.
 
-        A trial is left out if another is at least as good in both and better in one.
-        Of trials equal in both only the first of the search stays, so both columns
-        rise or fall strictly along the front.
+        A trial is left out if another is at least as good in each column and better in
+        one; of trials equal in all of them only the first of the search stays. Trials
+        that repeat a choice of hyperparameters count as one, with their means. What
+        failed, was rejected or stopped early is not of the front.
 
         Args:
-            x: A column of the leaderboard.
-            y: Another one; defaults to the objective. In metrics the better direction
-                is KerasTuner's (`"max"` for accuracy), elsewhere less is better.
+            *columns: Columns of the leaderboard, any number of them. By default the
+                objectives of the search, the main one last; if it has only one,
+                `exported_bytes` (or `parameters` if nothing was exported) and that.
+                The better direction is the search's for objectives, KerasTuner's for
+                other metrics (`"max"` for accuracy); elsewhere less is better.
 
         Returns:
-            Rows of the leaderboard, sorted by `x`, smallest first.
+            Rows of `leaderboard(average=True)`, sorted by the first column, smallest
+            first.
 
         Raises:
             ValueError: If a column is unknown, or has no value in any completed trial.
 
         Example:
         ```python
-        front = tuner.pareto_front()
-        small = tuner.pareto_front(x="parameters", y="val_loss")
+        front = tuner.results.pareto_front()
+        small = tuner.results.pareto_front("parameters", "latency_ms", "val_loss")
         ```
         """
-        y = self.objective if y is None else y
-        table = self._completed(x, y)
+        columns = columns or self.default_columns()
+        table = self.completed(*columns)
+        front = table[pareto.non_dominated(self.points(table, columns))]
+        return front.sort_values(list(columns)).reset_index(drop=True)
+
+    def knee(self, *columns: str) -> pd.Series:
+        """The trial of the front at which each further gain begins to cost much.
+
+        See `keras_share.search.pareto.knee` for what that means.
+
+        Args:
+            *columns: As for `pareto_front`.
+
+        Returns:
+            A row of the front; its `name` is its place there.
+
+        Raises:
+            ValueError: If there is no front.
+        """
+        columns = columns or self.default_columns()
+        front = self.pareto_front(*columns)
+        return front.iloc[pareto.knee(self.points(front, columns))]
+
+    def hypervolume(
+        self, *columns: str, reference: Mapping[str, float] | None = None
+    ) -> float:
+        """The volume that the front dominates: of two searches the larger is better.
+
+        Args:
+            *columns: As for `pareto_front`.
+            reference: The worst value that counts in each column, by name. Columns
+                without one take the worst of all completed trials: then volumes of two
+                searches can't be compared.
+
+        Returns:
+            The volume, in the product of the units of the columns.
+
+        Raises:
+            ValueError: If there is no front, or `reference` names another column.
+
+        Example:
+        ```python
+        worst = {"exported_bytes": 300_000, "val_accuracy": 0.5}
+        results.hypervolume(reference=worst)
+        ```
+        """
+        columns = columns or self.default_columns()
+        reference = dict(reference or {})
+        if not reference.keys() <= set(columns):
+            raise ValueError(
+                f"`reference` must name columns of the volume ({', '.join(columns)}). "
+                f"Received: reference={reference}"
+            )
+        points = self.points(self.completed(*columns), columns)
+        points = points[np.isfinite(points).all(axis=1)]
+        if not len(points):
+            return 0.0
+        corner = points.max(axis=0)
+        for i, name in enumerate(columns):
+            if name in reference:
+                corner[i] = self.sign(name) * reference[name]
+        return pareto.hypervolume(points, corner)
+
+    def default_columns(self) -> tuple[str, ...]:
+        """The columns of `pareto_front` where none are named."""
+        if len(self.objectives) > 1:
+            main, *others = self.objectives
+            return (*others, main)
+        exported = any("exported_bytes" in row["measures"] for row in self.rows)
+        return ("exported_bytes" if exported else "parameters", self.objective)
+
+    def completed(self, *columns: str) -> pd.DataFrame:
+        """The averaged trials that have a value in each column, first trial first.
+
+        Raises:
+            ValueError: If a column is unknown, or has no value in any completed trial.
+        """
+        table = self.leaderboard(average=True)
+        for name in columns:
+            if name not in table or table[name].isna().all():
+                known = [c for c in table if pd.api.types.is_numeric_dtype(table[c])]
+                raise ValueError(
+                    "`columns` must be names of columns that have a value in at least "
+                    f"one completed trial. Received: {name!r}, with {len(table)} "
+                    "completed trials. Columns with numbers: "
+                    f"{', '.join(known) or 'none'}. "
+                    "('exported_bytes' needs a tuner with `export`.)"
+                )
         order = {row["trial_id"]: place for place, row in enumerate(self.rows)}
-        # Signed so that less is better.
-        signs = [-1 if self._direction_of(name) == "max" else 1 for name in (x, y)]
-        keys = pd.DataFrame(
-            {
-                "x": table[x].astype(float) * signs[0],
-                "y": table[y].astype(float) * signs[1],
-                "order": table["trial_id"].map(order),
-            }
-        ).sort_values(["x", "y", "order"])
-        # From good to bad x, a trial must improve y upon all before it.
-        best_before = keys["y"].cummin().shift(fill_value=float("inf"))
-        kept = keys.index[keys["y"] < best_before]
-        return table.loc[kept].sort_values(x).reset_index(drop=True)
+        return table.dropna(subset=list(columns)).sort_values(
+            "trial_id", key=lambda ids: ids.map(order)
+        )
+
+    def sign(self, name: str) -> int:
+        """1 if less is better in a column of the leaderboard, -1 if more is."""
+        metrics = (r["metrics"][name] for r in self.rows if name in r["metrics"])
+        metric = next(metrics, {"direction": "min"})
+        directions = {self.objective: self.direction, **self.objectives}
+        return -1 if directions.get(name, metric["direction"]) == "max" else 1
 
     def plot_pareto(
         self,
         path: str | os.PathLike | None = None,
         ax: "Axes | None" = None,
-        x: str = "exported_bytes",
-        y: str | None = None,
+        columns: tuple[str, str] | None = None,
     ) -> "Axes":
-        """Draws the completed trials and the Pareto front.
+        """Draws the completed trials and the Pareto front, with its patterns.
 
         Args:
             path: Optional file to write, PNG or what its suffix says.
             ax: Optional matplotlib axes to draw into; by default a new figure, which
                 needs no display.
-            x: Column for the horizontal axis.
-            y: Column for the vertical axis; defaults to the objective.
+            columns: The columns of the horizontal and the vertical axis; by default
+                the last two of `pareto_front`.
 
         Returns:
             The matplotlib axes; its `figure` can be styled and saved further.
         """
-        from .plot import draw_pareto
+        from .reporting.front import draw_front
 
-        y = self.objective if y is None else y
-        ax = draw_pareto(self._completed(x, y), self.pareto_front(x, y), x, y, ax)
+        columns = columns or self.default_columns()[-2:]
+        ax = draw_front(self, *columns, ax=ax)
         if path is not None:
-            image = io.BytesIO()
-            ax.figure.savefig(image, format=Path(path).suffix[1:] or "png")
-            write_atomically(path, image.getvalue())
+            _save(ax.figure, path)
         return ax
+
+    def plot_report(self, path: str | os.PathLike | None = None) -> "Figure":
+        """Draws the report of `to_html` as one picture.
+
+        Args:
+            path: Optional file to write, PNG or what its suffix says.
+
+        Returns:
+            The matplotlib figure.
+        """
+        from .reporting.poster import draw_poster
+
+        figure = draw_poster(self)
+        if path is not None:
+            _save(figure, path)
+        return figure
+
+    def to_html(
+        self, path: str | os.PathLike, winner: str | os.PathLike | None = None
+    ) -> None:
+        """Writes a report for people: one HTML file that needs nothing beside it.
+
+        It has the Pareto front with the pattern of each point drawn, which sites like
+        to share, what each hyperparameter matters, the course of the search, the best
+        trials, and the failures.
+
+        Args:
+            path: Where to write it, whole or not at all.
+            winner: Optional .tflite file made from the best trial: its audit is added.
+        """
+        from .reporting.page import render_page
+
+        write_atomically(path, render_page(self, winner).encode())
+
+    def to_tensorboard(self, folder: str | os.PathLike) -> None:
+        """Writes the trials for TensorBoard's HParams tab; see `write_hparams`."""
+        from .tensorboard import write_hparams
+
+        write_hparams(self.rows, folder)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the leaderboard as a CSV file, whole or not at all."""
         write_atomically(path, self.leaderboard().to_csv(index=False).encode())
 
-    def _ranked(self) -> list[Row]:
-        scored = [row for row in self.rows if row["score"] is not None]
-        scored.sort(key=lambda row: row["score"], reverse=self.direction == "max")
-        return scored + [row for row in self.rows if row["score"] is None]
-
-    def _cells(self, row: Row) -> dict[str, Any]:
-        message = row["message"]
-        return {
-            **{name: metric["value"] for name, metric in row["metrics"].items()},
-            **{f"hp/{name}": v for name, v in row["hyperparameters"].items()},
-            **row["measures"],
-            **{name: row[name] for name in ("pattern", "num_groups", "parameters")},
-            **{name: row[name] for name in ("seconds", "status", "trial_id")},
-            self.objective: row["score"],
-            # The row has the whole traceback; its last line names the error.
-            "message": message and message.strip().splitlines()[-1],
-        }
-
-    def _completed(self, *names: str) -> pd.DataFrame:
-        """The part of the leaderboard that has a value in each column."""
-        table = self.leaderboard()
-        table = table[table[self.objective].notna()]
-        for name in names:
-            if name not in table or table[name].isna().all():
-                known = [c for c in table if pd.api.types.is_numeric_dtype(table[c])]
-                raise ValueError(
-                    "`x` and `y` must be columns that have a value in at least one "
-                    f"completed trial. Received: {name!r}, with {len(table)} completed "
-                    f"trials. Columns with numbers: {', '.join(known) or 'none'}. "
-                    "('exported_bytes' needs a tuner with `export`.)"
-                )
-        return table.dropna(subset=list(names))
-
-    def _direction_of(self, name: str) -> str:
-        if name == self.objective:
-            return self.direction
-        metrics = (row["metrics"][name] for row in self.rows if name in row["metrics"])
-        return next((metric["direction"] for metric in metrics), "min")
+    def points(self, table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+        """Columns of a table as floats of which less is better, missing ones NaN."""
+        return np.stack(
+            [
+                self.sign(name) * table[name].to_numpy(float, na_value=np.nan)
+                for name in columns
+            ],
+            axis=1,
+        )
 
 
-def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The keys of all mappings, each once, in order of appearance."""
-    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
-
-
-def _column(values: list) -> pd.Series:
-    """A column in which counts stay integers where failed trials leave gaps."""
-    present = [value for value in values if value is not None]
-    whole = present and all(type(value) is int for value in present)
-    return pd.Series(values, dtype="Int64" if whole else None)
+def _save(figure: "Figure", path: str | os.PathLike) -> None:
+    image = io.BytesIO()
+    figure.savefig(image, format=Path(path).suffix[1:] or "png")
+    write_atomically(path, image.getvalue())

@@ -15,42 +15,78 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=Command,
-    epilog="keras-share report runs/sharing --plot front.png --csv trials.csv",
+    epilog="""\b
+      keras-share report runs/sharing --html report.html
+      keras-share report runs/sharing --column latency_ms --column val_loss
+    """,
 )
 @click.argument("project_dir", metavar="FOLDER", type=click.Path())
 @click.option(
-    "--x",
+    "--column",
+    "columns",
     metavar="COLUMN",
-    help="Of the Pareto front. By default exported_bytes, or parameters where no "
-    "trial was exported.",
-)
-@click.option(
-    "--y", metavar="COLUMN", help="Of the Pareto front. By default the objective."
+    multiple=True,
+    help="Of the Pareto front; to be repeated. By default the objectives of the "
+    "search, or exported_bytes (parameters where no trial was exported) and its only "
+    "objective.",
 )
 @click.option(
     "--csv", metavar="CSV", type=click.Path(), help="Where to write the leaderboard."
 )
 @click.option(
-    "--plot", metavar="PNG", type=Picture(), help="Where to draw the Pareto front."
+    "--html",
+    metavar="HTML",
+    type=click.Path(),
+    help="Where to write the report for people, as one page.",
+)
+@click.option(
+    "--winner",
+    metavar="TFLITE",
+    type=click.Path(),
+    help="The file made from the best trial: its audit is added to the page.",
+)
+@click.option(
+    "--png", metavar="PNG", type=Picture(), help="Where to draw it as one picture."
+)
+@click.option(
+    "--plot",
+    metavar="PNG",
+    type=Picture(),
+    help="Where to draw the Pareto front, of its last two columns.",
+)
+@click.option(
+    "--tensorboard",
+    metavar="DIR",
+    type=click.Path(),
+    help="Where to write the trials for TensorBoard's HParams tab.",
 )
 def report(
-    project_dir: str, x: str | None, y: str | None, csv: str | None, plot: str | None
+    project_dir: str,
+    columns: tuple[str, ...],
+    csv: str | None,
+    html: str | None,
+    winner: str | None,
+    png: str | None,
+    plot: str | None,
+    tensorboard: str | None,
 ) -> Outcome:
     """Show what a search has found so far.
 
     FOLDER is the tuner's directory joined with its project_name; the search may still
     run. Shows all trials, best first, and the Pareto front: those that no other one
-    beats in both columns at once.
+    beats in all columns at once.
     """
     from keras_share.files import check_writable
     from keras_share.search import SearchResults
 
-    for path in (csv, plot):
+    if winner is not None and html is None:
+        raise click.UsageError("--winner is told on the page: add --html report.html.")
+    for path in (csv, html, png, plot):
         if path is not None:
             check_writable(path)
     try:
         results = SearchResults.load(project_dir)
-        outcome = show(results, x, y)
+        outcome = show(results, columns)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(
             "`project_dir` must be a folder with what keras_share.search wrote. "
@@ -58,31 +94,37 @@ def report(
         ) from error
     if csv is not None:
         results.to_csv(csv)
+    if html is not None:
+        results.to_html(html, winner)
+    if png is not None:
+        results.plot_report(png)
     if plot is not None:
-        results.plot_pareto(plot, x=x or _size(results), y=y)
+        results.plot_pareto(plot, columns=columns[-2:] or None)
+    if tensorboard is not None:
+        results.to_tensorboard(tensorboard)
     return outcome
 
 
-def show(
-    results: "SearchResults", x: str | None = None, y: str | None = None
-) -> Outcome:
-    """The leaderboard and, if a trial was completed, the Pareto front."""
-    x, y = x or _size(results), y or results.objective
+def show(results: "SearchResults", columns: tuple[str, ...] = ()) -> Outcome:
+    """The leaderboard and, if a trial was completed, the Pareto front and its knee."""
+    columns = columns or results.default_columns()
     board = results.leaderboard()
-    text, front = table(board), board[:0]
-    if board[results.objective].notna().any():
-        front = results.pareto_front(x, y)
-        columns = dict.fromkeys(("pattern", "num_groups", x, y, "trial_id"))
-        text += f"\n\nPareto front\n{table(front[list(columns)])}"
+    text, front, knee, volume = table(board), board[:0], None, None
+    if len(results.completed()):
+        front = results.pareto_front(*columns)
+        volume = results.hypervolume(*columns)
+        shown = dict.fromkeys(("pattern", "num_groups", *columns, "trial_id"))
+        text += f"\n\nPareto front\n{table(front[list(shown)])}"
+    if len(front):
+        knee = results.knee(*columns)["trial_id"]
+        text += f"\n\nknee of the front: trial {knee}"
     facts = {
         "objective": results.objective,
         "direction": results.direction,
+        "objectives": results.objectives,
         "leaderboard": rows(board),
         "pareto_front": rows(front),
+        "knee": knee,
+        "hypervolume": volume,
     }
     return Outcome(text, facts)
-
-
-def _size(results: "SearchResults") -> str:
-    exported = results.leaderboard()["exported_bytes"].notna().any()
-    return "exported_bytes" if exported else "parameters"

@@ -6,10 +6,12 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic_search
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox
 
 from keras_share import SharingPattern
-from keras_share.search import SearchResults
+from keras_share.search import SearchResults, pareto
 from keras_share.search import rows as rows_module
 
 
@@ -30,7 +32,7 @@ def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs)
         "metrics": metrics,
         "measures": {"exported_bytes": exported_bytes},
         "seconds": 1.5,
-        "hyperparameters": {"sharing": number},
+        "hyperparameters": {"units": number},
         "message": None,
         **kwargs,
     }
@@ -62,11 +64,11 @@ def test_leaderboard():
         row(0, 0.5, 2000, "AAA"),
         failed(1, num_groups=None, pattern="", parameters=None),
         row(2, 0.9, 3000, "ABC"),
-        row(3, 0.5, 1000, "AAB", hyperparameters={"sharing": 3, "lr": 0.1}),
+        row(3, 0.5, 1000, "AAB", hyperparameters={"units": 3, "lr": 0.1}),
     ).leaderboard()
     assert list(board) == [
         *("pattern", "num_groups", "parameters", "val_accuracy", "exported_bytes"),
-        *("seconds", "status", "trial_id", "val_loss", "hp/sharing", "hp/lr"),
+        *("seconds", "status", "trial_id", "val_loss", "hp/units", "hp/lr"),
         "message",
     ]
     assert list(board["trial_id"]) == ["002", "000", "003", "001"]
@@ -121,30 +123,126 @@ def test_pareto_front_against_brute_force(seed, direction):
 def test_pareto_front_of_other_columns():
     found = random_results(3)
     # Both grow with the number of the trial, and less is better in both.
-    front = found.pareto_front(x="parameters", y="val_loss")
+    front = found.pareto_front("parameters", "val_loss")
     assert list(front["trial_id"]) == ["000"]
-    # More is better in a metric that says so, on either axis.
-    front = found.pareto_front(x="val_accuracy", y="exported_bytes")
-    swapped = found.pareto_front(x="exported_bytes", y="val_accuracy")
+    # More is better in a metric that says so, in any place.
+    front = found.pareto_front("val_accuracy", "exported_bytes")
+    swapped = found.pareto_front("exported_bytes", "val_accuracy")
     pair = ["val_accuracy", "exported_bytes"]
     assert set(map(tuple, front[pair].to_numpy())) == set(
         map(tuple, swapped[pair].to_numpy())
     )
     assert front["val_accuracy"].is_monotonic_increasing
+    (best,) = found.pareto_front("val_accuracy").to_dict("records")
+    assert best["val_accuracy"] == max(r["score"] for r in found.rows[:-1])
 
 
 def test_pareto_front_leaves_out_what_was_not_measured():
     found = results(row(0, 0.9, 10), row(1, 0.99, 5, measures={}))
     assert list(found.pareto_front()["trial_id"]) == ["000"]
-    nothing = results(row(0, 0.9, 10, measures={}))
+    nothing = results(row(0, 0.9, 10, measures={}), row(1, 0.9, 10, measures={}))
+    assert list(nothing.pareto_front()["trial_id"]) == ["000"]  # by parameters
     with pytest.raises(
-        ValueError, match=r"'exported_bytes', with 1 completed.*`export"
+        ValueError, match=r"'exported_bytes', with 2 completed.*`export"
     ):
-        nothing.pareto_front()
+        nothing.pareto_front("exported_bytes", "val_accuracy")
     with pytest.raises(
         ValueError, match=r"columns that have a value.*Received: 'size'"
     ):
-        found.pareto_front(x="size")
+        found.pareto_front("size")
+
+
+@pytest.mark.parametrize("status", ["FAILED", "REJECTED", "PRUNED"])
+def test_only_completed_trials_are_of_the_front(status):
+    found = synthetic_search.with_failures(synthetic_search.search(20), status)
+    small = {**found.rows[-1], "measures": {"exported_bytes": 1}}
+    found = SearchResults((*found.rows[:-1], small), "val_accuracy", "max")
+    assert small["trial_id"] not in set(found.pareto_front()["trial_id"])
+    assert small["trial_id"] in set(found.leaderboard()["trial_id"])
+    assert small["trial_id"] not in set(found.leaderboard(average=True)["trial_id"])
+
+
+def test_repeats_count_as_one_trial_with_their_mean():
+    lucky = {"hyperparameters": {"units": 7}}
+    found = results(
+        row(0, 0.5, 1000, **lucky),
+        row(1, 0.95, 1000, **lucky, seconds=4.5),
+        row(2, 0.8, 1000),
+        row(3, 0.9, 1000, "AAA", **lucky),
+        failed(4, **lucky),
+    )
+    assert len(found.leaderboard()) == 5
+    board = found.leaderboard(average=True)
+    assert list(board["trial_id"]) == ["003", "002", "001"]
+    assert list(board["trials"]) == [1, 1, 2]
+    last = board.iloc[2]
+    assert (last["val_accuracy"], last["seconds"]) == (0.725, 3.0)
+    assert last["val_loss"] == pytest.approx(1 / 14)
+    assert board["exported_bytes"].dtype == "Int64"
+    assert list(found.pareto_front()["trial_id"]) == ["003"]
+
+
+def test_numbers_of_patterns_may_encode_equal_ones_differently():
+    choice = {"patterns": {"sharing": "ABA"}}
+    found = results(
+        *(
+            row(i, 0.5, 10, **choice, hyperparameters={"sharing": i, "sharing.2": 3})
+            for i in range(3)
+        )
+    )
+    assert list(found.leaderboard(average=True)["trials"]) == [3]
+
+
+def three_objectives(**kwargs):
+    objectives = [*synthetic_search.OBJECTIVES, synthetic_search.LATENCY]
+    return synthetic_search.search(objectives=objectives, **kwargs)
+
+
+def test_several_objectives():
+    found = three_objectives()
+    names = ["exported_bytes", "latency_ms", "val_accuracy"]
+    assert list(found.objectives.items()) == [
+        *(("val_accuracy", "max"), ("exported_bytes", "min"), ("latency_ms", "min"))
+    ]
+    front = found.pareto_front()
+    points = found.leaderboard()[names].to_numpy(float) * [1, 1, -1]
+    expected = points[pareto.non_dominated(points)]
+    np.testing.assert_allclose(
+        front[names].to_numpy(float) * [1, 1, -1],
+        expected[np.lexsort(expected.T[::-1])],
+    )
+    assert len(front) > len(found.pareto_front("exported_bytes", "val_accuracy"))
+    worst = points.max(axis=0)
+    assert found.hypervolume() == pytest.approx(pareto.hypervolume(points, worst))
+    knee = found.knee()
+    assert knee["trial_id"] == front["trial_id"][knee.name]
+    assert knee.name == pareto.knee(front[names].to_numpy(float) * [1, 1, -1])
+
+
+def test_hypervolume():
+    found = results(row(0, 0.5, 1000), row(1, 0.75, 3000), row(2, 0.25, 4000))
+    assert found.hypervolume() == 3000 * 0.25 + 1000 * 0.25
+    worst = {"val_accuracy": 0, "exported_bytes": 5000}
+    assert found.hypervolume(reference=worst) == 4000 * 0.5 + 2000 * 0.25
+    assert found.hypervolume("val_accuracy") == 0.5
+    assert results(row(0, float("inf"), 10)).hypervolume() == 0
+    with pytest.raises(ValueError, match=r"must name columns of the volume \(exported"):
+        found.hypervolume(reference={"seconds": 3})
+
+
+def test_knee():
+    found = results(row(0, 0.5, 1000), row(1, 0.75, 1500), row(2, 0.8, 4000))
+    assert found.knee()["trial_id"] == "001"
+    assert found.knee("exported_bytes")["trial_id"] == "000"
+    with pytest.raises(ValueError, match="0 completed trials"):
+        results(failed(0)).knee()
+
+
+def test_results_are_read_as_earlier_versions_wrote_them():
+    # These rows say nothing of `patterns`, `objectives`, `started` and `worker`.
+    found = results(row(0, 0.5, 1000, "AABA"), row(1, 0.6, 9, "a=AAB b=ABB"))
+    assert found.objectives == {"val_accuracy": "max"}
+    assert found.default_columns() == ("exported_bytes", "val_accuracy")
 
 
 def test_direction_is_checked():
@@ -191,29 +289,38 @@ def test_plot(tmp_path):
     assert ax.get_ylabel() == "val_accuracy"
     assert ax.get_xlabel() == "size of the exported file (KB)"
     front = found.pareto_front()
-    assert [text.get_text() for text in ax.texts] == list(front["pattern"])
+    numbers = [str(number) for number in range(1, len(front) + 1)]
+    assert [text.get_text() for text in ax.texts] == numbers
+    assert len(strips(ax)) == len(front)
     assert len(ax.collections[0].get_offsets()) == len(found) - 1
     line = ax.lines[0].get_xydata()
     np.testing.assert_allclose(line[:, 0] * 1024, front["exported_bytes"].astype(float))
     np.testing.assert_allclose(line[:, 1], front["val_accuracy"])
 
 
-def test_labels_do_not_overlap():
-    from matplotlib.text import Text
+def strips(ax):
+    return [artist for artist in ax.artists if isinstance(artist, AnnotationBbox)]
 
+
+def test_strips_do_not_overlap():
     ax = plotted().plot_pareto()
-    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    ax.figure.draw_without_rendering()
+    boxes = [strip.offsetbox.get_window_extent() for strip in strips(ax)]
     assert len(boxes) > 3
     for a, b in itertools.combinations(boxes, 2):
         assert not a.overlaps(b)
+    marks = ax.transData.transform(ax.collections[0].get_offsets())
     for box in boxes:
         assert ax.bbox.contains(*box.min) and ax.bbox.contains(*box.max)
+        assert not any(box.contains(*mark) for mark in marks)
 
 
 def test_plot_into_axes_of_the_user(tmp_path):
     axes = Figure().subplots(1, 2)
     found = results(row(0, 0.5, 1000), row(1, 0.6, 2000, num_groups=None))
     assert found.plot_pareto(ax=axes[0]) is axes[0]
-    ax = found.plot_pareto(tmp_path / "p.svg", ax=axes[1], x="parameters", y="val_loss")
+    ax = found.plot_pareto(
+        tmp_path / "p.svg", ax=axes[1], columns=("parameters", "val_loss")
+    )
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("parameters", "val_loss")
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")

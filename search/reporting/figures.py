@@ -1,0 +1,152 @@
+"""The pictures of a report beside that of the front."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+
+from .pairs import PairEffects
+
+BLUE, ORANGE, GRAY = "#0072B2", "#E69F00", "0.55"
+_ENDINGS = {
+    "FAILED": ("#D55E00", "x"),
+    "REJECTED": ("#CC79A7", "|"),
+    "PRUNED": ("#E69F00", "v"),
+}
+_NUMBERED = 12  # sites; in more cells numbers would be too small to read
+_LONGEST = 26  # letters of a name
+
+
+def draw_pairs(ax: Axes, pairs: PairEffects, objective: str, direction: str) -> None:
+    """A heat map: below the diagonal the effects, above it the numbers of trials."""
+    num_sites = len(pairs.effects)
+    numbered = num_sites <= _NUMBERED
+    below = np.tril(np.ones((num_sites, num_sites), bool), -1)
+    known = np.abs(pairs.effects[below & np.isfinite(pairs.effects)])
+    limit = known.max(initial=0) or 1
+    colors = "RdBu" if direction == "max" else "RdBu_r"
+    image = ax.imshow(
+        np.where(below, pairs.effects, np.nan),
+        cmap=colors,
+        norm=TwoSlopeNorm(0, -limit, limit),
+    )
+    ax.imshow(
+        np.where(below.T, pairs.counts, np.nan),
+        cmap="Greys",
+        vmin=0,
+        # Numbers must be seen on it.
+        vmax=pairs.trials * 2.5 if numbered else np.nanmax(pairs.counts, initial=1),
+    )
+    if numbered:
+        _write_numbers(ax, pairs, below, limit)
+    ticks = range(0, num_sites, max(1, num_sites // 12))
+    ax.set_xticks(ticks)
+    ax.set_yticks(ticks)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("site")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.75)
+    bar.set_label(f"effect on {cut(objective)}; blue is better")
+    ax.set_title(
+        f"{cut(pairs.name)}: which sites like to share\n"
+        "below: effect of sharing; above: trials in which they share\n"
+        f"{_trust(pairs)}",
+        loc="left",
+    )
+
+
+def draw_importance(ax: Axes, table: pd.DataFrame, patterns: set[str]) -> None:
+    """A bar for each hyperparameter; patterns have a color of their own."""
+    table = table.iloc[:15][::-1]
+    ax.barh(
+        [cut(name) for name in table["name"]],
+        table["importance"],
+        xerr=table["deviation"],
+        color=[ORANGE if name in patterns else BLUE for name in table["name"]],
+        error_kw={"elinewidth": 1, "ecolor": "0.3"},
+        height=0.6,
+    )
+    ax.axvline(0, color="0.3", lw=0.8)
+    ax.set_xlabel("variance of the score lost without it")
+    ax.grid(axis="x", alpha=0.25)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title(
+        "What matters\npredicts "
+        f"{max(table.attrs['explained'], 0):.0%} of the variance in unseen trials",
+        loc="left",
+    )
+
+
+def draw_scores(ax: Axes, course: pd.DataFrame, objective: str) -> None:
+    """The score of each trial, the best so far, and the trials without a score."""
+    trials = np.arange(1, len(course) + 1)
+    ax.scatter(trials, course["score"], s=14, color=GRAY, label="trial")
+    ax.step(trials, course["best"], where="post", color=BLUE, label="best so far")
+    for status, (color, mark) in _ENDINGS.items():
+        there = trials[course["status"] == status]
+        if len(there):
+            # In parts of the axes' height, so that no score is hidden.
+            ax.scatter(
+                there,
+                np.full(len(there), 0.03),
+                transform=ax.get_xaxis_transform(),
+                marker=mark,
+                color=color,
+                s=22,
+                label=status.lower(),
+            )
+    ax.set_ylabel(cut(objective))
+    narrow = {"columnspacing": 0.9, "handlelength": 1.3, "handletextpad": 0.4}
+    above = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "ncols": 5}
+    ax.legend(frameon=False, **above, **narrow)
+    _trials_along(ax, len(course))
+
+
+def draw_volume(ax: Axes, course: pd.DataFrame) -> None:
+    """The hypervolume of the front after each trial."""
+    trials = np.arange(1, len(course) + 1)
+    ax.step(trials, course["volume"], where="post", color=BLUE)
+    ax.set_ylabel("hypervolume (share of the box)")
+    ax.set_ylim(0, 1.02)
+    _trials_along(ax, len(course))
+
+
+def cut(name: str) -> str:
+    """A name that leaves room for the picture."""
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+
+
+def _trials_along(ax: Axes, count: int) -> None:
+    ax.set_xlabel("trials")
+    ax.set_xlim(0, count + 1)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _trust(pairs: PairEffects) -> str:
+    if pairs.explained < 0.05:
+        return f"no better than chance in unseen trials (of {pairs.trials})"
+    return (
+        f"explains {pairs.explained:.0%} of what all else leaves open "
+        f"in unseen trials (of {pairs.trials})"
+    )
+
+
+def _write_numbers(
+    ax: Axes, pairs: PairEffects, below: np.ndarray, limit: float
+) -> None:
+    # Two digits of the largest effect.
+    digits = min(max(0, 1 - math.floor(math.log10(limit))), 6)
+    size = 7.5 if len(below) <= 8 else 5
+    for y, x in np.argwhere(below):
+        effect = pairs.effects[y, x]
+        text = "?" if np.isnan(effect) else f"{round(effect, digits) + 0:+.{digits}f}"
+        dark = abs(effect) > 0.6 * limit
+        style = {"ha": "center", "va": "center", "fontsize": size}
+        ax.text(x, y, text, color="white" if dark else "black", **style)
+        ax.text(y, x, f"{pairs.counts[y, x]:.0f}", color="0.35", **style)

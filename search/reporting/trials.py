@@ -1,0 +1,120 @@
+"""The trials of a search as what a model of their scores can be fitted to."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from keras_share.pattern import SharingPattern
+
+from ..choices import chosen_patterns, chosen_values
+from ..repeats import is_completed
+
+if TYPE_CHECKING:
+    from ..results import SearchResults
+
+# Of fewer trials any estimate would be made up.
+MIN_TRIALS = 10
+
+
+def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
+    """What was chosen in each completed trial, and its score.
+
+    Returns:
+        A column for each pattern, which holds a `SharingPattern` or None, and for each
+        other hyperparameter that differs between trials; and the scores.
+    """
+    rows = [row for row in results.rows if is_completed(row)]
+    rows = [row for row in rows if np.isfinite(row["score"])]
+    patterns, others = [*map(chosen_patterns, rows)], [*map(chosen_values, rows)]
+    columns: dict[str, list] = {}
+    for name in dict.fromkeys(name for found in patterns for name in found):
+        columns[name] = [found.get(name) for found in patterns]
+    # Where its scope is not active, a trial does not tell that these are a pattern's.
+    encoding = {
+        name
+        for row, found in zip(rows, others, strict=True)
+        for name in row["hyperparameters"].keys() - found.keys()
+    }
+    for name in dict.fromkeys(name for found in others for name in found):
+        values = [found.get(name) for found in others]
+        values = [v if isinstance(v, int | float | None) else str(v) for v in values]
+        # KerasTuner keeps its own records among the hyperparameters.
+        kept = name not in encoding and not name.startswith("tuner/")
+        if kept and len(set(values)) > 1:
+            columns[name] = values
+    frame = pd.DataFrame({n: pd.Series(v, dtype=object) for n, v in columns.items()})
+    return frame, np.array([row["score"] for row in rows], dtype=float)
+
+
+def pattern_names(frame: pd.DataFrame) -> list[str]:
+    """The columns of `choices` that hold patterns."""
+    return [
+        name
+        for name in frame
+        if frame[name].map(lambda value: isinstance(value, SharingPattern)).any()
+    ]
+
+
+def co_membership(column: pd.Series, num_sites: int) -> np.ndarray:
+    """For each pattern and pair of sites (0, 1), (0, 2), ... 1 if the two share."""
+    first, second = np.triu_indices(num_sites, 1)
+    found = np.zeros((len(column), len(first)))
+    for i, pattern in enumerate(column):
+        if pattern is not None:
+            labels = np.full(num_sites, -1)
+            labels[: pattern.num_sites] = pattern.labels
+            found[i] = (labels[first] == labels[second]) & (labels[second] >= 0)
+    return found
+
+
+def encoder(frame: pd.DataFrame) -> ColumnTransformer:
+    """Turns columns of `choices` into numbers.
+
+    A pattern becomes its co-membership and its number of groups, a number stays one
+    (of mean 0 and deviation 0.5, so that it weighs about as much as a yes or no:
+    Gelman, 2008, https://doi.org/10.1002/sim.3107), and a word one yes or no for each.
+    """
+    patterns = pattern_names(frame)
+    words = [
+        name
+        for name in frame
+        if name not in patterns and frame[name].map(lambda v: isinstance(v, str)).any()
+    ]
+    numbers = [name for name in frame if name not in (*patterns, *words)]
+    half = FunctionTransformer(lambda values: values / 2)
+    number = make_pipeline(
+        FunctionTransformer(lambda values: values.astype(float)),
+        SimpleImputer(add_indicator=True),
+        StandardScaler(),
+        half,
+    )
+    word = make_pipeline(
+        FunctionTransformer(lambda values: values.astype(str)),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    )
+    return ColumnTransformer(
+        [
+            *(
+                (f"pattern {name}", _pattern_encoder(frame[name]), [name])
+                for name in patterns
+            ),
+            ("numbers", number, numbers),
+            ("words", word, words),
+        ]
+    )
+
+
+def _pattern_encoder(column: pd.Series) -> FunctionTransformer:
+    num_sites = max(p.num_sites for p in column if p is not None)
+
+    def encode(values: pd.DataFrame) -> np.ndarray:
+        values = values.iloc[:, 0]
+        groups = [0 if p is None else p.num_groups / num_sites for p in values]
+        return np.c_[co_membership(values, num_sites), groups]
+
+    return FunctionTransformer(encode)

@@ -1,0 +1,69 @@
+"""The pictures beside that of the front."""
+
+import numpy as np
+import pytest
+import synthetic_search as synthetic
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox
+
+from keras_share.search.reporting import figures
+from keras_share.search.reporting.course import course
+from keras_share.search.reporting.front import draw_front
+from keras_share.search.reporting.pairs import PairEffects
+
+EFFECTS = np.array([[np.nan, 0.2, -0.04], [0.2, np.nan, np.nan], [-0.04, np.nan, 0]])
+COUNTS = np.array([[np.nan, 5, 6], [5, np.nan, 7], [6, 7, np.nan]])
+PAIRS = PairEffects("sharing", EFFECTS, COUNTS, 9, 0.5)
+
+
+def axes():
+    return Figure().subplots()
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_blue_is_better(direction):
+    ax = axes()
+    figures.draw_pairs(ax, PAIRS, "val_loss", direction)
+    image = ax.images[0]
+    red, _, blue, _ = image.to_rgba(image.get_array())[1, 0]  # sites 0 and 1, + 0.2
+    assert (blue > red) == (direction == "max")
+    # Two digits of the largest effect, and a mark where it is unknown.
+    assert {text.get_text() for text in ax.texts} >= {"+0.20", "-0.04", "?", *"567"}
+    assert "explains 50% of what all else leaves open" in ax.get_title(loc="left")
+
+
+def test_chance_is_told_as_such():
+    ax = axes()
+    figures.draw_pairs(ax, PairEffects("s", EFFECTS, EFFECTS, 9, -1), "a", "max")
+    assert "no better than chance" in ax.get_title(loc="left")
+
+
+def test_no_numbers_in_many_sites():
+    many = np.zeros((48, 48))
+    ax = axes()
+    figures.draw_pairs(ax, PairEffects("s", many, many, 9, 0.5), "a", "max")
+    assert not ax.texts
+
+
+def test_scores():
+    results = synthetic.with_failures(synthetic.search(trials=5), "FAILED", "PRUNED")
+    ax = axes()
+    figures.draw_scores(ax, course(results), "val_accuracy")
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["trial", "best so far", "failed", "pruned"]
+
+
+def test_names_are_cut():
+    assert figures.cut("val_accuracy") == "val_accuracy"
+    assert len(figures.cut("x" * 99)) == 26
+    assert figures.cut("a\x1b\nb") == "a\ufffd\ufffdb"
+
+
+def test_a_front_of_three_columns_is_a_cloud():
+    results = synthetic.search(trials=20)
+    columns = "exported_bytes", "latency_ms", "val_accuracy"
+    ax = draw_front(results, "latency_ms", "val_accuracy", columns=columns)
+    front = results.pareto_front(*columns)
+    assert not ax.lines and not ax.findobj(AnnotationBbox)
+    assert [text.get_text() for text in ax.texts][-1] == str(len(front))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("latency (ms)", "val_accuracy")

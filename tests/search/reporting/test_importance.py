@@ -1,0 +1,54 @@
+"""What each hyperparameter matters, on searches with known effects."""
+
+import numpy as np
+import pytest
+import synthetic_search as synthetic
+
+from keras_share.search import SearchResults
+from keras_share.search.reporting.importance import importance
+
+
+def test_importance():
+    table = importance(synthetic.search(names=("attention", "ffn")))
+    # What has one value only cannot be told.
+    assert set(table["name"]) == {"attention", "ffn", "units", "learning_rate"}
+    assert table["importance"].is_monotonic_decreasing
+    found = table.set_index("name")["importance"]
+    assert found["learning_rate"] < 0.05
+    assert found[["attention", "ffn", "units"]].min() > 0.1
+    assert table.attrs["explained"] > 0.5
+    again = importance(synthetic.search(names=("attention", "ffn")))
+    np.testing.assert_array_equal(again["importance"], table["importance"])
+
+
+def test_values_of_all_kinds():
+    rng = np.random.default_rng(0)
+    rows = []
+    for i, row in enumerate(synthetic.search(trials=40).rows):
+        values = {
+            "optimizer": str(rng.choice(["adam", "sgd"])),
+            "bias": bool(i % 2),
+            "rank": int(rng.integers(4)) if i % 3 else None,
+            "odd": [1, i % 2],
+            "tuner/epochs": i,
+            "sharing.2": i,
+        }
+        score = float(values["optimizer"] == "adam")
+        rows.append(row | {"hyperparameters": values, "score": score})
+    # A pattern in a scope that is not always active, and of fewer sites.
+    rows[3] |= {"patterns": {}, "pattern": ""}
+    rows[4] |= {"patterns": {"sharing": "AB"}, "pattern": "AB"}
+    table = importance(SearchResults(tuple(rows), "val_accuracy", "max"))
+    assert set(table["name"]) == {"sharing", "optimizer", "bias", "rank", "odd"}
+    assert table["name"][0] == "optimizer" and table["importance"][0] > 0.5
+    assert table["importance"][1:].max() < 0.1
+
+
+@pytest.mark.parametrize("trials, told", [(9, False), (10, True)])
+def test_too_few_trials(trials, told):
+    assert (importance(synthetic.search(trials=trials)) is not None) == told
+
+
+def test_equal_scores():
+    rows = [row | {"score": 0.5} for row in synthetic.search().rows]
+    assert importance(SearchResults(tuple(rows), "val_accuracy", "max")) is None

@@ -1,0 +1,131 @@
+"""The HTML report: whole, without a network, and harmless."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+import synthetic_search as synthetic
+
+from keras_share.search import SearchResults
+from keras_share.search.reporting import page
+
+_VOID = {"meta", "img", "rect"}
+EVIL = "<script>alert('&')</script>$x^$"
+
+
+class Outline(HTMLParser):
+    """The tags, attributes and texts of a page; checks that what opens is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.texts = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def headings(self):
+        return [
+            b for a, b in zip(self.texts, self.texts[1:], strict=False) if a == "\n"
+        ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_forest():
+    """The forest has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keras_share.search.reporting.importance._SHUFFLES", 1)
+        yield
+
+
+def test_page():
+    results = synthetic.with_failures(
+        synthetic.search(trials=60), "FAILED", "FAILED", "REJECTED", "PRUNED"
+    )
+    text = page.render_page(results)
+    outline = Outline(text)
+    assert outline.tags.count("h2") == 6
+    # Front, scores, volume, pairs, importance.
+    assert outline.tags.count("img") == 5
+    assert "60 done, 2 failed, 1 rejected, 1 stopped early" in outline.texts
+    assert "... and 14 more" in outline.texts
+    front = results.pareto_front()
+    strips = 50 + len(front) + 4
+    assert outline.tags.count("svg") == strips
+    assert text.count('<tr class="knee">') == 1
+    (failures,) = re.findall("<summary>(2 failed.*?)</summary>", text)
+    assert "ValueError: no such &lt;b&gt;weights" in failures
+    assert "Trials 060, 061" in outline.texts
+    assert "--winner model.tflite" in text
+
+
+def test_it_loads_nothing():
+    text = page.render_page(synthetic.search(trials=12, names=("a", "b")))
+    outline = Outline(text)
+    loading = {"src", "href", "srcset", "action", "data", "background", "style"}
+    sources = [value for name, value in outline.attributes if name in loading]
+    assert all(value.startswith("data:image/png;base64,") for value in sources)
+    assert "url(" not in text and "@import" not in text
+    assert "default-src 'none'" in text
+    assert not any(name.startswith("on") for name, _ in outline.attributes)
+    assert not {"script", "iframe", "object", "link"} & set(outline.tags)
+
+
+def test_everything_is_escaped():
+    rows = []
+    for i, row in enumerate(synthetic.search(trials=12).rows):
+        text = "".join(f"<&'{'ab'[(i + site) % 2]}" for site in range(2))
+        row |= {"trial_id": f"{EVIL}{i}", "pattern": text, "worker": EVIL}
+        row |= {"patterns": {EVIL: text}, "objective": EVIL}
+        row["hyperparameters"] = {EVIL + "u": i, "choice": EVIL + str(i % 2)}
+        row["measures"] = {EVIL + "_bytes": i, "exported_bytes": i * 10}
+        rows.append(row)
+    rows[5] |= {"status": "FAILED", "score": None, "message": EVIL}
+    rows[6] |= {"status": EVIL, "score": None, "message": f"x\n</pre>{EVIL}"}
+    text = page.render_page(SearchResults(tuple(rows), EVIL, "max"))
+    outline = Outline(text)
+    assert "script" not in outline.tags and "<script" not in text
+    assert sum("<script>alert('&')" in found for found in outline.texts) > 20
+
+
+@pytest.mark.parametrize("trials", [0, 1, 2])
+def test_few_trials(trials):
+    results = synthetic.with_failures(synthetic.search(trials=trials), "FAILED")
+    outline = Outline(page.render_page(results))
+    assert outline.tags.count("img") == [0, 2, 3][trials]
+    assert any("10 completed trials" in found for found in outline.texts)
+
+
+def test_three_objectives():
+    objectives = [*synthetic.OBJECTIVES, synthetic.LATENCY]
+    results = synthetic.search(trials=12, objectives=objectives)
+    outline = Outline(page.render_page(results))
+    assert outline.tags.count("img") == 3 + 2 + 2
+
+
+def test_48_sites():
+    outline = Outline(page.render_page(synthetic.search(trials=12, sites=48)))
+    assert outline.tags.count("rect") >= 12 * 48
+
+
+def test_file(tmp_path):
+    results = synthetic.search(trials=2)
+    results.to_html(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>") and text.endswith("</html>\n")
