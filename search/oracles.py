@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras_tuner as kt
+import numpy as np
 from keras_tuner.engine.hyperparameters import HyperParameter
 from keras_tuner.engine.trial import TrialStatus
+
+from .durable import Durable
+from .pruning import Pruned
 
 Values = dict[str, Any]
 
@@ -45,15 +49,23 @@ class _Untried:
         return {_key(t.hyperparameters.values) for t in self.trials.values()}
 
 
-class RandomSearchOracle(_Untried, kt.oracles.RandomSearchOracle):
+class RandomSearchOracle(Pruned, Durable, _Untried, kt.oracles.RandomSearchOracle):
     """Random search that finds every value of a finite space before it stops."""
 
 
-class BayesianOptimizationOracle(_Untried, kt.oracles.BayesianOptimizationOracle):
+class BayesianOptimizationOracle(
+    Pruned, Durable, _Untried, kt.oracles.BayesianOptimizationOracle
+):
     """Bayesian optimization with a random draw where the proposal was tried."""
 
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Proposes values that depend on the seed and the earlier trials alone."""
+        # KerasTuner does not save its random state, which is private to it.
+        self._random_state = np.random.RandomState([self.seed, int(trial_id)])
+        return super().populate_space(trial_id)
 
-class GridSearchOracle(_Untried, kt.oracles.GridSearchOracle):
+
+class GridSearchOracle(Pruned, Durable, _Untried, kt.oracles.GridSearchOracle):
     """Grid search that goes on after a restart.
 
     KerasTuner keeps its place in the grid in memory only. The place is the first
@@ -71,13 +83,27 @@ class GridSearchOracle(_Untried, kt.oracles.GridSearchOracle):
         return _response(values)
 
 
+class HyperbandOracle(Durable, kt.oracles.HyperbandOracle):
+    """Hyperband that goes on after a restart."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores the brackets, without trials that have to be made anew."""
+        super().set_state(state)
+        for bracket in self._brackets:
+            bracket["rounds"] = [
+                [place for place in places if place["id"] in self.trials]
+                for places in bracket["rounds"]
+            ]
+
+
 def _response(values: Values | None) -> dict[str, Any]:
     status = TrialStatus.STOPPED if values is None else TrialStatus.RUNNING
     return {"status": status, "values": values}
 
 
 def _key(values: Values) -> frozenset:
-    return frozenset(values.items())
+    # What a pattern's index means is the same in every trial; older ones lack it.
+    return frozenset(v for v in values.items() if not v[0].endswith(".patterns"))
 
 
 def _is_active(parameter: HyperParameter, values: Values) -> bool:

@@ -1,11 +1,11 @@
 """The mixin that makes a KerasTuner tuner record, measure and show its trials."""
 
+import contextlib
+import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,14 +15,24 @@ import keras_tuner as kt
 import pandas as pd
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from . import rows
-from .progress import EpochCallback, SilentProgress, display
+from keras_share.files import write_atomically
+
+from . import budget, checkpoints, fingerprint, processes, rows, saved
+from .durable import Durable
+from .inheritance import check_donor
+from .observed import Measure, ObservedHyperModel, TrialNotes
+from .outcomes import REJECTED, TrialRejected, mark
+from .progress import SilentProgress, display
+from .pruning import Pruned
+from .pruning import get as read_pruning
 from .results import SearchResults
 from .space import patterns_of
 
-Measure = Callable[[keras.Model], Mapping[str, float]]
-
 DYNAMIC = MappingProxyType({"quantization": "dynamic"})
+
+
+class _EnoughTrialsError(Exception):
+    """Ends `search` in a process that has run its `trials_per_process`."""
 
 
 class Recording:
@@ -34,14 +44,32 @@ class Recording:
 
     Args:
         *args: Arguments of the tuner.
-        export: Keyword arguments of `keras_share.export_tflite`, which measures the
-            column `exported_bytes`; None to export nothing.
+        export: Keyword arguments of `keras_share.export_tflite`, which measures
+            `exported_bytes` and more, see `measures.measure_file`; None to export
+            nothing.
         measure: Optional function from a built model to further columns of the
             leaderboard, as a dictionary of numbers. Less is better in them.
+        max_bytes: The most that an exported file may have. What exceeds it is not
+            trained, has the status `"REJECTED"`, and does not count as a trial.
+        max_latency: The longest that a run of the file may take, in milliseconds.
+        inherit: A trained model, or the path to a `.keras` file of one, that each trial
+            starts from; see `keras_share.search.inherit`.
+        pruning: Stops hopeless trials early: `"median"`, `"halving"` or a
+            `keras_share.search.pruning.PruningRule`. Their status is `"PRUNED"`.
+        keep_checkpoints: Only the weights of so many best trials stay on disk; None
+            keeps all. Hyperband keeps all, as it continues earlier trials.
+        on_change: `"refuse"` to end with an error where a search goes on with another
+            search space, objective, code of the hypermodel or plain argument of
+            `search` than it began with; `"continue"` to go on with the new ones.
+        trials_per_process: `search` returns after this many trials of this process,
+            and goes on in the next that runs the same script. TensorFlow keeps about
+            11 MB per trial until its process ends.
         **kwargs: Keyword arguments of the tuner.
 
     Raises:
         TypeError: If `export` or `measure` is of another type.
+        ValueError: If `keep_checkpoints` or `on_change` is out of its range.
+        OSError: If the folder of the project can't be made.
     """
 
     def __init__(
@@ -49,6 +77,13 @@ class Recording:
         *args: Any,
         export: Mapping[str, Any] | None = DYNAMIC,
         measure: Measure | None = None,
+        max_bytes: float | None = None,
+        max_latency: float | None = None,
+        inherit: Any = None,
+        pruning: Any = None,
+        keep_checkpoints: int | None = 5,
+        on_change: str = "refuse",
+        trials_per_process: int | None = None,
         **kwargs: Any,
     ):
         if export is not None and not isinstance(export, Mapping):
@@ -65,11 +100,58 @@ class Recording:
             )
         self.export = export
         self.measure = measure
-        self._running: _Running | None = None
+        if on_change not in ("refuse", "continue"):
+            raise ValueError(
+                "`on_change` must be 'refuse' or 'continue'. "
+                f"Received: on_change={on_change!r}"
+            )
+        if keep_checkpoints is not None and keep_checkpoints < 0:
+            raise ValueError(
+                "`keep_checkpoints` must be at least 0, or None to keep all. "
+                f"Received: keep_checkpoints={keep_checkpoints!r}"
+            )
+        self.keep_checkpoints = keep_checkpoints
+        self.on_change = on_change
+        self.trials_per_process = trials_per_process
+        self.limits = budget.limits(max_bytes, max_latency)
+        self.inherit = check_donor(inherit)
+        self.pruning = read_pruning(pruning, kwargs.get("executions_per_trial", 1))
+        self._trials_run = 0
+        self._running: TrialNotes | None = None
         self._progress = SilentProgress()
+        if processes.is_worker():
+            kwargs["overwrite"] = False  # a late one would delete the others' trials
+        folder = Path(
+            kwargs.get("directory") or ".",
+            kwargs.get("project_name") or "untitled_project",
+        )
+        saved.prepare(folder, processes.tuner_id())
+        self._space = kt.HyperParameters()
+        self._objectives: list[kt.Objective] = []
         super().__init__(*args, **kwargs)
+        if self.pruning is not None and not processes.is_worker():
+            if not isinstance(self.oracle, Pruned):
+                raise ValueError(
+                    "`pruning` needs an oracle that can stop trials, which that of "
+                    f"{type(self).__name__} can't. Received: pruning={pruning!r}. "
+                    "Leave it out, or take another tuner of keras_share.search."
+                )
+            self.oracle.pruning = self.pruning
+        self._code = {}
         if self.hypermodel is not None:
-            self.hypermodel = _ObservedHyperModel(self.hypermodel, self)
+            self._code = fingerprint.code_of(self.hypermodel)
+            self.hypermodel = ObservedHyperModel(self.hypermodel, self)
+        elif type(self).run_trial is Recording.run_trial:
+            raise ValueError(
+                "`hypermodel` must be a function from hyperparameters to a model, or a "
+                "`keras_tuner.HyperModel`, unless a subclass has its own `run_trial`. "
+                "Received: hypermodel=None"
+            )
+
+    @property
+    def measured(self) -> set[str]:
+        """What must be measured of each trial's file, beside what always is."""
+        return {*self.limits, *(objective.name for objective in self._objectives)}
 
     @property
     def results(self) -> SearchResults:
@@ -83,11 +165,9 @@ class Recording:
         """All trials, best first. See `SearchResults.leaderboard`."""
         return self.results.leaderboard()
 
-    def pareto_front(
-        self, x: str = "exported_bytes", y: str | None = None
-    ) -> pd.DataFrame:
+    def pareto_front(self, *columns: str) -> pd.DataFrame:
         """The trials that no other beats. See `SearchResults.pareto_front`."""
-        return self.results.pareto_front(x, y)
+        return self.results.pareto_front(*columns)
 
     def search(
         self, *fit_args: Any, verbose: str | int = "auto", **fit_kwargs: Any
@@ -100,177 +180,148 @@ class Recording:
                 finished trial. 2: one line per finished trial. 0: nothing. Failures
                 are reported on stderr in any case.
             **fit_kwargs: Keyword arguments of `fit`.
+
+        Raises:
+            ValueError: If the search goes on with other things than it began with;
+                see `on_change`.
+            RuntimeError: If `max_consecutive_failed_trials` trials in a row fail.
         """
+        positional = {f"argument {i}": value for i, value in enumerate(fit_args)}
+        self._check_unchanged({**positional, **fit_kwargs})
+        oracle = self.oracle if isinstance(self.oracle, Durable) else None
+        if oracle is not None:
+            oracle.begin()
         earlier = rows.read(self.project_dir)
+        # A chief runs no trials, so its own display would stand still.
+        verbose = 0 if processes.is_chief() else verbose
         self._progress = display(verbose, earlier, self.oracle.max_trials)
         self.oracle.verbose = 0
         try:
-            with self._progress:
+            with self._progress, warnings.catch_warnings():
+                # That a trial with `pruning` reports its epochs.
+                reports = "The use case of calling"
+                warnings.filterwarnings("ignore", reports, DeprecationWarning)
                 super().search(*fit_args, **fit_kwargs)
+        except _EnoughTrialsError:
+            pass
+        except BaseException:
+            if oracle is not None:
+                with contextlib.suppress(OSError):  # the folder may be the reason
+                    oracle.release(self.tuner_id)
+            raise
         finally:
             self._running = None
+        if oracle is not None:
+            oracle.write_missing_rows()  # of workers that died
+            if oracle.halted:
+                raise RuntimeError(oracle.halted)
+
+    def _populate_initial_space(self) -> None:
+        # Private to KerasTuner, which keeps it for others to override. Here the oracle
+        # is still the own one, in a worker too.
+        super()._populate_initial_space()
+        self._space = self.oracle.get_space()
+        self._objectives = rows.objectives_of(self.oracle)
+
+    def reload(self) -> None:
+        """Reads what was saved, and declares the search space anew beside it."""
+        self._populate_initial_space()
+        super().reload()
+
+    def _check_unchanged(self, arguments: Mapping[str, Any]) -> None:
+        now = fingerprint.take(self._space, self._objectives, self._code, arguments)
+        if processes.is_worker():
+            self.oracle.get_space()  # waits for the chief, which has written its own
+            fingerprint.check(self.project_dir, now)
+            return
+        before = fingerprint.read(self.project_dir)
+        if before is not None and fingerprint.differences(before, now):
+            if self.oracle.trials and self.on_change == "refuse":
+                fingerprint.check(self.project_dir, now)
+            self.oracle.hyperparameters = self._space.copy()
+        fingerprint.write(self.project_dir, now)
+
+    def save(self) -> None:
+        """Saves the oracle and the tuner, each file whole or not at all."""
+        if not processes.is_worker():
+            self.oracle.save()
+        path = Path(self.project_dir, f"{self.tuner_id}.json")
+        write_atomically(path, json.dumps(self.get_state()).encode())
+
+    def pre_create_trial(self) -> None:
+        """Ends the search once this process has run `trials_per_process` trials."""
+        super().pre_create_trial()
+        if self._trials_run == self.trials_per_process:
+            raise _EnoughTrialsError
 
     def on_trial_begin(self, trial: Trial) -> None:
         """Starts the clock of a trial."""
         super().on_trial_begin(trial)
-        self._running = _Running()
+        self._running = TrialNotes(trial.trial_id)
         self._progress.on_trial(trial.trial_id)
+
+    def run_trial(self, trial: Trial, *fit_args: Any, **fit_kwargs: Any) -> Any:
+        """Runs a trial; one that is rejected ends here, without training."""
+        try:
+            return super().run_trial(trial, *fit_args, **fit_kwargs)
+        except TrialRejected as rejection:
+            # Here, because KerasTuner would print its traceback.
+            self._running.rejected = str(rejection)
+            measured = self._running.values()
+            name = self.oracle.objective.name
+            return {name: float("nan"), **measured, **mark(REJECTED)}
 
     def on_trial_end(self, trial: Trial) -> None:
         """Ends a trial and writes its row."""
         running, self._running = self._running, None
-        running.seconds = time.perf_counter() - running.started
-        if trial.status == TrialStatus.COMPLETED:
+        self._trials_run += 1
+        trial.message = running.rejected or running.pruned or trial.message
+        if running.rejected or running.pruned:
+            trial.status = TrialStatus.FAILED  # neither has a score to be compared
+        elif trial.status == TrialStatus.COMPLETED:
             trial.message = None  # of an earlier, failed attempt
         try:
             super().on_trial_end(trial)
         finally:
             # Only the oracle scores a trial, finds a NaN, or gives up a trial that
-            # failed too often; and it raises after several failures in a row.
-            row = self._row(trial, running)
-            if row["status"] != TrialStatus.COMPLETED:
+            # failed too often; and it may raise after several failures in a row.
+            row = rows.from_trial(
+                self.oracle.get_trial(trial.trial_id),
+                self.oracle.objective,
+                self._objectives,
+                patterns=patterns_of(trial.hyperparameters),
+                parameters=running.parameters,
+                measures=running.measures or {},
+                started=running.started,
+                ended=time.time(),
+                worker=self.tuner_id,
+                message=trial.message,
+            )
+            if row["status"] in (TrialStatus.FAILED, TrialStatus.INVALID):
                 _report_failure(row)
             rows.write(self.project_dir, row)
             self._progress.on_row(row)
+        if self.keep_checkpoints is not None:
+            best = self.oracle.get_best_trials(self.keep_checkpoints)
+            # KerasTuner fills up with failed ones.
+            kept = {t.trial_id for t in best if t.status == TrialStatus.COMPLETED}
+            checkpoints.remove(self.project_dir, kept)
 
-    def _row(self, trial: Trial, running: "_Running") -> rows.Row:
-        ended = self.oracle.get_trial(trial.trial_id)
-        failed = ended.status != TrialStatus.COMPLETED
-        scored = not failed and ended.score is not None
-        objective = self.oracle.objective
-        patterns = patterns_of(trial.hyperparameters)
-        message = trial.message
-        if message is None and failed:
-            message = f"{objective.name} is NaN"
-        return {
-            "trial_id": trial.trial_id,
-            "status": ended.status,
-            "pattern": _format_patterns(patterns),
-            "num_groups": sum(p.num_groups for p in patterns.values()) or None,
-            "parameters": running.parameters,
-            "objective": objective.name,
-            "direction": objective.direction,
-            "score": float(ended.score) if scored else None,
-            "metrics": {
-                name: {
-                    "value": float(history.get_best_value()),
-                    "direction": history.direction,
-                }
-                for name, history in ended.metrics.metrics.items()
-                if scored
-            },
-            "measures": running.measures or {},
-            "seconds": running.seconds,
-            "hyperparameters": dict(trial.hyperparameters.values),
-            "message": message,
-        }
+    def load_model(self, trial: Trial) -> keras.Model:
+        """Loads the model of a trial with the weights of its best epoch.
 
-    def _on_build(self, hp: kt.HyperParameters, model: keras.Model) -> None:
-        """The model of the running trial is there, perhaps without variables yet."""
-        self._progress.on_pattern(_format_patterns(patterns_of(hp)))
-        if isinstance(model, keras.Model) and model.built:
-            self._running.parameters = model.count_params()
-
-    def _on_variables(self, model: keras.Model) -> None:
-        """The running trial has a model with variables: measures it, once.
-
-        What is measured depends on the pattern and not on the values of the weights.
-        So it is done before training, where a model that can't be exported fails its
-        trial at no cost, and after it only for a model that `fit` had to build.
+        Raises:
+            FileNotFoundError: If its weights were removed; see `keep_checkpoints`.
         """
-        if self._running.measures is not None:
-            return
-        self._running.parameters = model.count_params()
-        measures = {}
-        if self.export is not None:
-            measures["exported_bytes"] = _exported_bytes(model, self.export)
-        if self.measure is not None:
-            measures.update(self.measure(model))
-        self._running.measures = {
-            name: value if isinstance(value, int) else float(value)
-            for name, value in measures.items()
-        }
-
-
-@dataclass
-class _Running:
-    """What is known of the running trial, apart from KerasTuner's `Trial`."""
-
-    started: float = field(default_factory=time.perf_counter)
-    seconds: float | None = None
-    parameters: int | None = None
-    measures: dict[str, float] | None = None
-
-
-class _ObservedHyperModel(kt.HyperModel):
-    """The user's hypermodel; during a trial the tuner sees each model it builds."""
-
-    def __init__(self, hypermodel: kt.HyperModel, tuner: Recording):
-        self._hypermodel = hypermodel
-        self._tuner = tuner
-        super().__init__(name=getattr(hypermodel, "name", None))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._hypermodel, name)
-
-    def build(self, hp: kt.HyperParameters) -> keras.Model:
-        model = self._hypermodel.build(hp)
-        if self._tuner._running is not None:
-            self._tuner._on_build(hp, model)
-        return model
-
-    def declare_hyperparameters(self, hp: kt.HyperParameters) -> None:
-        self._hypermodel.declare_hyperparameters(hp)
-
-    def fit(
-        self, hp: kt.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
-    ) -> Any:
-        tuner = self._tuner
-        if tuner._running is None:
-            return self._hypermodel.fit(hp, model, *args, **kwargs)
-        if model.built:
-            tuner._on_variables(model)
-        # Added here and not in `search`, where KerasTuner would deep-copy it.
-        callbacks = [*kwargs.pop("callbacks", []), EpochCallback(tuner._progress)]
-        with _keras_is_quiet():
-            result = self._hypermodel.fit(
-                hp, model, *args, callbacks=callbacks, **kwargs
+        if not checkpoints.of(self.project_dir, trial.trial_id):
+            raise FileNotFoundError(
+                "A model can be loaded from one of the best `keep_checkpoints` "
+                f"({self.keep_checkpoints}) trials. Received: trial {trial.trial_id}, "
+                "whose weights were removed or never written. Train it anew with "
+                "`tuner.hypermodel.build(trial.hyperparameters)`, or search with a "
+                "larger `keep_checkpoints`."
             )
-        tuner._on_variables(model)
-        return result
-
-
-@contextmanager
-def _keras_is_quiet() -> Iterator[None]:
-    """Keeps Keras's own output of `fit` from stdout.
-
-    The argument `verbose` can't: a user's `HyperModel.fit` may not take it, or pass
-    its own. To be entered anew for each `fit`, as `clear_session` resets it.
-    """
-    interactive = keras.config.is_interactive_logging_enabled()
-    keras.config.disable_interactive_logging()
-    try:
-        yield
-    finally:
-        if interactive:
-            keras.config.enable_interactive_logging()
-
-
-def _exported_bytes(model: keras.Model, options: Mapping[str, Any]) -> int:
-    from keras_share import export_tflite
-
-    # For their size: a rolled file has about the same and takes longer to make, and
-    # weights that come apart are a result of the trial.
-    options = {"target": "accelerator", "strict": False, **options}
-    with tempfile.TemporaryDirectory() as folder:
-        return export_tflite(model, Path(folder, "model.tflite"), **options).file_bytes
-
-
-def _format_patterns(patterns: Mapping[str, Any]) -> str:
-    """`ABAB`, or `attention=AABB ffn=AAAA` where a model has several patterns."""
-    if len(patterns) == 1:
-        return str(*patterns.values())
-    return " ".join(f"{name}={pattern}" for name, pattern in patterns.items())
+        return super().load_model(trial)
 
 
 def _report_failure(row: rows.Row) -> None:

@@ -308,7 +308,7 @@ def test_other_shapes_are_refused(donors):
 
 def test_bad_arguments(donors, tmp_path):
     model = network(dense, "AAAA")
-    with pytest.raises(TypeError, match=r"path to a `.keras` file. Received: donor=3"):
+    with pytest.raises(TypeError, match=r"path to a `.keras` file. Received: 3"):
         inherit(model, 3)
     with pytest.raises(FileNotFoundError, match=r"none\.keras"):
         inherit(model, tmp_path / "none.keras")

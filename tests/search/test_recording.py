@@ -1,7 +1,7 @@
 """The recording of trials: nothing lost, failures told."""
 
 import json
-from types import SimpleNamespace
+import time
 
 import keras
 import keras_tuner as kt
@@ -24,6 +24,74 @@ def test_rows_are_plain_json_without_leftovers(tmp_path):
     files = sorted((tmp_path / "untitled_project" / "results").iterdir())
     assert [file.name for file in files] == ["0.json", "1.json"]
     assert [json.loads(file.read_text()) for file in files] == list(tuner.results.rows)
+
+
+def test_row_tells_when_where_and_of_what(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "left")
+    before = time.time()
+    tuner = quick(GridSearch, tmp_path, max_trials=2)
+    tuner.search(verbose=0)
+    first, second = tuner.results.rows
+    assert before < first["started"] < first["ended"] <= second["started"] < time.time()
+    assert first["seconds"] == first["ended"] - first["started"]
+    assert first["worker"] == "left"
+    assert first["objectives"] == [{"name": "val_accuracy", "direction": "max"}]
+    assert second["patterns"] == {"sharing": "AAAB"}
+    # What its index means is a hyperparameter of the trial, and in no row.
+    assert second["hyperparameters"] == {"sharing": 1}
+
+
+@pytest.mark.parametrize("kind", ["history", "dictionary", "number"])
+def test_the_oracle_knows_the_measures(kind, tmp_path):
+    class Measured(Untrained):
+        def fit(self, hp, model, callbacks):
+            if kind == "number":
+                return 0.5
+            if kind == "dictionary":
+                return {"val_accuracy": 0.5, "val_loss": 1.0}
+            history = keras.callbacks.History()
+            history.epoch = [4, 5]
+            history.history = {"val_accuracy": [0.5, 0.4], "val_loss": [1.0, 2.0]}
+            return history
+
+    tuner = quick(
+        GridSearch,
+        tmp_path,
+        Measured(),
+        max_trials=2,
+        executions_per_trial=2,
+        measure=lambda model: {**size(model), "ram": 7.5},
+    )
+    tuner.search(verbose=0)
+    for row in tuner.results.rows:
+        path = tmp_path / f"untitled_project/trial_{row['trial_id']}/trial.json"
+        saved = json.loads(path.read_text())["metrics"]["metrics"]
+        values = {name: m["observations"][0]["value"] for name, m in saved.items()}
+        assert values["parameters"] == [row["parameters"]]
+        assert values["exported_bytes"] == [row["measures"]["exported_bytes"]]
+        assert values["ram"] == [7.5]
+        assert saved["ram"]["direction"] == "min"
+        others = set() if kind == "number" else {"val_loss"}
+        assert row["metrics"].keys() == {"val_accuracy"} | others
+        assert row["measures"].keys() == {"exported_bytes", "ram"}
+        assert row["score"] == 0.5
+
+
+def test_trials_per_process(tmp_path):
+    hypermodel = Untrained()
+    tuner = quick(
+        RandomSearch, tmp_path, hypermodel, max_trials=5, trials_per_process=2
+    )
+    for _ in range(2):  # the same process
+        tuner.search(verbose=0)
+        assert hypermodel.fits == len(tuner.results) == 2
+    quick(RandomSearch, tmp_path, max_trials=5).search(verbose=0)
+    assert [row["status"] for row in tuner.results.rows] == ["COMPLETED"] * 5
+
+
+def test_search_without_a_hypermodel(tmp_path):
+    with pytest.raises(ValueError, match=r"`hypermodel` must be.*hypermodel=None"):
+        RandomSearch(None, "val_accuracy", directory=tmp_path)
 
 
 def test_failing_trial_is_told_and_recorded(tmp_path, capsys):
@@ -49,9 +117,13 @@ def test_failing_trial_is_told_and_recorded(tmp_path, capsys):
     assert "Traceback" in row["message"]
 
 
-def test_results_stand_when_keras_tuner_gives_up(tmp_path, capsys):
+def test_results_stand_when_failures_repeat(tmp_path, capsys):
     tuner = quick(GridSearch, tmp_path, failing(ALL[1:]), max_trials=9)
-    with pytest.raises(RuntimeError, match="Number of consecutive failures exceeded"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"3 trials in a row failed, trial 3 with: OSError: no such weights\n.*"
+        r"Mend the cause and start the search again.*max_consecutive_failed_trials",
+    ):
         tuner.search(verbose=0)
     status = [row["status"] for row in tuner.results.rows]
     assert status == ["COMPLETED", "FAILED", "FAILED", "FAILED"]
@@ -176,21 +248,23 @@ def test_model_without_input_shape_is_measured_after_training(tmp_path):
     "options", [{}, {"export": {"quantization": "int8", "representative_dataset": [X]}}]
 )
 def test_export_gives_the_bytes(options, tmp_path, monkeypatch):
-    calls = []
+    calls, sizes = [], []
+    export = keras_share.export_tflite
 
     def export_tflite(model, path, **kwargs):
         calls.append(kwargs)
-        assert path.parent.is_dir()
-        return SimpleNamespace(file_bytes=4 * model.count_params())
+        report = export(model, path)
+        sizes.append(path.stat().st_size)
+        return report
 
-    monkeypatch.setattr(keras_share, "export_tflite", export_tflite, raising=False)
+    monkeypatch.setattr(keras_share, "export_tflite", export_tflite)
     tuner = RandomSearch(Untrained(), "val_accuracy", 2, directory=tmp_path, **options)
     tuner.search(verbose=0)
     chosen = options.get("export", {"quantization": "dynamic"})
     # For its size, and without an end of the trial if weights come apart.
     assert calls == [{"target": "accelerator", "strict": False, **chosen}] * 2
-    board = tuner.leaderboard()
-    assert list(board["exported_bytes"]) == list(4 * board["parameters"])
+    rows = tuner.results.rows
+    assert [row["measures"]["exported_bytes"] for row in rows] == sizes
 
 
 def test_bad_arguments(tmp_path):

@@ -144,13 +144,12 @@ def test_interrupted_search_goes_on(cls, tmp_path):
         part.search(verbose=0)
     assert patterns(part) == patterns(whole)[:3]
 
-    rest = quick(cls, tmp_path / "part", max_trials=7)
+    # The interruption is a change of the code.
+    rest = quick(cls, tmp_path / "part", max_trials=7, on_change="continue")
     assert rest.results == part.results
     rest.search(verbose=0)
     assert len(set(patterns(rest))) == 7
-    assert patterns(rest)[:4] == patterns(whole)[:4]
-    if cls is not BayesianOptimization:  # its random state is not kept by KerasTuner
-        assert patterns(rest) == patterns(whole)
+    assert patterns(rest) == patterns(whole)
     assert SearchResults.load(rest.project_dir) == rest.results
 
 
