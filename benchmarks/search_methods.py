@@ -12,23 +12,21 @@ interrupted; KerasTuner's BayesianOptimization takes 10 to 20 seconds for each.
 
 import argparse
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core instead
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras_tuner as kt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.progress import Progress
+from search_tables.encodings import ENCODINGS
+from search_tables.replay import ACCURACY, BYTES, WEIGHTED, Method, run
+from search_tables.tables import Table
 
-from benchmarks.search_tables.encodings import ENCODINGS
-from benchmarks.search_tables.replay import ACCURACY, BYTES, WEIGHTED, Method, run
-from benchmarks.search_tables.tables import Table
 from keras_share.search import SharingOracle
 from keras_share.search.policies import POLICIES, SurrogatePolicy
 

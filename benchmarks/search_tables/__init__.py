@@ -1,0 +1,1 @@
+"""Tables of scores of every pattern, to compare searches on."""

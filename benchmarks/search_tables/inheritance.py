@@ -1,0 +1,37 @@
+"""Starting a candidate from the weights of the trained unshared network."""
+
+import numpy as np
+
+from keras_share import SharingPattern
+from search_tables.network import NUM_SITES
+from search_tables.training import Trainer, initial_weights
+
+SEED = 1000  # none of the tables'
+
+
+def donor(trainer: Trainer, start: str, draw: int) -> dict[str, np.ndarray]:
+    """Weights of the unshared network after a full training.
+
+    Args:
+        trainer: Of the data set.
+        start: `"apart"`; or `"alike"`, where all sites begin with equal weights.
+        draw: Which of several donors.
+    """
+    rng = np.random.default_rng([SEED + draw, start == "alike"])
+    weights = initial_weights(rng)
+    if start == "alike":
+        weights["kernels"][:] = weights["kernels"][0]
+    unshared = SharingPattern.unshared(NUM_SITES)
+    weights, _ = trainer.train(weights, unshared.labels, trainer.batches(rng))
+    return {name: value.numpy() for name, value in weights.items()}
+
+
+def merged(weights: dict, pattern: SharingPattern) -> tuple[dict, float]:
+    """Each group's mean over its sites, and the squared distance of the kernels."""
+    weights = {name: np.array(value) for name, value in weights.items()}
+    sites = {name: weights[name].copy() for name in ("kernels", "biases")}
+    for group, members in enumerate(pattern.groups):
+        for name, values in sites.items():
+            weights[name][group] = values[list(members)].mean(axis=0)
+    distance = sites["kernels"] - weights["kernels"][list(pattern.labels)]
+    return weights, float(np.sum(distance**2))
