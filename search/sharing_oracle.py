@@ -9,6 +9,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from . import objectives, policies
 from .durable import Durable
+from .measures import STATIC
 from .outcomes import PRUNED, outcome_of
 from .policies import Observation, Problem, ValueSpace
 from .pruning import Pruned
@@ -106,8 +107,9 @@ class SharingOracle(Pruned, Durable, kt.Oracle):
         """The search so far, as a policy sees it."""
         space = ValueSpace(self.hyperparameters.space)
         known = [self._observation(space, trial) for trial in self._trials()]
+        exact = [i for i, one in enumerate(self.objectives) if one.name in STATIC]
         return Problem(
-            space, [*self.earlier, *known], len(self.objectives), self.limits
+            space, [*self.earlier, *known], len(self.objectives), self.limits, exact
         )
 
     def _trials(self) -> list[Trial]:

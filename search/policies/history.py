@@ -1,6 +1,6 @@
 """What a policy knows when it is asked for the next trial."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,12 +39,15 @@ class Problem:
         observations: All trials, in the order in which they began.
         num_objectives: Number of scores of a trial.
         limits: The most that measures may be, by their names.
+        exact: The objectives, by number, of which another training would bring the
+            same.
     """
 
     space: ValueSpace
     observations: Sequence[Observation]
     num_objectives: int = 1
     limits: Mapping[str, float] = field(default_factory=dict)
+    exact: Collection[int] = ()
 
     @property
     def scored(self) -> list[Observation]:

@@ -12,6 +12,10 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel, WhiteKernel
 # The parameters of the kernel are fitted to at most so many observations: the time of
 # a fit grows with their cube.
 _MOST_TO_FIT = 100
+# What the parameters may be, of values of variance 1: in wider bounds a fit to ten
+# trials is often absurd (on the tables of benchmarks/search_tables these rank best).
+_LINEAR, _SMOOTH, _LENGTHS = (0.1, 5.0), (0.1, 2.0), (0.5, 2.0)
+_NOISE, _EXACT = (0.1, 1.0), (1e-6, 1e-4)
 
 
 class Similarities:
@@ -57,14 +61,19 @@ class Surrogate:
 
     Args:
         similarities: Of the points; they are named by their row there.
+        is_noisy: Whether a further observation of the same point would differ, as the
+            accuracy of another training does and the size of a file does not.
         seed: Seed for the choice of observations among many.
 
     See Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
     chapter 2; the process is scikit-learn's.
     """
 
-    def __init__(self, similarities: Similarities, seed: int = 0):
+    def __init__(
+        self, similarities: Similarities, is_noisy: bool = True, seed: int = 0
+    ):
         self.similarities = similarities
+        self.is_noisy = is_noisy
         self.seed = seed
 
     def fit(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
@@ -75,7 +84,8 @@ class Surrogate:
         if len(few) > _MOST_TO_FIT:
             rng = np.random.default_rng(self.seed)
             few = rng.choice(few, _MOST_TO_FIT, replace=False)
-        kernel = _Similarity(self.similarities) + WhiteKernel(0.1, (1e-6, 2.0))
+        noise = WhiteKernel(0.3, _NOISE) if self.is_noisy else WhiteKernel(1e-5, _EXACT)
+        kernel = _Similarity(self.similarities) + noise
         process = GaussianProcessRegressor(kernel, random_state=self.seed)
         with warnings.catch_warnings():
             # A parameter at its bound is no news: dimensions that don't matter.
@@ -126,16 +136,16 @@ class _Similarity(Kernel):
 
     @property
     def hyperparameter_linear(self) -> Hyperparameter:
-        return Hyperparameter("linear", "numeric", (1e-3, 1e2))
+        return Hyperparameter("linear", "numeric", _LINEAR)
 
     @property
     def hyperparameter_smooth(self) -> Hyperparameter:
-        return Hyperparameter("smooth", "numeric", (1e-3, 1e2))
+        return Hyperparameter("smooth", "numeric", _SMOOTH)
 
     @property
     def hyperparameter_lengths(self) -> Hyperparameter:
         count = np.size(self.lengths)
-        return Hyperparameter("lengths", "numeric", (0.2, 20.0), count)
+        return Hyperparameter("lengths", "numeric", _LENGTHS, count)
 
     def clone_with_theta(self, theta: np.ndarray) -> "_Similarity":
         clone = _Similarity(self.similarities, lengths=self.lengths)

@@ -26,26 +26,57 @@ class SurrogatePolicy(Policy):
     `expected_improvement`, times the probability that it keeps the limits, is tried
     next.
 
+    The first two trials share nothing and everything, as far as the space allows: what
+    all others lie between. Then come random ones.
+
     Args:
-        num_initial_points: So many trials are random ones.
+        num_initial_points: So many trials come before the first prediction; None for
+            three, and two for each dimension.
+        repeat_every: Each time after so many trials the one that looks best is trained
+            again, to see whether it was luck; None repeats nothing. Pays off where two
+            trainings of one model differ as much as two good patterns do.
+
+    Raises:
+        ValueError: If `repeat_every` is less than 2.
     """
 
-    def __init__(self, num_initial_points: int = 8):
+    def __init__(
+        self, num_initial_points: int | None = None, repeat_every: int | None = None
+    ):
+        if repeat_every is not None and repeat_every < 2:
+            raise ValueError(
+                "`repeat_every` must be at least 2, or None to repeat nothing. "
+                f"Received: repeat_every={repeat_every}"
+            )
         self.num_initial_points = num_initial_points
+        self.repeat_every = repeat_every
 
     def propose(self, problem: Problem, seed: str) -> Point | None:
-        """The most promising point that was not tried."""
+        """The most promising point that was not tried, or one to be repeated."""
         rng = random.Random(seed)
-        if len(problem.scored) < max(self.num_initial_points, 2):
+        number = sum(not o.is_earlier for o in problem.observations)
+        if number < 2:
+            point = problem.space.end(number == 0, rng)
+            if problem.space.key(point) not in problem.tried():
+                return point
+        if self._is_early(problem):
             return draw_untried(problem, rng)
+        if self.repeat_every is not None and number % self.repeat_every == 0:
+            return problem.observations[self.recommend(problem)].point
         candidates = _candidates(problem, rng)
         if not candidates:
             return draw_untried(problem, rng)
         return candidates[int(np.argmax(_merits(problem, candidates)))]
 
+    def _is_early(self, problem: Problem) -> bool:
+        least = self.num_initial_points
+        if least is None:
+            least = 3 + 2 * len(problem.space.blocks)
+        return len(problem.scored) < max(least, 2)
+
     def _estimates(self, problem: Problem, eligible: Sequence[int]) -> np.ndarray:
         """Predicted means: a score that is high by luck alone is not believed."""
-        if len(problem.scored) < max(self.num_initial_points, 2):
+        if self._is_early(problem):
             return super()._estimates(problem, eligible)
         scored = problem.scored
         vectors = problem.space.vectors([o.point for o in scored])
@@ -96,7 +127,7 @@ def _merits(problem: Problem, candidates: Sequence[Point]) -> np.ndarray:
         measured = [i for i, o in enumerate(observed) if name in o.measures]
         if len(measured) > 1:
             values = np.array([observed[i].measures[name] for i in measured], float)
-            surrogate = Surrogate(similarities).fit(measured, values)
+            surrogate = Surrogate(similarities, is_noisy=False).fit(measured, values)
             mean, deviation = surrogate.predict(rows)
             spread = np.hypot(deviation, surrogate.noise)
             merits *= norm.cdf((limit - mean) / spread)
@@ -110,8 +141,9 @@ def _improvement(
     seen = [i for i, o in enumerate(observed) if o.scores is not None]
     awaited = [i for i, o in enumerate(observed) if o.is_running]
     means, deviations, known = [], [], []
-    for scores in problem.scores().T:
-        surrogate = Surrogate(similarities).fit(seen, scores)
+    for number, scores in enumerate(problem.scores().T):
+        surrogate = Surrogate(similarities, is_noisy=number not in problem.exact)
+        surrogate.fit(seen, scores)
         if awaited:
             # As if what runs had brought what is expected of it, so that several
             # workers don't try the same.

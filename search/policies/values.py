@@ -77,6 +77,18 @@ class ValueSpace:
         """A random point; patterns and numbers uniform, as they were declared."""
         return self._complete({}, rng)
 
+    def end(self, last: bool, rng: random.Random) -> Point:
+        """A random point in which each pattern is the first, or the last, of its space.
+
+        That is where everything is shared, or as little as the space allows.
+        """
+        ends = {
+            d.name: d.space.pattern(d.space.count - 1 if last else 0)
+            for d in self.dimensions
+            if isinstance(d, Pattern)
+        }
+        return self._complete(ends, rng)
+
     def neighbor(self, point: Point, rng: random.Random) -> Point:
         """A point that differs in one dimension, sometimes in two.
 
