@@ -39,7 +39,7 @@ from keyword_parts.training import compile_network, train
 from rich.console import Console
 
 import keras_share as ks
-from keras_share.search import BayesianOptimization, SearchResults, sharing_pattern
+from keras_share.search import SearchResults, SharingSearch, sharing_pattern
 
 FAMILIES = ["shared", "sandwich", "sequence", "cycle", "cycle_rev"]
 MICRO_SAMPLES = 50  # of the test set that TensorFlow Lite Micro runs
@@ -164,7 +164,7 @@ def search(
             settings.learning_rate,
         )
 
-    tuner = BayesianOptimization(
+    tuner = SharingSearch(
         build,
         objective="val_accuracy",
         max_trials=settings.trials,

@@ -33,6 +33,7 @@ def test_everything_lands_in_the_folder(folder):
         "leaderboard.csv",
         "model.tflite",
         "pareto.png",
+        "report.html",
         "results.csv",
         "unshared_dynamic.tflite",
         "unshared_float.tflite",
