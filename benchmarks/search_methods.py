@@ -30,7 +30,6 @@ from search_tables.tables import Table
 from keras_share.search import SharingOracle
 from keras_share.search.policies import POLICIES, SurrogatePolicy
 
-TRIALS = 50
 MARKS = (10, 25, 50)
 BOTH = [ACCURACY, BYTES]
 
@@ -60,10 +59,10 @@ def methods() -> dict[str, Method]:
     return {method.name: method for method in found}
 
 
-def one(table: str, name: str, seed: int) -> list[dict[str, object]]:
+def one(table: str, name: str, seed: int, trials: int) -> list[dict[str, object]]:
     """One search: a row for each number of trials."""
     data = Table(table)
-    replay = run(methods()[name], Table(table), seed, TRIALS)
+    replay = run(methods()[name], Table(table), seed, trials)
     curves = {
         "best_rank": replay.best_ranks(data),
         "handed_rank": replay.handed_ranks(data),
@@ -72,17 +71,19 @@ def one(table: str, name: str, seed: int) -> list[dict[str, object]]:
     }
     # A method that ran out of proposals stays where it is.
     curves = {
-        n: np.pad(np.asarray(c), (0, TRIALS - len(c)), "edge")
+        n: np.pad(np.asarray(c), (0, trials - len(c)), "edge")
         for n, c in curves.items()
     }
     return [
-        {"table": table, "method": name, "seed": seed, "trials": trials}
-        | {n: c[trials - 1] for n, c in curves.items()}
-        for trials in range(1, TRIALS + 1)
+        {"table": table, "method": name, "seed": seed, "trials": number + 1}
+        | {n: c[number] for n, c in curves.items()}
+        for number in range(trials)
     ]
 
 
-def replay_all(path: Path, jobs: list[tuple[str, str, int]], workers: int) -> None:
+def replay_all(
+    path: Path, jobs: list[tuple[str, str, int]], trials: int, workers: int
+) -> None:
     """Runs the searches that the CSV file lacks."""
     keys = ["table", "method", "seed"]
     done: set[tuple] = set()
@@ -91,7 +92,8 @@ def replay_all(path: Path, jobs: list[tuple[str, str, int]], workers: int) -> No
     left = [job for job in jobs if job not in done]
     with Progress() as progress, ProcessPoolExecutor(workers) as pool:
         bar = progress.add_task("searches", total=len(left))
-        for future in as_completed([pool.submit(one, *job) for job in left]):
+        futures = [pool.submit(one, *job, trials) for job in left]
+        for future in as_completed(futures):
             rows = pd.DataFrame(future.result())
             rows.to_csv(path, mode="a", header=not path.exists(), index=False)
             progress.advance(bar)
@@ -153,6 +155,7 @@ def main() -> None:
     """Replays what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--table", nargs="+", default=["digits", "spoken"])
     parser.add_argument("--method", nargs="+", help="only those that begin so")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -168,7 +171,7 @@ def main() -> None:
         for table in options.table
         for seed in range(options.seeds)
     ]
-    replay_all(path, jobs, options.workers)
+    replay_all(path, jobs, options.trials, options.workers)
     results = pd.read_csv(path)
     table = summary(results)
     table.to_csv(options.output / "search_methods_means.csv")

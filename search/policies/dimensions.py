@@ -46,6 +46,14 @@ class Dimension:
         """Another value, near to `value` where that has a meaning."""
         return rng.choice([other for other in self.choices if other != value])
 
+    def has(self, value: Any) -> bool:
+        """Whether a value, maybe of an earlier search, is one of these."""
+        return value in self.choices
+
+    def compares(self, value: Any) -> bool:
+        """Whether a value, maybe of an earlier search, has features here."""
+        return True
+
     @property
     def width(self) -> int:
         """How many features a value has."""
@@ -54,6 +62,11 @@ class Dimension:
     def features(self, value: Any) -> Sequence[float]:
         """A value as numbers, near to each other for values that are alike."""
         return [math.sqrt(0.5) * (value == other) for other in self.choices]
+
+    @property
+    def size_width(self) -> int:
+        """How many of the features, the last ones, the size of a model depends on."""
+        return self.width
 
 
 class Constant(Dimension):
@@ -72,9 +85,15 @@ class Number(Dimension):
 
     @property
     def count(self) -> float:
-        # Without a step KerasTuner lists ten values of a range, and draws others.
-        has_step = getattr(self.parameter, "step", 1) is not None
-        return super().count if has_step else math.inf
+        parameter = self.parameter
+        if isinstance(parameter, kt_hyperparameters.Choice):
+            return super().count
+        if parameter.step is None:
+            return math.inf  # KerasTuner lists ten of them, and draws others
+        if parameter.sampling != "linear":
+            return super().count
+        # Not counted one by one, as there may be more than memory holds.
+        return (parameter.max_value - parameter.min_value) // parameter.step + 1
 
     def move(self, value: Any, rng: random.Random) -> Any:
         place = self.parameter.value_to_prob(value) + rng.gauss(0, _STEP)
@@ -84,6 +103,17 @@ class Number(Dimension):
             moved = self.draw(rng)
         return moved
 
+    def has(self, value: Any) -> bool:
+        if isinstance(self.parameter, kt_hyperparameters.Choice):
+            return super().has(value)
+        is_number = isinstance(value, (int, float))
+        return (
+            is_number and self.parameter.min_value <= value <= self.parameter.max_value
+        )
+
+    def compares(self, value: Any) -> bool:
+        return self.has(value)
+
     def features(self, value: Any) -> Sequence[float]:
         return [self.parameter.value_to_prob(value)]
 
@@ -92,8 +122,9 @@ class Pattern(Dimension):
     """A pattern: which pairs of sites share is what makes two of them alike.
 
     The features are one indicator per pair of sites, the number of groups, and the
-    number of sites that share with none: normalization folds into a kernel that is
-    used once, so that the size of a file depends on it.
+    number of sites that share with none. On the last two the size of a file depends:
+    it has one kernel per group, and normalization of its own for each site, which
+    folds into the kernel where it is used once.
     """
 
     def __init__(self, parameter: HyperParameter):
@@ -116,9 +147,20 @@ class Pattern(Dimension):
     def move(self, value: SharingPattern, rng: random.Random) -> SharingPattern:
         return self.space.neighbor(value, rng)
 
+    def has(self, value: Any) -> bool:
+        return isinstance(value, SharingPattern) and value in self.space
+
+    def compares(self, value: Any) -> bool:
+        is_pattern = isinstance(value, SharingPattern)
+        return is_pattern and value.num_sites == self.space.num_sites
+
     @property
     def width(self) -> int:
         return len(self._pairs[0]) + 2 if self.count > 1 else 0
+
+    @property
+    def size_width(self) -> int:
+        return min(self.width, 2)
 
     def features(self, value: SharingPattern) -> Sequence[float]:
         if self.count == 1:

@@ -39,8 +39,8 @@ class Problem:
         observations: All trials, in the order in which they began.
         num_objectives: Number of scores of a trial.
         limits: The most that measures may be, by their names.
-        exact: The objectives, by number, of which another training would bring the
-            same.
+        exact: The objectives, by number, that are sizes: another training would bring
+            the same.
     """
 
     space: ValueSpace

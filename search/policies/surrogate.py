@@ -14,7 +14,7 @@ from sklearn.gaussian_process.kernels import Hyperparameter, Kernel, WhiteKernel
 _MOST_TO_FIT = 100
 # What the parameters may be, of values of variance 1: in wider bounds a fit to ten
 # trials is often absurd (on the tables of benchmarks/search_tables these rank best).
-_LINEAR, _SMOOTH, _LENGTHS = (0.1, 5.0), (0.1, 2.0), (0.5, 2.0)
+_LINEAR, _SMOOTH, _LENGTHS = (0.1, 5.0), (0.02, 0.5), (0.5, 2.0)
 _NOISE, _EXACT = (0.1, 1.0), (1e-6, 1e-4)
 
 
@@ -124,7 +124,7 @@ class _Similarity(Kernel):
         self,
         similarities: Similarities,
         linear: float = 0.5,
-        smooth: float = 0.5,
+        smooth: float = 0.2,
         lengths: Any = None,
     ):
         self.similarities = similarities

@@ -31,7 +31,7 @@ class SurrogatePolicy(Policy):
 
     Args:
         num_initial_points: So many trials come before the first prediction; None for
-            three, and two for each dimension.
+            one, and two for each dimension.
         repeat_every: Each time after so many trials the one that looks best is trained
             again, to see whether it was luck; None repeats nothing. Pays off where two
             trainings of one model differ as much as two good patterns do.
@@ -71,7 +71,7 @@ class SurrogatePolicy(Policy):
     def _is_early(self, problem: Problem) -> bool:
         least = self.num_initial_points
         if least is None:
-            least = 3 + 2 * len(problem.space.blocks)
+            least = 1 + 2 * len(problem.space.blocks)
         return len(problem.scored) < max(least, 2)
 
     def _estimates(self, problem: Problem, eligible: Sequence[int]) -> np.ndarray:
@@ -114,20 +114,21 @@ def _best_points(problem: Problem) -> list[Point]:
 
 
 def _merits(problem: Problem, candidates: Sequence[Point]) -> np.ndarray:
-    observed = problem.observations
-    space = problem.space
-    similarities = Similarities(
-        space.vectors([o.point for o in observed]),
-        space.vectors(candidates),
-        space.blocks,
+    observed, space = problem.observations, problem.space
+    known = space.vectors([o.point for o in observed])
+    others = space.vectors(candidates)
+    (known_sizes, size_blocks), (other_sizes, _) = map(
+        space.size_vectors, (known, others)
     )
+    sizes = Similarities(known_sizes, other_sizes, size_blocks)
     rows = range(len(observed), len(observed) + len(candidates))
-    merits = _improvement(problem, similarities, rows)
+    every = Similarities(known, others, space.blocks)
+    merits = _improvement(problem, every, sizes, rows)
     for name, limit in problem.limits.items():
         measured = [i for i, o in enumerate(observed) if name in o.measures]
         if len(measured) > 1:
             values = np.array([observed[i].measures[name] for i in measured], float)
-            surrogate = Surrogate(similarities, is_noisy=False).fit(measured, values)
+            surrogate = Surrogate(sizes, is_noisy=False).fit(measured, values)
             mean, deviation = surrogate.predict(rows)
             spread = np.hypot(deviation, surrogate.noise)
             merits *= norm.cdf((limit - mean) / spread)
@@ -135,14 +136,15 @@ def _merits(problem: Problem, candidates: Sequence[Point]) -> np.ndarray:
 
 
 def _improvement(
-    problem: Problem, similarities: Similarities, rows: Sequence[int]
+    problem: Problem, every: Similarities, sizes: Similarities, rows: Sequence[int]
 ) -> np.ndarray:
     observed = problem.observations
     seen = [i for i, o in enumerate(observed) if o.scores is not None]
     awaited = [i for i, o in enumerate(observed) if o.is_running]
     means, deviations, known = [], [], []
     for number, scores in enumerate(problem.scores().T):
-        surrogate = Surrogate(similarities, is_noisy=number not in problem.exact)
+        is_size = number in problem.exact
+        surrogate = Surrogate(sizes if is_size else every, is_noisy=not is_size)
         surrogate.fit(seen, scores)
         if awaited:
             # As if what runs had brought what is expected of it, so that several

@@ -92,8 +92,10 @@ class ValueSpace:
     def neighbor(self, point: Point, rng: random.Random) -> Point:
         """A point that differs in one dimension, sometimes in two.
 
-        What becomes active is drawn, and what becomes inactive left out.
+        What becomes active is drawn, and what becomes inactive left out. So is what a
+        point of an earlier search lacks, or has beside this space.
         """
+        point = self._complete(point, rng)
         movable = [d for d in self._active(point) if d.count > 1]
         count = min(len(movable), 1 + (rng.random() < 0.25))
         moved = {d.name: d.move(point[d.name], rng) for d in rng.sample(movable, count)}
@@ -109,7 +111,8 @@ class ValueSpace:
     def vectors(self, points: Sequence[Point]) -> np.ndarray:
         """Points as rows of numbers; a block is 0 where its dimension is inactive.
 
-        Points of an earlier search may lack dimensions or have further ones.
+        Points of an earlier search may lack dimensions, or have further ones or values
+        that are none here, such as a pattern of another number of sites.
         """
         vectors = np.zeros(
             (len(points), self._places[-1][1].stop if self._places else 0)
@@ -117,8 +120,20 @@ class ValueSpace:
         for vector, point in zip(vectors, points, strict=True):
             for d, block in self._places:
                 if d.width and d.name in point and _is_active(d, point):
-                    vector[block] = d.features(point[d.name])
+                    value = point[d.name]
+                    if d.compares(value):
+                        vector[block] = d.features(value)
         return vectors
+
+    def size_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, list[slice]]:
+        """The part of `vectors` that sizes of models depend on, and its blocks."""
+        ends = np.cumsum([0, *(d.size_width for d in self.dimensions)])
+        parts = [
+            np.arange(block.stop - d.size_width, block.stop)
+            for d, block in self._places
+        ]
+        blocks = [slice(a, b) for a, b in itertools.pairwise(ends.tolist()) if b > a]
+        return vectors[:, np.concatenate([np.empty(0, int), *parts])], blocks
 
     def _active(self, point: Point) -> list[Dimension]:
         return [d for d in self.dimensions if _is_active(d, point)]
@@ -127,8 +142,8 @@ class ValueSpace:
         point: Point = {}
         for d in self.dimensions:
             if _is_active(d, point):
-                known_value = known.get(d.name)
-                point[d.name] = d.draw(rng) if known_value is None else known_value
+                is_known = d.name in known and d.has(known[d.name])
+                point[d.name] = known[d.name] if is_known else d.draw(rng)
         return point
 
     def _grid(self, rest: Sequence[Dimension], point: Point) -> Iterator[Point]:

@@ -160,3 +160,21 @@ def test_get():
     assert policies.get(policy) is policy
     with pytest.raises(ValueError, match=r"'surrogate', .*Received: policy='bayes'"):
         policies.get("bayes")
+
+
+@pytest.mark.parametrize("policy", NAMES)
+def test_learns_from_searches_of_other_spaces(policy):
+    space, rng = mixed(), random.Random(0)
+    points = [patterns_only(3).draw(rng) for _ in range(7)]
+    points += [{"attention": p} for p in SharingPattern.all(3)]
+    points += [{"width": 3.5, "rate": 0.0, "relax": "scale"} for _ in range(7)]
+    earlier = [
+        Observation(p, (float(i % 5),), is_earlier=True) for i, p in enumerate(points)
+    ]
+    for seed in range(3):
+        point = policies.get(policy).propose(Problem(space, earlier), f"{seed}/0")
+        assert space.read(space.values(point)) == point
+    tried = Observation(point, (1.0,))
+    following = [*earlier, *[tried] * 2]
+    point = policies.get(policy).propose(Problem(space, following), "0/2")
+    assert space.read(space.values(point)) == point

@@ -8,6 +8,7 @@ import pytest
 from policy_spaces import mixed, patterns_only, small
 
 from keras_share import SharingPattern
+from keras_share.search.policies import ValueSpace
 
 SPACES = {
     "patterns": patterns_only,
@@ -113,3 +114,40 @@ def test_vectors_of_other_kinds():
     del earlier["width"]
     (vector,) = space.vectors([earlier])
     assert vector[blocks["width"]] == 0
+
+
+def test_huge_ranges_are_not_listed():
+    hp = kt.HyperParameters()
+    hp.Int("offset", 0, 10**15)
+    hp.Int("power", 1, 2**20, step=2, sampling="log")
+    hp.Int("step", 0, 20, step=5)
+    hp.Float("rate", 0.0, 1.0)
+    space = ValueSpace(hp.space)
+    counts = {d.name: d.count for d in space.dimensions}
+    assert counts == {"offset": 10**15 + 1, "power": 21, "step": 5, "rate": np.inf}
+    assert space.grid(limit=100) is None
+    rng = random.Random(0)
+    point = space.draw(rng)
+    for _ in range(50):
+        point = space.neighbor(point, rng)
+        check(space, point)
+
+
+FOREIGN = {
+    "sites": {"attention": SharingPattern("AAB"), "decoder/ffn": SharingPattern("A")},
+    "family": {"decoder/ffn": SharingPattern("ABBCA"), "width": 8},
+    "range": {"width": 0, "rate": -1.0, "relax": "low_rank", "rank": 99},
+    "kind": {"width": "wide", "rate": None, "activation": 3, "attention": "AAB"},
+    "further": {"momentum": 0.9, "classes": 3},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_points_of_other_searches_are_compared_and_completed(name):
+    space, point = mixed(), FOREIGN[name]
+    (vector,) = space.vectors([point])
+    assert np.isfinite(vector).all()
+    assert vector.any() == (name in ("family", "range"))
+    for seed in range(20):
+        check(space, space.neighbor(point, random.Random(seed)))
