@@ -151,20 +151,30 @@ def _best_of_kind(results: pd.DataFrame, column: str) -> list[str]:
     ]
 
 
+def _chosen(asked: list[str]) -> list[str]:
+    """Methods by their whole names, or else all that begin so."""
+    names = list(methods())
+    return [
+        name
+        for name in names
+        if any(name == a or (a not in names and name.startswith(a)) for a in asked)
+    ]
+
+
 def main() -> None:
     """Replays what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--table", nargs="+", default=["digits", "spoken"])
-    parser.add_argument("--method", nargs="+", help="only those that begin so")
+    parser.add_argument("--method", nargs="+", help="only these, or what begins so")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
     options = parser.parse_args()
 
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "search_methods.csv"
-    names = [n for n in methods() if n.startswith(tuple(options.method or [""]))]
+    names = _chosen(options.method or [""])
     jobs = [
         (table, name, seed)
         for name in names

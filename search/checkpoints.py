@@ -4,17 +4,44 @@ A checkpoint holds the optimizer too, three times the size of the weights with A
 """
 
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
+import keras_tuner as kt
+import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
-from . import rows
+from . import pareto, rows
+from .objectives import signs
+from .repeats import is_completed
 
 
 def of(project_dir: str | os.PathLike, trial_id: str) -> list[Path]:
     """The files with the weights of a trial, none if they were removed."""
     return sorted(Path(project_dir, f"trial_{trial_id}").glob("checkpoint*"))
+
+
+def front(
+    project_dir: str | os.PathLike, objectives: Sequence[kt.Objective], most: int
+) -> set[str]:
+    """Ids of at most `most` trials of the Pareto front: its ends, then the lonely.
+
+    None with one objective, whose front is the best trial.
+    """
+    if len(objectives) == 1:
+        return set()
+    ids, points = [], []
+    for row in filter(is_completed, rows.read(project_dir)):
+        metrics = {name: metric["value"] for name, metric in row["metrics"].items()}
+        known = {"parameters": row["parameters"], **metrics, **row["measures"]}
+        values = [known.get(one.name) for one in objectives]
+        if None not in values:
+            ids.append(row["trial_id"])
+            points.append(np.multiply(values, signs(objectives)))
+    points = np.reshape(points, (-1, len(objectives)))
+    found = np.flatnonzero(pareto.non_dominated(points))
+    order = np.argsort(-pareto.crowding(points[found]), kind="stable")
+    return {ids[i] for i in found[order][:most]}
 
 
 def remove(project_dir: str | os.PathLike, kept: Set[str]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,8 +37,9 @@ class Durable:
     interrupted.
 
     After `max_consecutive_failed_trials` failures in a row, or ten times `max_trials`
-    rejections (see `TrialRejected`), the oracle starts no more trials; `halted` says
-    why. A rejected trial does not count towards `max_trials`.
+    rejections (see `TrialRejected`), or when all there is was rejected, the oracle
+    starts no more trials; `halted` says why. A rejected trial does not count towards
+    `max_trials`.
 
     Example:
     ```python
@@ -54,6 +56,7 @@ class Durable:
     _begun = False
     _failures = 0
     _rejections = 0
+    _all_rejected = False
     _last: Trial | None = None
 
     @property
@@ -66,6 +69,12 @@ class Durable:
 
     @max_trials.setter
     def max_trials(self, value: int | None) -> None:
+        # KerasTuner takes 0 for no limit.
+        if value is not None and not (isinstance(value, Integral) and value > 0):
+            raise ValueError(
+                "`max_trials` must be an integer of at least 1, or None for no limit. "
+                f"Received: max_trials={value!r}"
+            )
         self._asked = value
 
     @property
@@ -74,7 +83,8 @@ class Durable:
         most_failures = self.max_consecutive_failed_trials or math.inf
         most_rejections = _MOST_REJECTIONS * (self._asked or math.inf)
         failed = self._failures >= most_failures
-        if not failed and self._rejections < most_rejections:
+        rejected = self._all_rejected or self._rejections >= most_rejections
+        if not failed and not rejected:
             return None
         # A worker writes the message into the row only; KerasTuner does not send it.
         row = rows.read_one(self._project_dir, self._last.trial_id) or {}
@@ -105,6 +115,7 @@ class Durable:
             self.reload()  # a tuner of KerasTuner does not if its own file is missing
         self._begun = True
         self._failures = self._rejections = 0
+        self._all_rejected = False
         for trial_id in self._forgotten:
             folder = Path(self._project_dir, f"trial_{trial_id}")
             shutil.rmtree(folder, ignore_errors=True)
@@ -130,6 +141,8 @@ class Durable:
             self.tuner_ids.discard(tuner_id)
             return Trial(self.get_space(), status=TrialStatus.STOPPED)
         trial = super().create_trial(tuner_id)
+        if trial.status == TrialStatus.STOPPED:
+            self._look_for_any_but_rejected()
         if trial.status == TrialStatus.RUNNING:
             # KerasTuner takes the metrics of an earlier attempt for those of this one.
             trial.metrics = Trial(trial.hyperparameters).metrics
@@ -284,6 +297,13 @@ class Durable:
         verbose, self.verbose = self.verbose, 0
         self.end_trial(trial)
         self.verbose = verbose
+
+    def _look_for_any_but_rejected(self) -> None:
+        """Halts a search that ends without having trained anything."""
+        trials = list(self.trials.values())
+        if trials and all(outcome_of(trial) == REJECTED for trial in trials):
+            self._all_rejected = True
+            self._rejections, self._last = len(trials), trials[-1]
 
     def _count(self, trial: Trial) -> None:
         """Counts what may halt the search."""

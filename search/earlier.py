@@ -1,5 +1,6 @@
 """Earlier searches, for a new one to learn from."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,13 +25,20 @@ def observations(
 
     Args:
         source: The folder of a project, or the CSV file of a leaderboard.
-        objectives: Of the new search. Trials without a value for each are left out.
+        objectives: Of the new search. Trials without a finite value for each are left
+            out.
 
     Raises:
-        ValueError: If nothing is left.
+        ValueError: If nothing is left, or the file is no CSV.
         FileNotFoundError: If there is no such file or folder.
     """
     path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(
+            "`earlier` must be the folder of a search (its `directory` joined with its "
+            "`project_name`) or the CSV file of its leaderboard. Received: "
+            f"{os.fspath(source)!r}, which does not exist"
+        )
     found = _of_project(path) if path.is_dir() else _of_csv(path)
     names = [objective.name for objective in objectives]
     signs = read_objectives.signs(objectives)
@@ -42,7 +50,7 @@ def observations(
             is_earlier=True,
         )
         for point, values in found
-        if all(name in values for name in names)
+        if all(math.isfinite(values.get(name, math.nan)) for name in names)
     ]
     if not kept:
         raise ValueError(
@@ -63,7 +71,7 @@ def _of_project(folder: Path) -> Found:
             {
                 **{name: metric["value"] for name, metric in row["metrics"].items()},
                 **row["measures"],
-                "parameters": row["parameters"],
+                **({"parameters": row["parameters"]} if row["parameters"] else {}),
             },
         )
         for row in rows.read(folder)
@@ -72,9 +80,16 @@ def _of_project(folder: Path) -> Found:
 
 
 def _of_csv(path: Path) -> Found:
-    table = pd.read_csv(path, dtype={"pattern": str, "trial_id": str})
+    try:
+        table = pd.read_csv(path, dtype={"pattern": str, "trial_id": str})
+    except ValueError as error:  # of the decoding or of the parser
+        raise ValueError(
+            "`earlier` must be a folder or a CSV file, such as `SearchResults.to_csv` "
+            f"writes. Received: {os.fspath(path)!r} ({error})"
+        ) from error
     found = []
-    for record in table.to_dict("records"):
+    # Integers stay integers where other trials have none.
+    for record in table.convert_dtypes().to_dict("records"):
         if record.get("status", "COMPLETED") != "COMPLETED":
             continue
         present = {name: value for name, value in record.items() if not pd.isna(value)}

@@ -18,10 +18,12 @@ from .source import description
 Fingerprint = dict[str, dict[str, Any]]
 
 _FILE = "search.json"
+_PLAIN = (bool, int, float, str, type(None))
 _PARTS = {
     "space": "search space",
     "objective": "objective",
     "code": "code",
+    "tuner": "arguments of the tuner",
     "fit": "arguments of `search`",
 }
 
@@ -30,6 +32,7 @@ def take(
     space: kt.HyperParameters,
     objectives: Sequence[kt.Objective],
     code: Mapping[str, str],
+    settings: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> Fingerprint:
     """The fingerprint of a search.
@@ -38,16 +41,15 @@ def take(
         space: The hyperparameters as declared by today's hypermodel.
         objectives: The objectives of the search.
         code: What `code_of` says of the hypermodel.
+        settings: What `settings_of` says of the tuner.
         arguments: The arguments of `search`; only plain values count, data do not.
     """
-    plain = (bool, int, float, str, type(None))
     return {
         "space": {p.name: _describe(p) for p in space.space},
         "objective": {one.name: one.direction for one in objectives},
         "code": dict(code),
-        "fit": {
-            name: value for name, value in arguments.items() if isinstance(value, plain)
-        },
+        "tuner": dict(settings),
+        "fit": {n: v for n, v in arguments.items() if isinstance(v, _PLAIN)},
         "versions": {
             "keras": keras.__version__,
             "keras_share": metadata.version("keras-share"),
@@ -61,6 +63,31 @@ def code_of(hypermodel: kt.HyperModel) -> dict[str, str]:
     if getattr(build, "__self__", None) is hypermodel:
         return description(hypermodel)
     return description(build)  # a function, which KerasTuner wraps
+
+
+def settings_of(
+    export: Mapping[str, Any] | None,
+    inherit: Any,
+    executions: int,
+    limits: Mapping[str, float],
+) -> dict[str, Any]:
+    """What of a tuner's arguments scores and sizes depend on, or what is rejected.
+
+    Args:
+        export: How trials are exported; None if they are not.
+        inherit: The donor of weights, or None. Of a file its name counts: it may lie
+            elsewhere for a worker.
+        executions: How often each trial is trained.
+        limits: The most that measures may be.
+    """
+    found = {"inherit": None, "export": None, "executions_per_trial": executions}
+    if inherit is not None:
+        is_path = isinstance(inherit, (str, os.PathLike))
+        found["inherit"] = Path(inherit).name if is_path else "a model"
+    if export is not None:
+        plain = {n: v for n, v in sorted(export.items()) if isinstance(v, _PLAIN)}
+        found["export"] = ", ".join(f"{n}={v!r}" for n, v in plain.items())
+    return {**found, **{f"limit of {name}": most for name, most in limits.items()}}
 
 
 def read(project_dir: str | os.PathLike) -> Fingerprint | None:
@@ -78,7 +105,7 @@ def check(project_dir: str | os.PathLike, now: Fingerprint) -> None:
     """Checks that a search goes on with what it began with.
 
     Raises:
-        ValueError: If the space, the objective, the code or the arguments changed.
+        ValueError: If the space, the objectives, the code or the arguments changed.
     """
     changes = differences(read(project_dir) or now, now)
     if changes:
@@ -95,7 +122,8 @@ def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
     """What changed from one fingerprint to the other, one line for each change."""
     lines = []
     for part, title in _PARTS.items():
-        old, new = before.get(part, {}), json.loads(json.dumps(now[part]))
+        new = json.loads(json.dumps(now[part]))
+        old = before.get(part, new)
         for name in dict.fromkeys([*old, *new]):
             if name not in new:
                 lines.append(f"{title}: {name} is gone (was {old[name]})")

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +17,8 @@ from keras_share.relax import Relaxed
 from keras_share.relax.relaxed import RelaxedKernel
 from keras_share.sublayers import sublayers
 from keras_share.tied import block_of
+
+from .donor import load_donor
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def inherit(
     >>> inherit(network("AABB"), donor).inherited
     ('stack/0', 'stack/1', 'stack/2', 'stack/3')
     """
-    if not isinstance(donor, keras.Model):
-        donor = _load(donor)
+    donor = load_donor(donor)
     for role, network in (("model", model), ("donor", donor)):
         if not network.built:
             raise ValueError(
@@ -122,40 +122,6 @@ def inherit(
         tuple(dict.fromkeys(path for path in paths if path not in unfit)),
         tuple(dict.fromkeys(fresh)),
     )
-
-
-def check_donor(donor: Any) -> Any:
-    """Returns what may be a donor, or None, before work is put in.
-
-    Raises:
-        TypeError: If it is neither a model nor a path.
-        FileNotFoundError: If there is no such file.
-    """
-    if donor is None or isinstance(donor, keras.Model):
-        return donor
-    if not isinstance(donor, (str, os.PathLike)):
-        raise TypeError(
-            "A donor of weights must be a Keras model or the path to a `.keras` file. "
-            f"Received: {donor!r}"
-        )
-    if not os.path.isfile(donor):
-        raise FileNotFoundError(
-            "The donor of weights must be an existing `.keras` file. Received: "
-            f"{os.fspath(donor)!r}. Train the network without sharing once and save it "
-            "there."
-        )
-    return donor
-
-
-def _load(donor: Any) -> keras.Model:
-    check_donor(donor)
-    path = os.path.abspath(donor)
-    return _load_once(path, os.stat(path).st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _load_once(path: str, changed: int) -> keras.Model:
-    return keras.models.load_model(path, compile=False)
 
 
 # Which layer of the donor stands for which of the model.

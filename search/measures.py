@@ -8,7 +8,13 @@ from typing import Any
 import keras
 
 # Known before training, from the file.
-STATIC = ("parameters", "exported_bytes", "weight_bytes", "macs", "estimated_memory_bytes")
+STATIC = (
+    "parameters",
+    "exported_bytes",
+    "weight_bytes",
+    "macs",
+    "estimated_memory_bytes",
+)
 # Measured by running the file, which takes seconds.
 MEASURED = ("latency_ms", "memory_bytes")
 MEASURES = (*STATIC, *MEASURED)

@@ -26,8 +26,8 @@ def get(objective: Any) -> Objectives:
         what KerasTuner says.
 
     Raises:
-        ValueError: If a direction is not known, a name occurs twice, or the first of
-            several is a measure.
+        ValueError: If a direction is not known, a name occurs twice, the first is a
+            measure, or one is something else.
 
     Example:
     >>> [(o.name, o.direction) for o in get(["val_accuracy", "exported_bytes"])]
@@ -57,6 +57,11 @@ def _read(objective: Any) -> kt.Objective:
         return objective
     if objective in MEASURES:
         return kt.Objective(objective, "min")
+    if not isinstance(objective, str):
+        raise ValueError(
+            "`objective` must be the name of a metric or a measure, a "
+            f"keras_tuner.Objective, or a list of them. Received: {objective!r}"
+        )
     direction = infer_metric_direction(objective)
     if direction is None:
         raise ValueError(

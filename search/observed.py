@@ -1,7 +1,7 @@
 """What a tuner sees of the model of each trial: its pattern and its measures."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,9 @@ class ObservedHyperModel(kt.HyperModel):
         if report is not None and report.pruned_after:
             running.pruned = f"pruned after epoch {report.pruned_after}"
         self._measure(model)
-        return _with_values(result, running.values(), tuner.oracle.objective.name)
+        result = _with_values(result, running.values(), tuner.oracle.objective.name)
+        _check_objectives(result, [one.name for one in tuner._objectives])
+        return result
 
     def _measure(self, model: keras.Model) -> None:
         """Measures the model of the running trial, once.
@@ -136,6 +138,22 @@ def _with_values(result: Any, values: Mapping[str, float], objective: str) -> An
     elif isinstance(result, (int, float, np.floating)):
         result = {objective: float(result), **values}
     return result  # of anything else KerasTuner says that it can't read it
+
+
+def _check_objectives(result: Any, objectives: Sequence[str]) -> None:
+    """Ends a search that could never score a trial in all of its objectives."""
+    if isinstance(result, keras.callbacks.History):
+        result = result.history
+    if not isinstance(result, Mapping):
+        return
+    # KerasTuner itself complains of the first.
+    missing = [name for name in objectives[1:] if name not in result]
+    if missing:
+        raise kt.errors.FatalValueError(
+            "Each objective must be a metric of `fit`, or a measure of what the tuner "
+            f"exports (`export`) or `measure` returns. Received: no {missing} among "
+            f"{sorted(result)}"
+        )
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_share.files import write_atomically
 
 from . import budget, checkpoints, fingerprint, processes, rows, saved
+from .donor import check_donor
 from .durable import Durable
-from .inheritance import check_donor
 from .observed import Measure, ObservedHyperModel, TrialNotes
 from .outcomes import REJECTED, TrialRejected, mark
 from .progress import SilentProgress, display
@@ -56,11 +56,13 @@ class Recording:
             starts from; see `keras_share.search.inherit`.
         pruning: Stops hopeless trials early: `"median"`, `"halving"` or a
             `keras_share.search.pruning.PruningRule`. Their status is `"PRUNED"`.
-        keep_checkpoints: Only the weights of so many best trials stay on disk; None
-            keeps all. Hyperband keeps all, as it continues earlier trials.
+        keep_checkpoints: Only the weights of so many best trials stay on disk, and of
+            several objectives those of as many on the front; None keeps all. Hyperband
+            keeps all, as it continues earlier trials.
         on_change: `"refuse"` to end with an error where a search goes on with another
-            search space, objective, code of the hypermodel or plain argument of
-            `search` than it began with; `"continue"` to go on with the new ones.
+            search space, objective, code of the hypermodel, budget, `export`,
+            `inherit`, `executions_per_trial` or plain argument of `search` than it
+            began with; `"continue"` to go on with the new ones.
         trials_per_process: `search` returns after this many trials of this process,
             and goes on in the next that runs the same script. TensorFlow keeps about
             11 MB per trial until its process ends.
@@ -229,7 +231,13 @@ class Recording:
         super().reload()
 
     def _check_unchanged(self, arguments: Mapping[str, Any]) -> None:
-        now = fingerprint.take(self._space, self._objectives, self._code, arguments)
+        executions = getattr(self, "executions_per_trial", 1)
+        settings = fingerprint.settings_of(
+            self.export, self.inherit, executions, self.limits
+        )
+        now = fingerprint.take(
+            self._space, self._objectives, self._code, settings, arguments
+        )
         if processes.is_worker():
             self.oracle.get_space()  # waits for the chief, which has written its own
             fingerprint.check(self.project_dir, now)
@@ -305,6 +313,9 @@ class Recording:
             best = self.oracle.get_best_trials(self.keep_checkpoints)
             # KerasTuner fills up with failed ones.
             kept = {t.trial_id for t in best if t.status == TrialStatus.COMPLETED}
+            kept |= checkpoints.front(
+                self.project_dir, self._objectives, self.keep_checkpoints
+            )
             checkpoints.remove(self.project_dir, kept)
 
     def load_model(self, trial: Trial) -> keras.Model:

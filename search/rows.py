@@ -127,7 +127,11 @@ def from_trial(
 
 
 def format_patterns(patterns: Mapping[str, SharingPattern]) -> str:
-    """`ABAB`, or `attention=AABB ffn=AAAA` where a model has several patterns."""
-    if len(patterns) == 1:
-        return str(*patterns.values())
+    """`ABAB`, or `attention=AABB ffn=AAAA` of patterns that have names.
+
+    A single one of another name than `sharing_pattern` gives it has its name too, so
+    that a later search knows which hyperparameter it was.
+    """
+    if list(patterns) == ["sharing"]:
+        return str(patterns["sharing"])
     return " ".join(f"{name}={pattern}" for name, pattern in patterns.items())

@@ -106,6 +106,10 @@ def _digest(text: str) -> str:
 def _hash(thing: Any) -> str:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        if thing.__name__ == "<lambda>":
+            # What stands beside it in the same line is none of its code.
+            lambdas = (node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+            tree = ast.Tuple([*lambdas], ast.Load())
         # Not `ast.dump`, whose output depends on Python's version.
         text = ast.unparse(_without_docstrings(tree))
     except (OSError, TypeError, SyntaxError):

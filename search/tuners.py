@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import keras_tuner as kt
 
-from . import budget, objectives, oracles
+from . import budget, objectives, oracles, processes
 from .earlier import observations
 from .recording import Recording
 from .sharing_oracle import SharingOracle
@@ -47,7 +47,8 @@ class SharingSearch(_Search):
             list: metrics, of which the first tells the best epoch, and measures of the
             exported file (`"exported_bytes"`, `"weight_bytes"`, `"macs"`,
             `"estimated_memory_bytes"`, `"latency_ms"`, `"memory_bytes"`).
-        max_trials: At most this many trials.
+        max_trials: At most this many trials, rejected ones not counted; None for no
+            limit.
         policy: What proposes trials: `"surrogate"`, `"evolution"` or `"random"`, or an
             object of `keras_share.search.policies`.
         earlier: An earlier search to learn from: the path to its folder, or to the CSV
@@ -86,7 +87,7 @@ class SharingSearch(_Search):
         self,
         hypermodel: Any = None,
         objective: Any = None,
-        max_trials: int = 10,
+        max_trials: int | None = 10,
         policy: Any = "surrogate",
         earlier: Any = None,
         **kwargs: Any,
@@ -103,7 +104,18 @@ class SharingSearch(_Search):
         )
 
     def recommended(self) -> kt.engine.trial.Trial | None:
-        """The trial to hand over; see `SharingOracle.recommended`."""
+        """The trial to hand over; see `SharingOracle.recommended`.
+
+        Raises:
+            RuntimeError: In a worker, which does not have the trials of the others.
+        """
+        if processes.is_worker():
+            raise RuntimeError(
+                "`recommended` needs all trials, which only the chief of a search has. "
+                f"Received: a call in worker {processes.tuner_id()!r}. Call it in a "
+                "process of its own once the search has ended: the same script "
+                "without KERASTUNER_ORACLE_IP reads what was found."
+            )
         return self.oracle.recommended()
 
 

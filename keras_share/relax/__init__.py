@@ -2,7 +2,6 @@
 
 from keras_share.relax.affine import Affine, StepEmbedding
 from keras_share.relax.basis import Basis
-from keras_share.relax.fit import fit
 from keras_share.relax.kernel import Kernel, kernel_of
 from keras_share.relax.low_rank import LowRank
 from keras_share.relax.relaxation import Relaxation, Weight
@@ -21,7 +20,6 @@ __all__ = [
     "StepEmbedding",
     "Templates",
     "Weight",
-    "fit",
     "kernel_of",
     "relax_layer",
 ]

@@ -44,7 +44,7 @@ def get(policy: Any) -> Policy:
     """
     if isinstance(policy, Policy):
         return policy
-    if policy not in POLICIES:
+    if not isinstance(policy, str) or policy not in POLICIES:
         raise ValueError(
             f"`policy` must be one of {', '.join(map(repr, POLICIES))}, or a policy of "
             f"keras_share.search.policies. Received: policy={policy!r}"

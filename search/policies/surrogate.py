@@ -15,6 +15,7 @@ _MOST_TO_FIT = 100
 # What the parameters may be, of values of variance 1: in wider bounds a fit to ten
 # trials is often absurd (on the tables of benchmarks/search_tables these rank best).
 _LINEAR, _SMOOTH, _LENGTHS = (0.1, 5.0), (0.02, 0.5), (0.5, 2.0)
+_TRANSFER = (0.01, 1.0)
 _NOISE, _EXACT = (0.1, 1.0), (1e-6, 1e-4)
 
 
@@ -26,11 +27,21 @@ class Similarities:
             `(n, features)`.
         others: Vectors of the points to predict, of shape `(k, features)`.
         blocks: The columns of each dimension.
+        is_earlier: Which of the known points are of an earlier search; None for none.
     """
 
-    def __init__(self, known: np.ndarray, others: np.ndarray, blocks: list[slice]):
+    def __init__(
+        self,
+        known: np.ndarray,
+        others: np.ndarray,
+        blocks: list[slice],
+        is_earlier: Sequence[bool] | None = None,
+    ):
         every = np.concatenate([known, others])
         self.num_known = len(known)
+        self.is_earlier = np.zeros(len(every), bool)
+        if is_earlier is not None:
+            self.is_earlier[: len(known)] = is_earlier
         self.products = 1 + known @ every.T
         self.own_products = 1 + np.einsum("if,if->i", every, every)
         self.distances = [_squared(known[:, b], every[:, b]) for b in blocks]
@@ -41,6 +52,11 @@ class Similarities:
         if rows.max(initial=0) < self.num_known:
             return table[np.ix_(rows, columns)]
         return table[np.ix_(columns, rows)].T
+
+    def is_across(self, rows: Any, columns: Any) -> np.ndarray:
+        """Which pairs of points are of two searches."""
+        rows, columns = np.ravel(rows).astype(int), np.ravel(columns).astype(int)
+        return self.is_earlier[rows][:, None] != self.is_earlier[columns]
 
     def __deepcopy__(self, memo: dict) -> "Similarities":
         return self  # scikit-learn copies a kernel and all that it has
@@ -58,6 +74,9 @@ class Surrogate:
     Its kernel is a linear one (each pair of sites that shares, each number, adds
     something) plus a product of one squared exponential per dimension (what goes
     beyond the sum), plus noise. What is predicted is the value without its noise.
+    Between a point of an earlier search and one of this the kernel is smaller by a
+    factor that is fitted too: what the two have in common (the intrinsic model of
+    coregionalization, Bonilla et al., 2007); each has its own mean and scale.
 
     Args:
         similarities: Of the points; they are named by their row there.
@@ -79,7 +98,9 @@ class Surrogate:
     def fit(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
         """Fits the process to the observed values of some known points."""
         rows, values = np.asarray(rows), np.asarray(values, float)
-        self._center, self._scale = values.mean(), values.std() or 1.0
+        is_earlier = self.similarities.is_earlier[rows]
+        self._earlier = _location(values[is_earlier])
+        self._own = _location(values[~is_earlier], self._earlier)
         few = np.arange(len(rows))
         if len(few) > _MOST_TO_FIT:
             rng = np.random.default_rng(self.seed)
@@ -90,31 +111,47 @@ class Surrogate:
         with warnings.catch_warnings():
             # A parameter at its bound is no news: dimensions that don't matter.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            process.fit(rows[few, None], self._standardized(values[few]))
+            process.fit(rows[few, None], self._standardized(rows[few], values[few]))
         self._kernel = process.kernel_
         return self.condition(rows, values)
 
     def condition(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
         """Replaces the observations; the kernel stays as it was fitted."""
         self._process = GaussianProcessRegressor(self._kernel, optimizer=None)
-        self._process.fit(np.asarray(rows)[:, None], self._standardized(values))
+        rows = np.asarray(rows)
+        self._process.fit(rows[:, None], self._standardized(rows, values))
         return self
 
     @property
     def noise(self) -> float:
         """Standard deviation of what an observation has beside what is predicted."""
-        return float(np.sqrt(self._kernel.k2.noise_level)) * self._scale
+        return float(np.sqrt(self._kernel.k2.noise_level)) * self._own[1]
 
     def predict(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard deviations, of shape `(len(rows),)`, without noise."""
+        """Means and standard deviations, of shape `(len(rows),)`, without noise.
+
+        They are of this search, whichever the points are of.
+        """
         rows = np.asarray(rows)[:, None]
         mean, deviation = self._process.predict(rows, return_std=True)
         variance = deviation**2 - self._kernel.k2.noise_level
         deviation = np.sqrt(np.maximum(variance, 1e-12))
-        return mean * self._scale + self._center, deviation * self._scale
+        center, scale = self._own
+        return mean * scale + center, deviation * scale
 
-    def _standardized(self, values: np.ndarray) -> np.ndarray:
-        return (np.asarray(values, float) - self._center) / self._scale
+    def _standardized(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        is_earlier = self.similarities.is_earlier[rows][:, None]
+        center, scale = np.where(is_earlier, self._earlier, self._own).T
+        return (np.asarray(values, float) - center) / scale
+
+
+def _location(
+    values: np.ndarray, default: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float]:
+    """Mean and standard deviation; the default where too few tell."""
+    if len(values) < 2:
+        return default
+    return values.mean(), values.std() or 1.0
 
 
 class _Similarity(Kernel):
@@ -126,8 +163,10 @@ class _Similarity(Kernel):
         linear: float = 0.5,
         smooth: float = 0.2,
         lengths: Any = None,
+        transfer: float = 0.5,
     ):
         self.similarities = similarities
+        self.transfer = transfer
         self.linear = linear
         self.smooth = smooth
         self.lengths = (
@@ -147,6 +186,13 @@ class _Similarity(Kernel):
         count = np.size(self.lengths)
         return Hyperparameter("lengths", "numeric", _LENGTHS, count)
 
+    @property
+    def hyperparameter_transfer(self) -> Hyperparameter:
+        is_needed = self.similarities.is_earlier.any()
+        return Hyperparameter(
+            "transfer", "numeric", _TRANSFER if is_needed else "fixed"
+        )
+
     def clone_with_theta(self, theta: np.ndarray) -> "_Similarity":
         clone = _Similarity(self.similarities, lengths=self.lengths)
         clone.theta = theta
@@ -162,10 +208,15 @@ class _Similarity(Kernel):
             for distances, length in zip(table.distances, lengths, strict=True)
         ]
         smooth = self.smooth * np.exp(-0.5 * sum(scaled, np.zeros_like(linear)))
+        across = table.is_across(rows, others)
+        linear[across] *= self.transfer
+        smooth[across] *= self.transfer
         if not eval_gradient:
             return linear + smooth
         # By the logarithms of the parameters, in the order of their names.
         gradient = [*(smooth * s for s in scaled), linear, smooth]
+        if not self.hyperparameter_transfer.fixed:
+            gradient.append((linear + smooth) * across)
         return linear + smooth, np.stack(gradient, axis=-1)
 
     def diag(self, rows: Any) -> np.ndarray:

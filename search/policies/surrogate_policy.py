@@ -55,7 +55,7 @@ class SurrogatePolicy(Policy):
         """The most promising point that was not tried, or one to be repeated."""
         rng = random.Random(seed)
         number = sum(not o.is_earlier for o in problem.observations)
-        if number < 2:
+        if number < 2 and number == len(problem.observations):
             point = problem.space.end(number == 0, rng)
             if problem.space.key(point) not in problem.tried():
                 return point
@@ -80,7 +80,10 @@ class SurrogatePolicy(Policy):
             return super()._estimates(problem, eligible)
         scored = problem.scored
         vectors = problem.space.vectors([o.point for o in scored])
-        similarities = Similarities(vectors, vectors[:0], problem.space.blocks)
+        is_earlier = [o.is_earlier for o in scored]
+        similarities = Similarities(
+            vectors, vectors[:0], problem.space.blocks, is_earlier
+        )
         surrogate = Surrogate(similarities)
         surrogate.fit(range(len(scored)), problem.scores()[:, 0])
         rows = {id(o): row for row, o in enumerate(scored)}
@@ -120,9 +123,10 @@ def _merits(problem: Problem, candidates: Sequence[Point]) -> np.ndarray:
     (known_sizes, size_blocks), (other_sizes, _) = map(
         space.size_vectors, (known, others)
     )
-    sizes = Similarities(known_sizes, other_sizes, size_blocks)
+    is_earlier = [o.is_earlier for o in observed]
+    sizes = Similarities(known_sizes, other_sizes, size_blocks, is_earlier)
     rows = range(len(observed), len(observed) + len(candidates))
-    every = Similarities(known, others, space.blocks)
+    every = Similarities(known, others, space.blocks, is_earlier)
     merits = _improvement(problem, every, sizes, rows)
     for name, limit in problem.limits.items():
         measured = [i for i, o in enumerate(observed) if name in o.measures]
@@ -140,6 +144,7 @@ def _improvement(
 ) -> np.ndarray:
     observed = problem.observations
     seen = [i for i, o in enumerate(observed) if o.scores is not None]
+    own = [i for i in seen if not observed[i].is_earlier] or seen
     awaited = [i for i, o in enumerate(observed) if o.is_running]
     means, deviations, known = [], [], []
     for number, scores in enumerate(problem.scores().T):
@@ -154,9 +159,9 @@ def _improvement(
         mean, deviation = surrogate.predict(rows)
         means.append(mean)
         deviations.append(deviation)
-        known.append(surrogate.predict(seen)[0])
+        known.append(surrogate.predict(own)[0])
     reached = np.transpose(known)
-    inside = np.array([problem.is_within(observed[i]) for i in seen])
+    inside = np.array([problem.is_within(observed[i]) for i in own])
     merits = expected_improvement(
         np.transpose(means),
         np.transpose(deviations),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras_tuner as kt
 import pytest
 from quick_search import DATA, Untrained, build, quick, size
 
@@ -37,6 +38,25 @@ def test_only_the_best_stay(keep, tmp_path):
     tuner = quick(Saving, tmp_path, hypermodel, max_trials=7, keep_checkpoints=keep)
     tuner.search(verbose=0)
     assert weights(tuner) == best[keep]
+
+
+def test_of_several_objectives_the_front_stays_too(tmp_path):
+    class Two(Untrained):
+        def fit(self, hp, model, callbacks):
+            return dict(zip(("val_accuracy", "cost"), next(scores), strict=True))
+
+    cost = kt.Objective("cost", "min")
+    for keep in range(4):
+        scores = iter([(0.5, 5.0), (0.9, 9.0), (0.6, 4.0), (0.8, 9.5), (0.2, 1.0)])
+        tuner = Saving(
+            *(Two(), ["val_accuracy", cost], 5),
+            **{"export": None, "keep_checkpoints": keep},
+            directory=tmp_path / str(keep),
+        )
+        tuner.search(verbose=0)
+        front = {"1", "2", "4"}
+        assert len(weights(tuner) & front) == min(keep, 3)
+        assert len(weights(tuner)) <= 2 * keep
 
 
 def test_less_is_better_for_a_loss(tmp_path):

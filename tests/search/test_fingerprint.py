@@ -118,6 +118,29 @@ def test_what_is_no_change(tmp_path):
     assert len(tuner.results) == 2
 
 
+TUNER = {
+    "export": ({"export": {"strict": True}}, "export: None -> strict=True"),
+    "repeats": ({"executions_per_trial": 2}, "executions_per_trial: 1 -> 2"),
+    "budget": ({"max_bytes": 9}, r"limit of exported_bytes is new \(9\)"),
+}
+
+
+@pytest.mark.parametrize("change", TUNER)
+def test_changed_tuner(change, tmp_path):
+    arguments, message = TUNER[change]
+    begin(tmp_path).search(verbose=0)
+    with pytest.raises(ValueError, match=f"arguments of the tuner: {message}"):
+        begin(tmp_path, **arguments).search(verbose=0)
+
+
+def test_donor_is_known_by_its_name():
+    def told(donor):
+        return fingerprint.settings_of(None, donor, 1, {})["inherit"]
+
+    donors = (None, "a/full.keras", Path("b/full.keras"), object())
+    assert [*map(told, donors)] == [None, "full.keras", "full.keras", "a model"]
+
+
 def test_changed_code(tmp_path):
     class Other(Untrained):
         pass
@@ -151,7 +174,12 @@ def test_projects_of_older_versions_go_on(tmp_path):
     path = tmp_path / "untitled_project" / "search.json"
     path.unlink()
     begin(tmp_path, width=9, max_trials=2).search(verbose=0)
-    assert json.loads(path.read_text())["code"]["width"] == "9"
+    written = json.loads(path.read_text())
+    assert written["code"]["width"] == "9"
+    # What a version did not note is not compared.
+    del written["tuner"]
+    path.write_text(json.dumps(written))
+    begin(tmp_path, width=9, max_trials=3, executions_per_trial=2).search(verbose=0)
 
 
 def test_versions_are_noted_but_may_change(tmp_path, monkeypatch):

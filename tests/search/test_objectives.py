@@ -33,3 +33,11 @@ def test_impossible(objective):
 def test_unknown_direction():
     with pytest.raises(ValueError, match=r"'val_f1'.*keras_tuner.Objective\('val_f1'"):
         objectives.get(["val_f1", "exported_bytes"])
+
+
+@pytest.mark.parametrize(
+    "objective", [3, ["val_loss", len]], ids=["number", "function"]
+)
+def test_no_name(objective):
+    with pytest.raises(ValueError, match=r"must be the name of a metric.*Received: "):
+        objectives.get(objective)

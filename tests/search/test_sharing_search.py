@@ -127,6 +127,23 @@ def test_too_large_is_rejected_before_training(tmp_path, capsys):
     assert all(m["exported_bytes"] > 0 for m in measures)
 
 
+def test_all_is_too_large(tmp_path):
+    for _ in range(2):  # and again when it goes on
+        tuner = quick(
+            *(SharingSearch, tmp_path),
+            measure=lambda m: {"exported_bytes": m.count_params()},
+            max_bytes=1,
+            max_trials=3,
+        )
+        with pytest.raises(
+            RuntimeError,
+            match=r"15 trials in a row were rejected, trial \d+ with: exported_bytes "
+            r"\d is over 1\n(.|\n)*Loosen the budget",
+        ):
+            tuner.search(verbose=0)
+        assert len(tuner.results) == 15
+
+
 def test_own_rejection(tmp_path):
     def measure(model):
         if model.count_params() > 4:
@@ -170,6 +187,10 @@ def test_sizes_are_learned_so_that_few_are_rejected(tmp_path):
         ({"inherit": 3}, "must be a Keras model or the path"),
         ({"inherit": "no.keras"}, "must be an existing `.keras` file"),
         ({"pruning": "sometimes"}, "`pruning` must be 'median', 'halving'"),
+        ({"policy": ["random"]}, "`policy` must be one of .* policy=\\['random'\\]"),
+        ({"earlier": "no.csv"}, "`earlier` must be the folder of a search"),
+        ({"max_trials": 0}, "`max_trials` must be an integer of at least 1, .*: max"),
+        ({"max_trials": "3"}, "`max_trials` must be an integer of at least 1"),
     ],
 )
 def test_bad_arguments(arguments, message, tmp_path):
@@ -181,6 +202,30 @@ def test_limit_on_what_is_not_measured(tmp_path, capsys):
     tuner = quick(SharingSearch, tmp_path, max_bytes=100, max_trials=3)
     with pytest.raises(RuntimeError, match="limit can only be set on what is measured"):
         tuner.search(verbose=0)
+
+
+@pytest.mark.parametrize("other", ["exported_bytes", "val_recall"])
+def test_objective_that_is_never_known(other, tmp_path):
+    tuner = SharingSearch(
+        *(Untrained(), ["val_accuracy", other]),
+        **{"max_trials": 3, "directory": tmp_path, "export": None},
+    )
+    with pytest.raises(
+        kt.errors.FatalValueError,
+        match=rf"Each objective must be a metric of `fit`.*no \['{other}'\] among",
+    ):
+        tuner.search(verbose=0)
+
+
+def test_search_over_huge_numbers(tmp_path):
+    class Seeded(Untrained):
+        def build(self, hp):
+            hp.Int("seed", 0, 2**50)
+            return super().build(hp)
+
+    tuner = quick(SharingSearch, tmp_path, Seeded(), max_trials=9)
+    tuner.search(verbose=0)
+    assert len(tuner.results) == 9
 
 
 def test_an_oracle_for_any_tuner(tmp_path):
@@ -213,6 +258,14 @@ def test_recommended_is_not_the_lucky_one(tmp_path):
 
 def test_recommended_without_a_trial(tmp_path):
     assert quick(SharingSearch, tmp_path).recommended() is None
+
+
+def test_recommended_in_a_worker(tmp_path, monkeypatch):
+    tuner = quick(SharingSearch, tmp_path)
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "localhost")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner3")
+    with pytest.raises(RuntimeError, match=r"only the chief .*in worker 'tuner3'"):
+        tuner.recommended()
 
 
 def test_pruned_trials_are_known_as_such(tmp_path):

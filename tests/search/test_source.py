@@ -175,3 +175,29 @@ def test_objects_methods_and_partials(tmp_path):
     assert first != second
     partial = functools.partial(Model(3).build, depth=2)
     assert description(partial) == {**description(Model(3)), "depth": "2"}
+
+
+LAMBDA = """
+def made(build, max_trials):
+    return build
+
+def inner(hp, width):
+    return hp + width
+
+one = made(lambda hp: inner(hp, 3), max_trials=30)
+same = made(lambda hp: inner(hp, 3), max_trials=40)
+lines = made(
+    lambda hp: inner(hp, 3),
+    max_trials=40,
+)
+other = made(lambda hp: inner(hp, 4), max_trials=30)
+"""
+
+
+def test_lambda_is_not_the_line_it_stands_in(tmp_path):
+    module = load(LAMBDA, tmp_path)
+    one, same, lines, other = (
+        definitions(getattr(module, name)) for name in ("one", "same", "lines", "other")
+    )
+    assert one == same == lines != other
+    assert sorted(one) == ["<lambda>", "inner"]

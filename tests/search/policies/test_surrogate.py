@@ -99,3 +99,43 @@ def test_conditioning_keeps_the_kernel():
     surrogate.condition(range(12), values)
     assert surrogate.noise == noise
     assert surrogate.predict([11])[1] < before
+
+
+@pytest.mark.parametrize(("sign", "is_alike"), [(1, True), (-1, False)])
+def test_an_earlier_search_counts_as_far_as_it_is_alike(sign, is_alike):
+    space = patterns_only(6)
+    vectors = drawn(space, 120)
+    rng = np.random.default_rng(0)
+    hidden = 5 * vectors @ rng.normal(size=vectors.shape[1])
+    other = 5 * vectors @ rng.normal(size=vectors.shape[1])
+    # The earlier one has other units, and if it is not alike, other likes.
+    earlier = 100 + 7 * (hidden if is_alike else other)
+    values = np.concatenate([earlier[:50], hidden[50:70]])
+    is_earlier = np.arange(70) < 50
+    similarities = Similarities(vectors[:70], vectors[70:], space.blocks, is_earlier)
+    surrogate = Surrogate(similarities).fit(range(70), values)
+    alone = Similarities(vectors[50:70], vectors[70:], space.blocks)
+    without = Surrogate(alone).fit(range(20), hidden[50:70])
+
+    def error(predicted):
+        return np.mean((predicted - hidden[70:]) ** 2)
+
+    found = error(surrogate.predict(range(70, 120))[0])
+    least = error(without.predict(range(20, 70))[0])
+    assert found < (0.5 if is_alike else 1.3) * least
+    assert sign * surrogate._kernel.k1.transfer > sign * 0.3
+
+
+def test_gradient_between_searches():
+    space = patterns_only(4)
+    vectors = drawn(space, 6)
+    is_earlier = [True, False] * 3
+    similarities = Similarities(vectors, vectors[:0], space.blocks, is_earlier)
+    kernel = _Similarity(similarities)
+    rows = np.arange(6)[:, None]
+    _, gradient = kernel(rows, eval_gradient=True)
+    assert gradient.shape == (6, 6, len(kernel.theta)) == (6, 6, 4)
+    for i, step in enumerate(1e-6 * np.eye(4)):
+        above = kernel.clone_with_theta(kernel.theta + step)(rows)
+        below = kernel.clone_with_theta(kernel.theta - step)(rows)
+        np.testing.assert_allclose(gradient[..., i], (above - below) / 2e-6, atol=1e-6)
