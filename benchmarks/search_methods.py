@@ -13,6 +13,7 @@ interrupted; KerasTuner's BayesianOptimization takes 10 to 20 seconds for each.
 import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core instead
@@ -44,10 +45,12 @@ def methods() -> dict[str, Method]:
     weighted = kt.Objective(WEIGHTED, "max")
     found = []
     for name in POLICIES:
-        found.append(Method(f"ours, {name}", sharing(name), ACCURACY))
-        found.append(Method(f"ours, {name}, both", sharing(name), BOTH))
+        for suffix, objective in (("", ACCURACY), (", both", BOTH)):
+            method = Method(f"ours, {name}{suffix}", sharing(name), objective)
+            found.append(replace(method, seed_step=1))
     repeating = SurrogatePolicy(repeat_every=4)
-    found.append(Method("ours, surrogate, repeats", sharing(repeating), ACCURACY))
+    method = Method("ours, surrogate, repeats", sharing(repeating), ACCURACY)
+    found.append(replace(method, seed_step=1))
     for name, encoding in ENCODINGS.items():
         stock = kt.oracles.RandomSearchOracle
         found.append(Method(f"RandomSearch, {name}", stock, ACCURACY, encoding))

@@ -28,12 +28,15 @@ class Method:
         oracle: Makes the oracle from its arguments.
         objective: What it is given; KerasTuner's own optimizers know only one number.
         encoding: How the pattern becomes hyperparameters.
+        seed_step: What lies between the seeds of two searches. KerasTuner's draws of
+            neighboring seeds are the same, one trial later.
     """
 
     name: str
     oracle: Callable[..., kt.Oracle]
     objective: Any
     encoding: Encoding = ENCODINGS["rank"]
+    seed_step: int = 1000
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def run(method: Method, table: Table, seed: int, trials: int) -> Replay:
             objective=method.objective,
             max_trials=trials,
             hyperparameters=hp,
-            seed=seed + 1,  # 0 would be a random one
+            seed=1 + seed * method.seed_step,  # 0 would be a random one
         )
         Tuner(oracle, directory=folder, project_name="replay").search(verbose=0)
     return Replay(tried, scores, handed)
