@@ -1,6 +1,6 @@
 """What an earlier search is worth to a new one.
 
-    python benchmarks/search_warm_start.py [--seeds 20]
+    python benchmarks/search_warm_start.py [--seeds 12]
 
 Replays `SharingSearch` on the tables of `benchmarks/search_tables`, with and without
 the 25 trials of an earlier search: of the same table, as when a search is made again
@@ -64,7 +64,7 @@ def agreement(space: ValueSpace, earlier: list[Observation], table: Table) -> fl
 def main() -> None:
     """Replays all pairs of tables and prints the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=12)
     options = parser.parse_args()
 
     hp = kt.HyperParameters()
