@@ -36,10 +36,11 @@ def sizes() -> pd.DataFrame:
 
 def exported_bytes(pattern: SharingPattern | str) -> int:
     """Size of the `.tflite` file of the Keras model, whatever its weights."""
+    # The file holds the names of layers, which are numbered through a session.
+    keras.utils.clear_session()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         ks.export_tflite(
             keras_model(pattern), path, quantization="dynamic", target="accelerator"
         )
-        keras.utils.clear_session()
         return path.stat().st_size
