@@ -32,8 +32,9 @@ class Policy(ABC):
         The best of the first objective within the limits, if any is.
         """
         eligible = _eligible(problem)
-        estimates = self._estimates(problem, eligible)
-        return eligible[int(np.argmin(estimates))] if eligible else None
+        if not eligible:
+            return None
+        return eligible[int(np.argmin(self._estimates(problem, eligible)))]
 
     def _estimates(self, problem: Problem, eligible: Sequence[int]) -> np.ndarray:
         """What the first objective of some observations is taken to be."""

@@ -62,7 +62,9 @@ class SurrogatePolicy(Policy):
         if self._is_early(problem):
             return draw_untried(problem, rng)
         if self.repeat_every is not None and number % self.repeat_every == 0:
-            return problem.observations[self.recommend(problem)].point
+            best = self.recommend(problem)
+            if best is not None:  # none of this search, which may learn from another
+                return problem.observations[best].point
         candidates = _candidates(problem, rng)
         if not candidates:
             return draw_untried(problem, rng)

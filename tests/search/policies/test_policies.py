@@ -154,6 +154,21 @@ def test_limits_are_learned_and_kept():
     assert order.index(best.point["sharing"]) < 3
 
 
+def test_what_looks_best_is_repeated():
+    cost = random_costs(2)
+    score = lambda point: ((cost(point["sharing"]),), {})  # noqa: E731
+    space = patterns_only(6)
+    policy = policies.SurrogatePolicy(repeat_every=4)
+    found = search(policy, space, score, 21)
+    keys = [space.key(o.point) for o in found]
+    again = [n for n, key in enumerate(keys) if key in keys[:n]]
+    assert again == [4, 8, 12, 16, 20]
+    assert found[20].scores == min(o.scores for o in found[:20])
+    # An earlier search has nothing to repeat.
+    earlier = [Observation(o.point, o.scores, is_earlier=True) for o in found]
+    assert policy.propose(Problem(space, earlier), "0/0") is not None
+
+
 def test_workers_are_not_sent_to_one_place():
     space = patterns_only(6)
     cost = random_costs(1)
