@@ -30,7 +30,7 @@ from albert_parts.modes import MODES
 from albert_parts.settings import PRESETS, Settings, remember
 
 import keras_share as ks
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 SETTINGS = replace(PRESETS["small"], steps=800)
 

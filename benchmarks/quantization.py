@@ -33,7 +33,7 @@ from quantization_parts.cases import CASES
 from quantization_parts.data import digits, spoken
 from rich.console import Console
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 console = Console()
 

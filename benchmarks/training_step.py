@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from keras_share import SharedStack, TransformerBlock
+from keras_share import SharedStack
+from keras_share.blocks import TransformerBlock
 
 HEADS = 4
 

@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_share as ks
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 FILE_EXAMPLES = 100  # of the held-out text that the files are run on
 _SHOWN = 3  # of them with a masked word

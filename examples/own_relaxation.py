@@ -20,7 +20,7 @@ import keras_share
 
 @keras.saving.register_keras_serializable(package="examples")
 @dataclass(frozen=True)
-class RankOne(keras_share.Relaxation):
+class RankOne(keras_share.layers.Relaxation):
     """Adds the outer product of two private vectors to a shared kernel."""
 
     strength: float = 1.0
@@ -29,8 +29,8 @@ class RankOne(keras_share.Relaxation):
     def weights(self, kernel, site, num_sites):
         """The weights that each use has for itself."""
         return {
-            "rows": keras_share.Weight(kernel.inner_shape(1), "random_normal"),
-            "columns": keras_share.Weight(kernel.outer_shape(1), "zeros"),
+            "rows": keras_share.layers.Weight(kernel.inner_shape(1), "random_normal"),
+            "columns": keras_share.layers.Weight(kernel.outer_shape(1), "zeros"),
         }
 
     def kernel(self, value, weights, kernel):

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from keras_share.pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import SharingPattern
 
 from .rows import Row
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import keras_tuner as kt
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 from . import saved
 from .source import description

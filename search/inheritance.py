@@ -10,13 +10,12 @@ import keras
 import numpy as np
 
 from keras_share import SharedStack
-from keras_share.existing.fit import fit_kernel, merge
-from keras_share.existing.nodes import Node, walk
-from keras_share.existing.sites import has_weights
-from keras_share.relax import Relaxed
-from keras_share.relax.relaxed import RelaxedKernel
-from keras_share.sublayers import sublayers
-from keras_share.tied import block_of
+from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.tied import block_of
+from keras_share.retrofit.fit import fit_kernel, merge
+from keras_share.retrofit.kinds import has_weights
+from keras_share.retrofit.nodes import Node, walk
 
 from .donor import load_donor
 

@@ -8,8 +8,8 @@ from functools import cache, cached_property
 from itertools import combinations
 from typing import Any
 
-from keras_share.families import FAMILIES, GROUPED_FAMILIES, MIDDLE_FAMILIES
-from keras_share.pattern import SharingPattern
+from keras_share.pattern.families import FAMILIES, GROUPED_FAMILIES, MIDDLE_FAMILIES
+from keras_share.pattern.sharing_pattern import SharingPattern
 
 # Beside the index of a pattern, the search space has this one of fixed value. It tells
 # what the index means: to an oracle in another process, and to a later reader.

@@ -15,7 +15,7 @@ import keras_tuner as kt
 import pandas as pd
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 from . import budget, checkpoints, fingerprint, processes, rows, saved
 from .donor import check_donor

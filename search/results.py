@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 from . import pareto, rows
 from .leaderboard import leaderboard

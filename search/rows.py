@@ -9,8 +9,8 @@ from typing import Any
 import keras_tuner as kt
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_share.files import write_atomically
-from keras_share.pattern import SharingPattern
+from keras_share.atomic import write_atomically
+from keras_share.pattern.sharing_pattern import SharingPattern
 
 from .outcomes import is_mark, outcome_of
 from .pruning import PLANNED

@@ -19,7 +19,7 @@ from typing import Any
 import keras_tuner as kt
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 from . import rows
 from .outcomes import PRUNED, REJECTED, mark

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras_tuner as kt
 
-from keras_share.pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import SharingPattern
 
 from .pattern_space import SUFFIX, PatternSpace, pattern_spaces
 

@@ -11,9 +11,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.flatbuffer import schema
-from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 
 
 def repartitioned(data, pattern):

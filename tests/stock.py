@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from random_data import values
 
-from keras_share.tflite import flatbuffer
+from keras_share.tflite.file import flatbuffer
 
 SCHEMES = ["float32", "float16", "dynamic", "int8"]
 

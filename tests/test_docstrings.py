@@ -17,8 +17,9 @@ MODULES = sorted(
     }
 )
 # Their examples read a file, which the tests beside them make.
-TESTED_ELSEWHERE = {"keras_share.auditing.audit", "keras_share.export.int4"} | {
-    f"keras_share.tflite.{m}" for m in ("dedupe", "flatbuffer", "micro")
+TESTED_ELSEWHERE = {"keras_share.export.int4"} | {
+    f"keras_share.tflite.{module}"
+    for module in ("inspect.audit", "file.dedupe", "file.flatbuffer", "runtimes.micro")
 }
 
 

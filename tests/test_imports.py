@@ -76,7 +76,8 @@ def test_layers_work_where_tensorflow_is_not_installed(backend):
         "import sys\n"
         "sys.modules['tensorflow'] = None\n"
         "import keras, keras_share\n"
-        "stack = keras_share.SharedStack(keras_share.TransformerBlock(2, 8), 'AAB')\n"
+        "block = keras_share.blocks.TransformerBlock(2, 8)\n"
+        "stack = keras_share.SharedStack(block, 'AAB')\n"
         "model = keras.Sequential([keras.Input((3, 4)), stack])\n"
         "model.compile('sgd', 'mse')\n"
         "x = keras.random.normal((2, 3, 4))\n"
@@ -108,9 +109,9 @@ def test_other_backends_are_told_what_needs_tensorflow(backend, call, tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_layers_pass_their_tests_on_other_backends(backend):
     files = [
-        *("test_tied.py", "test_stack.py", "test_components.py", "blocks", "relax"),
-        *("test_embeddings.py", "test_transposed.py"),
-        "test_loop.py::test_shared_statistics",
+        *(f"layers/test_{name}.py" for name in ("tied", "shared_stack", "components")),
+        *(f"layers/test_{name}.py" for name in ("embeddings", "transposed")),
+        *("blocks", "layers/relax", "layers/test_loop.py::test_shared_statistics"),
     ]
     done = subprocess.run(
         [

@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_share.graph import FlatGraph, Rebuilder
+from keras_share.flat.flat_graph import FlatGraph
+from keras_share.flat.rebuild import Rebuilder
 from keras_share.quantize.opening import open_model
 
 

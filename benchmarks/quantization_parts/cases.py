@@ -61,7 +61,7 @@ def digits_separable(shape: tuple[int, ...]) -> keras.Model:
     x = layers.Conv2D(32, 3, padding="same", use_bias=False, name="stem")(x)
     x = layers.BatchNormalization(momentum=0.9)(x)
     x = layers.ReLU()(x)
-    x = ks.SharedStack(lambda: ks.SeparableConvBlock(3, momentum=0.9), "ABAB")(x)
+    x = ks.SharedStack(lambda: ks.blocks.SeparableConvBlock(3, momentum=0.9), "ABAB")(x)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Dense(10, name="head")(x))
 
@@ -70,7 +70,9 @@ def digits_transformer(shape: tuple[int, ...]) -> keras.Model:
     """Four transformer blocks that share; the rows of an image are the tokens."""
     inputs = keras.Input(shape)
     x = layers.Conv1D(32, 3, padding="same", name="stem")(inputs)
-    x = ks.SharedStack(lambda: ks.TransformerBlock(4, 64, activation="relu"), "AAAA")(x)
+    x = ks.SharedStack(
+        lambda: ks.blocks.TransformerBlock(4, 64, activation="relu"), "AAAA"
+    )(x)
     x = layers.Flatten()(x)
     return keras.Model(inputs, layers.Dense(10, name="head")(x))
 

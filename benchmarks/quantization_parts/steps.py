@@ -24,7 +24,7 @@ BOTH = {"plain": {"width": 32}, "separable": {"width": 48, "num_sites": 6}}
 def transformer() -> keras.Model:
     """Four transformer blocks that share everything but their normalization."""
     inputs = keras.Input(SEQUENCE)
-    block = ks.TransformerBlock(4, 4 * SEQUENCE[1], activation="relu")
+    block = ks.blocks.TransformerBlock(4, 4 * SEQUENCE[1], activation="relu")
     x = ks.SharedStack(block, "AAAA")(inputs)
     x = keras.layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, keras.layers.Dense(10)(x))

@@ -23,7 +23,7 @@ import pandas as pd
 from rich.console import Console
 
 from keras_share import SharingPattern
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 from search_tables.data import load
 from search_tables.network import NUM_SITES
 from search_tables.sizes import sizes

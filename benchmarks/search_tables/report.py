@@ -10,7 +10,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 from search_tables import noise, taus
 from search_tables.tables import FOLDER
 

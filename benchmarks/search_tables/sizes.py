@@ -8,7 +8,7 @@ import pandas as pd
 
 import keras_share as ks
 from keras_share import SharingPattern
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 from search_tables.network import NUM_SITES, keras_model, parameters
 from search_tables.tables import FOLDER
 

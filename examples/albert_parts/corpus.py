@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 # Ids 0 and 1 are TextVectorization's own.
 PADDING, UNKNOWN, CLS, SEP, MASK = range(5)

@@ -104,7 +104,7 @@ def albert_encoder(config: AlbertConfig, mode: Mode, length: int) -> keras.Model
         kernel_initializer=kernel_initializer(config),
         name="embeddings_projection",
     )(x)
-    block = ks.TransformerBlock(
+    block = ks.blocks.TransformerBlock(
         config.num_heads,
         config.intermediate_dim,
         dropout=config.dropout,

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 
 @dataclass(frozen=True)

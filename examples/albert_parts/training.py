@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from albert_parts.batches import Batch
-from keras_share.files import write_atomically
+from keras_share.atomic import write_atomically
 
 _WARMUP = 0.3  # of the steps
 _SHOW_EVERY = 10  # steps, over which the loss shown is averaged

@@ -20,10 +20,10 @@ def block(kind: str, width: int) -> layers.Layer:
             f"A block must be one of {', '.join(BLOCKS)}. Received: {kind!r}"
         )
     if kind == "separable":
-        return ks.SeparableConvBlock(
+        return ks.blocks.SeparableConvBlock(
             _KERNEL_SIZE, rank=1, dropout=_DROPOUT, momentum=_MOMENTUM, name="block"
         )
-    return ks.ConformerBlock(
+    return ks.blocks.ConformerBlock(
         num_heads=4,
         intermediate_dim=2 * width,
         kernel_size=_KERNEL_SIZE,

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 import keras_share as ks
-from keras_share.tflite.c_array import export_c_array
-from keras_share.tflite.micro import run_micro
+from keras_share.tflite.file.c_array import export_c_array
+from keras_share.tflite.runtimes.micro import run_micro
 
 
 @dataclass(frozen=True)

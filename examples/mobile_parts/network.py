@@ -76,7 +76,7 @@ def build_network(
     num_classes: int,
     width: int,
     pattern: ks.SharingPattern,
-    relax: ks.Relaxation | None = None,
+    relax: ks.layers.Relaxation | None = None,
 ) -> keras.Model:
     """A classifier of images.
 

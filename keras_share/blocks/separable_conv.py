@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_share.blocks import checks
+from keras_share.layers import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_share")

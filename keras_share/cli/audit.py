@@ -32,8 +32,8 @@ def audit(source: str, model: str | None, strict: bool) -> Outcome:
     Each weight with its uses, what is stored twice, what each kind of operator costs,
     and an estimate of the memory that the runtime takes, as it is and rolled.
     """
-    from keras_share.auditing.audit import audit
     from keras_share.cli.keras_model import load_model
+    from keras_share.tflite.inspect.audit import audit
 
     report = audit(source, None if model is None else load_model(model))
     text = "\n".join(filter(None, (str(report), report.complaint())))

@@ -92,9 +92,9 @@ def benchmark(
     Each FILE runs in each mode in a process of its own, in turns. A mode that can't
     run a FILE is told with the reason; if none runs, the code is 1.
     """
-    from keras_share.files import check_writable
-    from keras_share.tflite.benchmark import benchmark
-    from keras_share.tflite.plot_benchmark import plot_benchmark
+    from keras_share.atomic import check_writable
+    from keras_share.tflite.runtimes.benchmark import benchmark
+    from keras_share.tflite.runtimes.plot_benchmark import plot_benchmark
 
     if to_file is not None:
         check_writable(to_file)

@@ -15,9 +15,9 @@ def dedupe(source: str, path: str) -> Outcome:
     Works on any .tflite FILE. The outputs stay the same to the bit. OUT may be FILE
     itself.
     """
-    from keras_share.files import check_writable, write_atomically
-    from keras_share.tflite.dedupe import dedupe
-    from keras_share.tflite.flatbuffer import contents
+    from keras_share.atomic import check_writable, write_atomically
+    from keras_share.tflite.file.dedupe import dedupe
+    from keras_share.tflite.file.flatbuffer import contents
 
     check_writable(path)
     data = contents(source)

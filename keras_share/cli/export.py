@@ -96,9 +96,9 @@ def export(
     keras_share are known; models with layers of your own are exported from Python,
     with keras_share.export_tflite.
     """
+    from keras_share.atomic import check_writable
     from keras_share.cli.keras_model import load_model
-    from keras_share.export import export_tflite
-    from keras_share.files import check_writable
+    from keras_share.export.convert import export_tflite
     from keras_share.quantize.tfmot import check_backend
 
     check_writable(path)

@@ -76,7 +76,7 @@ def report(
     run. Shows all trials, best first, and the Pareto front: those that no other one
     beats in all columns at once.
     """
-    from keras_share.files import check_writable
+    from keras_share.atomic import check_writable
     from keras_share.search import SearchResults
 
     if winner is not None and html is None:

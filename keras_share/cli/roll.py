@@ -42,7 +42,7 @@ def roll(
     subgraph, which is called wherever they were. The outputs of both files are
     compared before OUT is written. OUT may be FILE itself.
     """
-    from keras_share.rolling import roll
+    from keras_share.tflite.repeats.roll import roll
 
     with progress("rolling and comparing"):
         report = roll(source, path, min_bytes=min_bytes, timeout=timeout)

@@ -1,5 +1,3 @@
-"""Export of Keras models to `.tflite`."""
+"""From a Keras model to a checked `.tflite` file."""
 
-from keras_share.export.convert import export_tflite
-
-__all__ = ["export_tflite"]
+import keras  # noqa: F401 (first, see keras_share.registered)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_share.auditing.audit import Audit, audit
+from keras_share.atomic import check_writable, write_atomically
 from keras_share.export.converter import convert, input_names, output_names
 from keras_share.export.faithful import check_outputs
 from keras_share.export.inference import inference_model
@@ -22,15 +22,15 @@ from keras_share.export.target import (
     check_target,
     fit_target,
 )
-from keras_share.files import check_writable, write_atomically
-from keras_share.graph.flatten import check_model
-from keras_share.graph.precision import full_precision
+from keras_share.flat.flatten import check_model
+from keras_share.flat.precision import full_precision
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.representative import Representative, random_sample, samples
 from keras_share.quantize.tfmot import check_backend
-from keras_share.representative import Representative, random_sample, samples
-from keras_share.sublayers import sublayers
-from keras_share.tflite.dedupe import dedupe
+from keras_share.tflite.file.dedupe import dedupe
+from keras_share.tflite.inspect.audit import Audit, audit
 
 _CHECKED_SAMPLES = 4
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
-from keras_share.tflite import flatbuffer
+from keras_share.tflite.file import flatbuffer
 
 
 def convert(

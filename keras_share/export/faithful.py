@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_share.graph.flatten import input_structure
-from keras_share.sublayers import sublayers
-from keras_share.tflite.run import predict
+from keras_share.flat.flatten import input_structure
+from keras_share.layers.sublayers import sublayers
+from keras_share.tflite.runtimes.predict import predict_tflite
 
 # How far the file's outputs may be from the Keras model's, as a share of the largest
 # output. Quantized files differ by design; these bounds tell a file that is wrong.
@@ -45,7 +45,7 @@ def check_outputs(
         ValueError: If an output differs by more than the scheme explains.
     """
     columns = map(np.concatenate, zip(*dataset, strict=True))
-    actual = predict(data, dict(zip(takes, columns, strict=True)))
+    actual = predict_tflite(data, dict(zip(takes, columns, strict=True)))
     if not isinstance(actual, dict):
         actual = {gives[0]: actual}
     rows = [

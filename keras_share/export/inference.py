@@ -8,24 +8,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_share.export.products import (
-    RoundedTable,
-    Rounding,
-    StackProduct,
-    WholeTable,
-)
-from keras_share.graph import FlatGraph, Rebuilder, Step, flatten
-from keras_share.graph.folding import (
-    IDENTITY_LAYERS,
-    KERNEL_LAYERS,
-    scale_would_fold,
-)
+from keras_share.export.products import RoundedTable, Rounding, StackProduct, WholeTable
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.flat.flatten import flatten
+from keras_share.flat.folding import IDENTITY_LAYERS, KERNEL_LAYERS, scale_would_fold
+from keras_share.flat.rebuild import Rebuilder
+from keras_share.layers.relax.affine import Affine
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
-from keras_share.relax.affine import Affine
-from keras_share.sublayers import sublayers
-from keras_share.transposed import Transposed
 
 
 def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Model:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.flatbuffer import schema
-from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 
 
 def fit_int16(data: bytes) -> bytes:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.flatbuffer import schema
-from keras_share.tflite.kernels import KERNEL_OPERATORS, NO_KERNEL
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 
 # Scale of an integer in 4 bits to one in 8, both symmetric and narrow.
 _RATIO = 127 / 7
@@ -55,7 +55,7 @@ def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
             not a .tflite model, or a damaged one.
 
     Example:
-    >>> from keras_share.auditing.audit import audit
+    >>> from keras_share.tflite.inspect.audit import audit
     >>> data = open("int8.tflite", "rb").read()  # a Dense rounded to 4 bits
     >>> [(weight.dtype, weight.nbytes) for weight in audit(data).buffers]
     [('int8', 1024)]

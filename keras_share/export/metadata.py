@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_share.stack import SharedStack
-from keras_share.sublayers import sublayers
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.flatbuffer import schema
+from keras_share.layers.shared_stack import SharedStack
+from keras_share.layers.sublayers import sublayers
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.flatbuffer import schema
 from keras_share.version import __version__
 
 NAME = "keras_share"  # of the entry in the file

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_share.transposed import Transposed
+from keras_share.layers.transposed import Transposed
 
 
 class StackProduct(keras.layers.Wrapper):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_share.auditing.audit import audit
-from keras_share.rolling import roll
-from keras_share.tflite.micro import run_micro
+from keras_share.tflite.inspect.audit import audit
+from keras_share.tflite.repeats.roll import roll
+from keras_share.tflite.runtimes.micro import run_micro
 
 TARGETS = ("auto", "cpu", "micro", "accelerator")
 # What a model that is not quantized yet is quantized to.

@@ -1,5 +1,7 @@
 """Quantization-aware training of Keras 3 models with TFMOT's quantizers."""
 
+import keras  # noqa: F401 (first, see keras_share.registered)
+
 import keras_share.quantize.operation_rules
 import keras_share.quantize.recurrent_rules
 import keras_share.quantize.weight_rules

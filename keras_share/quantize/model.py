@@ -7,9 +7,12 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_share.graph import FlatGraph, Rebuilder, Step
-from keras_share.graph.flatten import check_model
-from keras_share.graph.precision import full_precision
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.flat.flatten import check_model
+from keras_share.flat.precision import full_precision
+from keras_share.flat.rebuild import Rebuilder
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
@@ -17,13 +20,11 @@ from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import LayerReport, report_of
+from keras_share.quantize.representative import Representative, batches
 from keras_share.quantize.rules import operation_name
 from keras_share.quantize.schemes import Scheme, find_scheme
 from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
-from keras_share.representative import Representative, batches
-from keras_share.sublayers import sublayers
-from keras_share.transposed import Transposed
 
 
 def quantize_model(

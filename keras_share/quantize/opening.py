@@ -6,9 +6,13 @@ from typing import Any
 
 import keras
 
-from keras_share.graph import FlatGraph, flatten
-from keras_share.graph.folding import IDENTITY_LAYERS
-from keras_share.graph.opened import Opened
+from keras_share.flat.flat_graph import FlatGraph
+from keras_share.flat.flatten import flatten
+from keras_share.flat.folding import IDENTITY_LAYERS
+from keras_share.flat.opened import Opened
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.substitute import accepts_training
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.rules import find_rule, operation_name
 from keras_share.quantize.sixteen_bits import check_16_bits, written_in_16_bits
 from keras_share.quantize.weight_rules import (
@@ -16,9 +20,6 @@ from keras_share.quantize.weight_rules import (
     product_then_bias,
     split_activation,
 )
-from keras_share.sublayers import sublayers
-from keras_share.substitute import accepts_training
-from keras_share.transposed import Transposed
 
 
 def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:

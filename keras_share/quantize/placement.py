@@ -5,22 +5,19 @@ from typing import Any
 
 import keras
 
-from keras_share.graph import FlatGraph, Step
-from keras_share.graph.folding import (
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.flat.folding import (
     IDENTITY_LAYERS,
     folds,
     is_linear,
     on_last_axis,
     scale_would_fold,
 )
-from keras_share.graph.rebuild import transposed_matrix
+from keras_share.flat.rebuild import transposed_matrix
+from keras_share.layers.relax.affine import Affine
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
-from keras_share.quantize.weight_rules import (
-    FUSED_ACTIVATIONS,
-    TRANSPOSED_CONVOLUTIONS,
-)
-from keras_share.relax.affine import Affine
-from keras_share.transposed import Transposed
+from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
 
 
 @dataclass(frozen=True)

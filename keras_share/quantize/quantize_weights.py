@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_share.layers.substitute import accepts_training, call_with
 from keras_share.quantize.rules import find_rule
 from keras_share.quantize.tfmot import RangeOwner, round_weights, weight_quantizer
-from keras_share.substitute import accepts_training, call_with
 
 
 @keras.saving.register_keras_serializable(package="keras_share")

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.tfmot import RangeOwner, round_weights, weight_quantizer
-from keras_share.transposed import Transposed
 
 
 @keras.saving.register_keras_serializable(package="keras_share")

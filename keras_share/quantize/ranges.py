@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_share.graph import FlatGraph, Step
-from keras_share.graph.opened import Opened
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.flat.opened import Opened
 from keras_share.quantize.placement import Placement
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_share.graph import LayerUse
-from keras_share.graph.opened import Opened
+from keras_share.flat.opened import LayerUse, Opened
 from keras_share.quantize.rules import QuantizeRule, register_rule
 from keras_share.quantize.weight_rules import activate
 

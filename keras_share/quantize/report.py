@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from keras_share.graph import FlatGraph, Step
+from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.schemes import Scheme, find_scheme
@@ -96,7 +96,7 @@ def quantization_report(
     >>> import keras, keras_share
     >>> layers = [keras.layers.Dense(4, name="dense"), keras.layers.ELU(name="elu")]
     >>> model = keras.Sequential([keras.Input((8,)), *layers])
-    >>> print(keras_share.quantization_report(model))
+    >>> print(keras_share.quantize.quantization_report(model))
     1 of 2 steps in int8
       float32: elu.elu (Elu): there is no rule for Elu
     """

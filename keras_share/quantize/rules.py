@@ -90,14 +90,14 @@ def register_rule(kind: type | str, rule: QuantizeRule) -> None:
     ...
     ...     def call(self, x):
     ...         return keras.ops.tanh(x * self.gain)
-    >>> keras_share.register_rule(
+    >>> keras_share.quantize.register_rule(
     ...     Gain,
-    ...     keras_share.QuantizeRule(
+    ...     keras_share.quantize.QuantizeRule(
     ...         write=lambda use, x: keras.ops.tanh(use.affine(x, use.op.gain))
     ...     ),
     ... )
     >>> model = keras.Sequential([keras.Input((4, 8)), Gain(name="gain")])
-    >>> print(keras_share.quantization_report(model))
+    >>> print(keras_share.quantize.quantization_report(model))
     2 of 2 steps in int8
     """
     if isinstance(kind, type) and issubclass(kind, keras.Layer):

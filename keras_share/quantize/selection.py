@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_share.graph import Step
-from keras_share.sublayers import sublayers
+from keras_share.flat.flat_graph import Step
+from keras_share.layers.sublayers import sublayers
 
 SKIPPED = "it was left out"
 

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_share.graph import LayerUse
-from keras_share.graph.folding import is_linear
+from keras_share.flat.folding import is_linear
+from keras_share.flat.opened import LayerUse
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.rules import QuantizeRule, register_rule
-from keras_share.transposed import Transposed
 
 # Computed as part of the operator before them.
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")

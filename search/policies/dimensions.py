@@ -9,7 +9,7 @@ import numpy as np
 from keras_tuner.engine import hyperparameters as kt_hyperparameters
 from keras_tuner.engine.hyperparameters import HyperParameter
 
-from keras_share.pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.pattern_space import SUFFIX, PatternSpace
 
 # A neighbor's number lies about this far from its own, in units of the range.

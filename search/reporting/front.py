@@ -15,7 +15,7 @@ from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from keras_share.pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import SharingPattern
 
 from ..choices import chosen_patterns
 from .strips import box

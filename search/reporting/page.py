@@ -214,6 +214,6 @@ def _audit(winner: str | os.PathLike | None) -> str:
             "winner='model.tflite')</code>): what the file stores and computes is then "
             "told here.</p>"
         )
-    from keras_share.auditing.audit import audit
+    from keras_share.tflite.inspect.audit import audit
 
     return f"<pre>{escape(str(audit(winner)))}</pre>"

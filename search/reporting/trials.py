@@ -9,7 +9,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from keras_share.pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import SharingPattern
 
 from ..choices import chosen_patterns, chosen_values
 from ..repeats import is_completed

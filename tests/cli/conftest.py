@@ -14,7 +14,7 @@ from random_data import values
 
 import keras_share
 from keras_share.cli.main import program
-from keras_share.tflite import flatbuffer
+from keras_share.tflite.file import flatbuffer
 
 UNITS = 16
 

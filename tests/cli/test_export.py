@@ -1,7 +1,6 @@
 """`export`: from a `.keras` file to a `.tflite` file."""
 
 import os
-import sys
 import zipfile
 
 import keras
@@ -22,9 +21,7 @@ def arguments(monkeypatch):
         called.update(kwargs, model=model, path=path)
         return keras_share.audit("model.tflite")
 
-    monkeypatch.setattr(
-        sys.modules["keras_share.export"], "export_tflite", export_tflite
-    )
+    monkeypatch.setattr("keras_share.export.convert.export_tflite", export_tflite)
     return called
 
 

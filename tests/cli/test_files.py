@@ -10,8 +10,8 @@ import pytest
 import keras_share
 from keras_share.cli.main import program
 from keras_share.cli.options import FORMATS
-from keras_share.tflite.benchmark import MODES, benchmark
-from keras_share.tflite.plot_benchmark import plot_benchmark
+from keras_share.tflite.runtimes.benchmark import MODES, benchmark
+from keras_share.tflite.runtimes.plot_benchmark import plot_benchmark
 
 KERNEL = 4 * 16 * 16
 

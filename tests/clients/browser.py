@@ -31,9 +31,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.agreement import Call, Outputs, difference, random_inputs
-from keras_share.tflite.apart_process import interpreter
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.runtimes.agreement import (
+    Call,
+    Outputs,
+    difference,
+    random_inputs,
+)
+from keras_share.tflite.runtimes.apart_process import interpreter
 
 _PAGE = Path(__file__).with_name("page.html")
 _PACKAGE = "@litertjs/core"

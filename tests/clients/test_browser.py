@@ -10,15 +10,11 @@ from clients import browser
 from keras import layers
 from random_data import randomize, values
 
-from keras_share import (
-    SharedStack,
-    TransformerBlock,
-    export_tflite,
-    roll,
-)
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.agreement import difference, random_inputs
-from keras_share.tflite.apart_process import interpreter
+from keras_share import SharedStack, export_tflite, roll
+from keras_share.blocks import TransformerBlock
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.runtimes.agreement import difference, random_inputs
+from keras_share.tflite.runtimes.apart_process import interpreter
 
 HERE = Path(__file__).parent
 

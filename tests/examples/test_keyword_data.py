@@ -17,7 +17,7 @@ from keyword_parts.wav_folder import describe, load_folder
 from scipy.io import wavfile
 from scipy.signal import ShortTimeFFT, get_window
 
-from keras_share.tflite.micro import run_micro
+from keras_share.tflite.runtimes.micro import run_micro
 
 RATE = 8000
 

@@ -7,7 +7,8 @@ from keras import layers
 from random_data import randomize, values
 
 import keras_share
-from keras_share import SharedStack, SharingPattern, TransformerBlock, export_tflite
+from keras_share import SharedStack, SharingPattern, export_tflite
+from keras_share.blocks import TransformerBlock
 from keras_share.export import faithful
 
 PATTERNS = [p for n in range(1, 6) for p in SharingPattern.all(n)]
@@ -39,7 +40,7 @@ def test_every_pattern_stores_each_tied_kernel_once(pattern, tmp_path):
 
 def conv_model(pattern, channels=12):
     inputs = keras.Input((6, 6, channels))
-    x = SharedStack(keras_share.SeparableConvBlock(), pattern)(inputs)
+    x = SharedStack(keras_share.blocks.SeparableConvBlock(), pattern)(inputs)
     x = layers.GlobalAveragePooling2D()(x)
     return randomize(keras.Model(inputs, layers.Dense(3)(x)))
 
@@ -213,7 +214,7 @@ def test_samples_reach_their_inputs_by_name(tmp_path):
 def test_images_of_unknown_size_keep_their_kernels(tmp_path):
     inputs = keras.Input((None, None, 12))
     model = keras.Model(
-        inputs, SharedStack(keras_share.SeparableConvBlock(), "AA")(inputs)
+        inputs, SharedStack(keras_share.blocks.SeparableConvBlock(), "AA")(inputs)
     )
     report = export_tflite(
         randomize(model),

@@ -11,11 +11,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
-from keras_share.auditing.audit import audit
 from keras_share.export import int4
 from keras_share.export.int4 import store_int4
-from keras_share.tflite import flatbuffer
-from keras_share.tflite.dedupe import dedupe
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.dedupe import dedupe
+from keras_share.tflite.inspect.audit import audit
 
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 RUNTIMES = {

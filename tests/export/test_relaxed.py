@@ -12,11 +12,11 @@ from keras_share import (
     SharedStack,
     StepEmbedding,
     Templates,
-    TransformerBlock,
     export_tflite,
-    quantization_report,
     quantize_model,
 )
+from keras_share.blocks import TransformerBlock
+from keras_share.quantize import quantization_report
 
 WIDTH, SITES = 32, 3
 

@@ -50,7 +50,7 @@ def test_micro_is_of_integers_and_measured(tmp_path):
     x = values(16, 40)
     report = export_tflite(model_of(40), path, target="micro", representative_dataset=x)
     assert not report.float_operators
-    arena = keras_share.run_micro(path, x[:1]).arena_bytes
+    arena = keras_share.tflite.run_micro(path, x[:1]).arena_bytes
     assert report.metadata["arena_bytes"] == arena
     trained = quantize_model(model_of(40), x, ranges="group")
     again = export_tflite(trained, path, target="micro")

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import keras_share as ks
 from keras_share.quantize import QuantizeWeights
-from keras_share.tflite import flatbuffer
+from keras_share.tflite.file import flatbuffer
 
 
 @cache
@@ -20,7 +20,7 @@ def digits():
 
 
 def convolutional():
-    block = ks.SeparableConvBlock(3, momentum=0.8)
+    block = ks.blocks.SeparableConvBlock(3, momentum=0.8)
     return [
         layers.Reshape((8, 8, 1)),
         layers.Conv2D(32, 3, padding="same", activation="relu"),
@@ -32,7 +32,7 @@ def convolutional():
 
 
 def attending():
-    block = ks.TransformerBlock(2, 64)
+    block = ks.blocks.TransformerBlock(2, 64)
     return [
         layers.Reshape((8, 8)),
         layers.Dense(32),

@@ -9,8 +9,8 @@ from random_data import randomize, values
 
 import keras_share
 from keras_share import SharedStack, export_tflite, predict_tflite, quantize_model
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize import FakeQuantize, QuantizeWeights, calibrate
-from keras_share.sublayers import sublayers
 
 
 def of_type(model, kind):
@@ -136,7 +136,7 @@ def test_file_is_int8_with_each_tied_kernel_once(pattern, tmp_path):
 
 
 def test_integer_weights_in_the_file_are_those_simulated(tmp_path):
-    from keras_share.tflite import flatbuffer
+    from keras_share.tflite.file import flatbuffer
 
     x = values(32, 6, 6, 6)
     quantized = quantize_model(conv_model("AAA"), representative_dataset=x)
@@ -206,7 +206,7 @@ CASES = {
 def test_covered_layers_leave_no_float_operator(name, tmp_path):
     x = values(32, 8, 8)
     model = randomize(keras.Sequential([keras.Input((8, 8)), *CASES[name]()]))
-    report = keras_share.quantization_report(model)
+    report = keras_share.quantize.quantization_report(model)
     assert not report.float_layers
     quantized = quantize_model(model, representative_dataset=x)
     path = tmp_path / "model.tflite"
@@ -274,7 +274,7 @@ def test_what_is_not_covered_is_named():
         quantize_model(model)
     with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.selu'"):
         quantize_model(model, strict=True)
-    report = keras_share.quantization_report(model)
+    report = keras_share.quantize.quantization_report(model)
     assert [row.name for row in report.float_layers] == ["odd.selu", "rnn"]
     assert "odd.selu (Selu): there is no rule for Selu" in str(report)
     assert str(report).startswith("1 of 3 steps in int8")
@@ -285,7 +285,7 @@ def test_normalization_that_cannot_be_quantized_is_named():
     first = keras.Sequential([keras.Input((4, 8)), layers.BatchNormalization(axis=1)])
     unknown = keras.Sequential([keras.Input((None, 8)), layers.BatchNormalization()])
     for model, reason in ((first, "its axis"), (unknown, "the shape of its input")):
-        [row] = keras_share.quantization_report(model).float_layers
+        [row] = keras_share.quantize.quantization_report(model).float_layers
         assert row.reason.startswith(reason)
 
 

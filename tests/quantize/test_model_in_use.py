@@ -11,8 +11,8 @@ from random_data import randomize, values
 
 import keras_share
 from keras_share import SharedStack, export_tflite, predict_tflite, quantize_model
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize import FakeQuantize
-from keras_share.sublayers import sublayers
 
 
 def of_type(model, kind):
@@ -54,7 +54,9 @@ def test_trains_with_callbacks_clones_and_loops_of_ones_own():
     stop = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
     quantized.fit(x, y, epochs=2, callbacks=[stop], verbose=0)
 
-    clone = keras.models.clone_model(quantized, clone_function=keras_share.TiedCloner())
+    clone = keras.models.clone_model(
+        quantized, clone_function=keras_share.layers.TiedCloner()
+    )
     clone.set_weights(quantized.get_weights())
     np.testing.assert_array_equal(clone(x), quantized(x))
     assert len(clone.trainable_weights) == len(quantized.trainable_weights)
@@ -181,10 +183,12 @@ def test_weights_that_are_not_finite(tmp_path):
 def test_report_is_of_the_scheme_and_the_choice_of_layers():
     stages = [layers.Dense(4, name="first"), layers.Dense(4, "relu", name="last")]
     model = keras.Sequential([keras.Input((8,)), *stages])
-    report = keras_share.quantization_report(model, scheme="int16", skip=["first"])
+    report = keras_share.quantize.quantization_report(
+        model, scheme="int16", skip=["first"]
+    )
     assert [row.dtype for row in report.rows] == ["float32", "int16"]
     assert str(report).startswith("1 of 2 steps in int16\n  float32: first (Dense): it")
-    report = keras_share.quantization_report(model, scheme="dynamic_int4")
+    report = keras_share.quantize.quantization_report(model, scheme="dynamic_int4")
     assert [row.dtype for row in report.rows] == ["int4 weights"] * 2
     assert not report.float_layers
 

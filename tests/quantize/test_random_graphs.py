@@ -12,18 +12,12 @@ import pytest
 from keras import layers, ops
 from random_data import values
 
-from keras_share import (
-    SharedStack,
-    export_tflite,
-    predict_tflite,
-    quantization_report,
-    quantize_model,
-)
+from keras_share import SharedStack, export_tflite, predict_tflite, quantize_model
 from keras_share.blocks import SeparableConvBlock, TransformerBlock
-from keras_share.quantize import QuantizeWeights
+from keras_share.layers.sublayers import sublayers
+from keras_share.quantize import QuantizeWeights, quantization_report
 from keras_share.quantize.rules import find_rule
-from keras_share.sublayers import sublayers
-from keras_share.tflite import flatbuffer
+from keras_share.tflite.file import flatbuffer
 
 NUM_GRAPHS = int(os.environ.get("RANDOM_GRAPHS", "8"))
 WIDTH = 8

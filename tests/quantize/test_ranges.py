@@ -8,10 +8,10 @@ from random_data import randomize, values
 
 from keras_share import SharedStack, SharingPattern, export_tflite, quantize_model
 from keras_share.blocks import SeparableConvBlock, TransformerBlock
-from keras_share.graph import flatten
+from keras_share.flat.flatten import flatten
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize import FakeQuantize, QuantizeWeights
-from keras_share.sublayers import sublayers
-from keras_share.tflite import flatbuffer
+from keras_share.tflite.file import flatbuffer
 
 
 def rounded(quantized):

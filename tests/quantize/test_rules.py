@@ -55,7 +55,7 @@ def gain_rule():
 
 
 def left(model):
-    return keras_share.quantization_report(model).float_layers
+    return keras_share.quantize.quantization_report(model).float_layers
 
 
 def sequential(*parts, shape=(4, 8)):

@@ -9,8 +9,8 @@ from random_data import randomize, values
 
 from keras_share import SharedStack, export_tflite, quantize_model, share
 from keras_share.blocks import TransformerBlock
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize import FakeQuantize, QuantizeWeights
-from keras_share.sublayers import sublayers
 
 
 def mlp():

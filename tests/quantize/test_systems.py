@@ -9,9 +9,9 @@ from random_data import randomize, values
 import keras_share as ks
 
 BLOCKS = {
-    "transformer": lambda: ks.TransformerBlock(2, 64),
-    "conformer": lambda: ks.ConformerBlock(2, 64, 3, activation="relu"),
-    "separable": lambda: ks.SeparableConvBlock(3, rank=1),
+    "transformer": lambda: ks.blocks.TransformerBlock(2, 64),
+    "conformer": lambda: ks.blocks.ConformerBlock(2, 64, 3, activation="relu"),
+    "separable": lambda: ks.blocks.SeparableConvBlock(3, rank=1),
 }
 # In Micro the rounding of FULLY_CONNECTED differs from LiteRT's where a value is near
 # the middle between two steps, which attention and normalization then spread.
@@ -61,7 +61,7 @@ def test_each_tied_kernel_is_one_buffer(system):
 def test_runs_on_a_microcontroller(system):
     pytest.importorskip("tflite_micro")
     name, _, path, _, x = system
-    run = ks.run_micro(path, x)
+    run = ks.tflite.run_micro(path, x)
     assert 1_000 < run.arena_bytes < 200_000
     difference = np.abs(run.outputs.astype(int) - _reference(path, x).astype(int))
     assert difference.max() <= MICRO_STEPS[name]

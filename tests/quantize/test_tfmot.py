@@ -11,9 +11,9 @@ from keras import layers
 from random_data import randomize, values
 
 from keras_share import quantize_model
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize import FakeQuantize, QuantizeWeights
 from keras_share.quantize.tfmot import quantizers
-from keras_share.sublayers import sublayers
 
 
 def test_activations_equal_tfmots():

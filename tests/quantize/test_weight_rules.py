@@ -7,10 +7,10 @@ from keras import layers, ops
 from random_data import randomize, values
 from unrounded import kinds, unrounded
 
-from keras_share import export_tflite, quantization_report, quantize_model
-from keras_share.quantize import QuantizeWeights
-from keras_share.sublayers import sublayers
-from keras_share.tflite import flatbuffer
+from keras_share import export_tflite, quantize_model
+from keras_share.layers.sublayers import sublayers
+from keras_share.quantize import QuantizeWeights, quantization_report
+from keras_share.tflite.file import flatbuffer
 
 SEQUENCE, IMAGE = (6, 8), (6, 6, 8)
 

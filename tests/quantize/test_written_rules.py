@@ -9,7 +9,8 @@ from keras import layers, ops
 from random_data import randomize, values
 from unrounded import kinds, unrounded
 
-from keras_share import quantization_report, quantize_model
+from keras_share import quantize_model
+from keras_share.quantize import quantization_report
 
 SEQUENCE, IMAGE = (6, 8), (6, 6, 8)
 

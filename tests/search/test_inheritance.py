@@ -13,15 +13,14 @@ from keras_share import (
     Basis,
     LowRank,
     Scale,
-    SeparableConvBlock,
     SharedStack,
     SharingPattern,
     StepEmbedding,
     Templates,
-    TransformerBlock,
 )
+from keras_share.blocks import SeparableConvBlock, TransformerBlock
+from keras_share.layers.tied import block_of, site_weights
 from keras_share.search.inheritance import InheritReport, inherit
-from keras_share.tied import block_of, site_weights
 
 ALL = list(SharingPattern.all(4))
 WIDTH = 4

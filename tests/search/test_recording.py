@@ -10,12 +10,7 @@ import pytest
 from quick_search import ALL, DATA, Untrained, X, Y, build, failing, quick, size
 
 import keras_share
-from keras_share.search import (
-    GridSearch,
-    RandomSearch,
-    SearchResults,
-    sharing_pattern,
-)
+from keras_share.search import GridSearch, RandomSearch, SearchResults, sharing_pattern
 
 
 def test_rows_are_plain_json_without_leftovers(tmp_path):

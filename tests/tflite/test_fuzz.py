@@ -15,9 +15,10 @@ from keras import layers
 from random_data import randomize, values
 
 import keras_share
-from keras_share import SharedStack, audit, dedupe, export_tflite, roll
-from keras_share.rolling.roll import roll_model
-from keras_share.tflite import flatbuffer
+from keras_share import SharedStack, audit, export_tflite, roll
+from keras_share.tflite import dedupe
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.repeats.roll import roll_model
 
 NUM_FILES = int(os.environ.get("FUZZ", "240"))
 BATCHES = 6  # of files: a test for each

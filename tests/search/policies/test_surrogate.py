@@ -7,11 +7,7 @@ import pytest
 from policy_spaces import mixed, patterns_only
 from sklearn.gaussian_process.kernels import RBF, DotProduct
 
-from keras_share.search.policies.surrogate import (
-    Similarities,
-    Surrogate,
-    _Similarity,
-)
+from keras_share.search.policies.surrogate import Similarities, Surrogate, _Similarity
 
 
 def drawn(space, count, seed=0):

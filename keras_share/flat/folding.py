@@ -1,0 +1,120 @@
+"""What TFLite's converter folds into a kernel, and what it must not."""
+
+import keras
+
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.layers.relax.affine import Affine
+
+KERNEL_LAYERS = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+
+# Layers that do nothing at inference.
+IDENTITY_LAYERS = (
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+)
+
+NORMALIZATIONS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+)
+
+
+def base_layer(step: Step) -> keras.Layer:
+    """The layer that a step runs, out of its quantizing wrapper."""
+    return getattr(step.op, "quantized_layer", step.op)
+
+
+def is_linear(layer: keras.Layer) -> bool:
+    """Whether a layer has no activation function."""
+    return getattr(layer, "activation", None) in (None, keras.activations.linear)
+
+
+def folds(graph: FlatGraph, step: Step) -> bool:
+    """Whether a BatchNormalization may be folded into the kernel before it.
+
+    The converter turns BatchNormalization into a product and a sum, and folds the
+    product into the kernel that it follows or precedes. A kernel that several sites
+    use would come out as one kernel per site. Only the normalization of a kernel with
+    a single use may be folded.
+    """
+    [tensor] = step.inputs
+    producer = graph.producer(tensor)
+    if producer is None or not isinstance(base_layer(producer), KERNEL_LAYERS):
+        return False
+    return (
+        not is_shared_kernel(graph, producer)
+        and is_linear(base_layer(producer))
+        and len(graph.consumers(tensor)) == 1
+        and not graph.is_output(tensor)
+        and not _feeds_shared_kernel(graph, step)
+    )
+
+
+def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
+    """Whether the converter would fold the scale of a normalization where it must not.
+
+    True for BatchNormalization that is not folded by right, and for the scale of a
+    LayerNormalization without offset or an RMSNormalization right before a kernel that
+    several sites use (an offset in between stops the converter), and for the private
+    scale of a relaxation.
+    """
+    if isinstance(step.op, Affine):
+        lead = step.output.shape[1 : -step.op.num_axes]
+        return len(lead) <= 2 and lead.count(None) <= 1
+    if not isinstance(step.op, NORMALIZATIONS):
+        return False
+    shape = step.output.shape
+    # Of a tensor that is no image, the shape must be known to reshape it to one.
+    static = len(shape) == 4 or None not in shape[1:]
+    if not 2 <= len(shape) <= 4 or not static or not on_last_axis(step):
+        return False
+    if isinstance(step.op, keras.layers.BatchNormalization):
+        return not folds(graph, step)
+    scaled = isinstance(step.op, keras.layers.RMSNormalization) or (
+        step.op.scale and not step.op.center
+    )
+    return scaled and _feeds_shared_kernel(graph, step)
+
+
+def on_last_axis(step: Step) -> bool:
+    """Whether the scale of a normalization lies along the last axis."""
+    axis = step.op.axis
+    last = len(step.output.shape) - 1
+    return axis in (-1, last, [-1], [last])
+
+
+def _feeds_shared_kernel(graph: FlatGraph, step: Step) -> bool:
+    return any(
+        _feeds_shared_kernel(graph, consumer)
+        if isinstance(consumer.op, IDENTITY_LAYERS)
+        else is_shared_kernel(graph, consumer)
+        for consumer in graph.consumers(step.output)
+    )
+
+
+def is_shared_kernel(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step uses a kernel that other steps use too."""
+    if not isinstance(base_layer(step), KERNEL_LAYERS):
+        return False
+    return graph.num_uses(kernel_variable(step)) > 1
+
+
+def kernel_variable(step: Step) -> keras.Variable:
+    """The variable that a step of a kernel layer has as its kernel."""
+    kernel = base_layer(step).kernel
+    own = {id(v): stand_in for v, stand_in in step.stand_ins}
+    return own.get(id(kernel), kernel)

@@ -1,0 +1,1 @@
+"""Relaxations: small weights by which the uses of shared kernels differ."""

@@ -1,0 +1,246 @@
+"""`Tied`: one more use of a layer."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_share.layers import private as private_spec
+from keras_share.layers import reuse
+from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.substitute import (
+    accepts_training,
+    build_by_call,
+    call_with,
+    needs_several_inputs,
+)
+from keras_share.layers.transposed import Transposed
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class Tied(keras.layers.Wrapper):
+    """One more use of a layer with its weights, some of them kept private.
+
+    `Tied(layer)` computes what `layer` computes. It owns copies of the variables that
+    `private` names, which start at the layer's values and then train on their own;
+    everything else is read from `layer`, and the gradient of such a shared weight is
+    the sum over its uses. Private normalization is what makes deep sharing train
+    well (arXiv 1710.04773, section 4.5).
+
+    A `.keras` file holds each weight once and is still tied when loaded. To clone a
+    Functional or Sequential model that uses `Tied`, pass
+    `clone_function=keras_share.layers.TiedCloner()` to `keras.models.clone_model`,
+    which otherwise copies layers one at a time and gives each `Tied` a layer of its
+    own; a warning tells of it.
+
+    Args:
+        layer: The layer to use once more. If it is not built yet, it is built when
+            this layer is.
+        private: What this use keeps for itself: `"normalization"` (all variables of
+            every normalization layer inside), the name of a sublayer or weight, a
+            list of such names, a function from a `keras.Variable` to a boolean, or
+            None for nothing. A function must be registered with
+            `keras.saving.register_keras_serializable` to be saved.
+        **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
+            `layer`'s variables.
+
+    Call arguments:
+        inputs: Tensor or structure of tensors, the first argument of `layer`.
+        *args, **kwargs: Further arguments of `layer`.
+
+    Raises:
+        ValueError: If `private` is malformed or names nothing inside `layer`.
+
+    Example:
+    >>> import keras, keras_share
+    >>> dense = keras.layers.Dense(8)
+    >>> model = keras.Sequential(
+    ...     [keras.Input((8,)), dense, keras_share.Tied(dense, private="bias")]
+    ... )
+    >>> model.count_params()  # one 8 x 8 kernel, two biases
+    80
+    """
+
+    def __init__(
+        self,
+        layer: keras.Layer,
+        private: private_spec.Private = private_spec.NORMALIZATION,
+        **kwargs: Any,
+    ):
+        # The layer inside casts its own inputs and variables. With a mixed policy,
+        # reading them here to pass them on would round them first.
+        kwargs["autocast"] = False
+        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
+        super().__init__(layer, **kwargs)
+        if not layer.trainable:
+            # Or unfreezing this use would stop here, as it is no change for it.
+            self.trainable = False
+        self.private = private_spec.standardize(private)
+        self.supports_masking = layer.supports_masking
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the layer if it isn't yet, and makes the private copies."""
+        if not self.layer.built:
+            if needs_several_inputs(self.layer):
+                raise ValueError(
+                    f"A layer with several inputs must be built before its tied use. "
+                    f"Call '{self.layer.name}' on its inputs first."
+                )
+            build_by_call(self.layer, input_shape, self.compute_dtype)
+        self.input_spec = self.layer.input_spec
+        # Parallel lists and not pairs, so that Keras tracks the copies.
+        own = self._own_weights(input_shape)
+        self._originals = [variable for variable, _ in own]
+        trained = _trainable_ids(self.layer)
+        self._copies = [self._copy(v, start, id(v) in trained) for v, start in own]
+        self.built = True
+
+    def _own_weights(self, input_shape: Any) -> list[tuple[keras.Variable, Any]]:
+        """Pairs of a weight to keep private and the initializer of its copy."""
+        starts: dict[int, Any] = {}
+        for part in sublayers(self.layer):
+            if isinstance(part, Relaxed):
+                starts.update(part.start_site())
+        return [
+            (v, starts.get(id(v), value_of(v)))
+            for v in private_spec.private_variables(self.layer, self.private)
+        ]
+
+    def _copy(
+        self, variable: keras.Variable, initializer: Any, trainable: bool
+    ) -> keras.Variable:
+        inner = variable.path.removeprefix(self.layer.path or self.layer.name)
+        copy = self.add_weight(
+            name=inner.strip("/").replace("/", "_"),
+            shape=variable.shape,
+            dtype=variable.dtype,
+            initializer=initializer,
+            trainable=trainable,
+            regularizer=variable.regularizer,
+            constraint=variable.constraint,
+            autocast=False,
+        )
+        copy.trainable = variable.trainable
+        return copy
+
+    @property
+    def private_copies(self) -> list[tuple[keras.Variable, keras.Variable]]:
+        """Pairs of a variable of the layer and what this use has in its place."""
+        return list(zip(self._originals, self._copies, strict=True))
+
+    def call(
+        self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> Any:
+        if accepts_training(self.layer):
+            kwargs["training"] = training
+        stand_ins = self.private_copies
+        if not stand_ins:
+            return self.layer(inputs, *args, **kwargs)
+        outputs, losses = call_with(self.layer, stand_ins, inputs, *args, **kwargs)
+        for loss in losses:
+            self.add_loss(loss)
+        return outputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_output_spec(
+        self, *args: Any, training: bool | None = None, **kwargs: Any
+    ) -> Any:
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def use_of(self, layer: keras.Layer) -> "Tied":
+        """The same use of another layer."""
+        config = self.get_config()
+        config.pop("layer")
+        config["private"] = private_spec.deserialize(config["private"])
+        return type(self)(layer, **config)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("dtype", None)
+        config["layer"] = reuse.serialize(self.layer)
+        return {**config, "private": private_spec.serialize(self.private)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Tied":
+        config = dict(config)
+        layer = reuse.deserialize(config.pop("layer"), config["name"])
+        config["private"] = private_spec.deserialize(config["private"])
+        return cls(layer, **config)
+
+
+def value_of(variable: keras.Variable) -> Any:
+    """An initializer that copies a variable."""
+
+    # A real copy: JAX refuses to donate one buffer twice. Made by an initializer,
+    # because in a traced function the value may not exist yet.
+    def initializer(shape, dtype=None):
+        return ops.copy(ops.cast(variable.value, dtype or variable.dtype))
+
+    return initializer
+
+
+def block_of(site: keras.Layer) -> keras.Layer:
+    """The layer that a site of a stack runs: that of a `Tied`, else the site."""
+    return site.layer if isinstance(site, Tied) else site
+
+
+def site_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights that a layer uses: of a `Tied`, in the order of its layer's."""
+    if not isinstance(layer, Tied):
+        return layer.weights
+    own = {id(v): stand_in for v, stand_in in layer.private_copies}
+    return [own.get(id(v), v) for v in layer.layer.weights]
+
+
+def _trainable_ids(layer: keras.Layer) -> set[int]:
+    """The variables of a layer that train when nothing is frozen.
+
+    Keras files a weight that is added as not trainable among the moving statistics,
+    where no later `trainable = True` reaches it.
+    """
+    parts = list(sublayers(layer))
+    states = {id(part): part.trainable for part in parts}
+    layer.trainable = True
+    found = {id(v) for v in layer.trainable_variables}
+    # Outer layers first, as they set those inside.
+    for part in sorted(parts, key=lambda part: -len(list(sublayers(part)))):
+        part.trainable = states[id(part)]
+    return found
+
+
+class TiedCloner:
+    """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
+
+    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` would
+    come back with a layer of its own. A cloner remembers what it has cloned. Use a new
+    one per model.
+
+    Example:
+    >>> import keras, keras_share
+    >>> dense = keras.layers.Dense(8)
+    >>> model = keras.Sequential([keras.Input((8,)), dense, keras_share.Tied(dense)])
+    >>> clone = keras.models.clone_model(
+    ...     model, clone_function=keras_share.layers.TiedCloner()
+    ... )
+    >>> clone.count_params() == model.count_params()
+    True
+    """
+
+    def __init__(self):
+        self._clones: dict[int, keras.Layer] = {}
+
+    def __call__(self, layer: keras.Layer) -> keras.Layer:
+        """Returns the clone of `layer`: the same one each time."""
+        if id(layer) not in self._clones:
+            if isinstance(layer, (Tied, Transposed)):
+                clone = layer.use_of(self(layer.layer))
+            else:
+                clone = type(layer).from_config(layer.get_config())
+            self._clones[id(layer)] = clone
+        return self._clones[id(layer)]

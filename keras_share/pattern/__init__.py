@@ -1,0 +1,1 @@
+"""Which sites share: patterns as plain values, without a tensor."""

@@ -1,0 +1,34 @@
+"""All classes that Keras finds by name in a file, imported so that it knows them.
+
+By the modules and not by their packages: this may run while a package is imported.
+"""
+
+from keras_share.blocks import conformer, separable_conv, transformer
+from keras_share.layers import embeddings, shared_stack, tied, transposed
+from keras_share.layers.relax import affine, basis, low_rank, relaxed, scale, templates
+from keras_share.quantize import (
+    fake_quantize,
+    inverse_root,
+    quantize_weights,
+    quantized_transposed,
+)
+
+__all__ = [
+    "affine",
+    "basis",
+    "conformer",
+    "embeddings",
+    "fake_quantize",
+    "inverse_root",
+    "low_rank",
+    "quantize_weights",
+    "quantized_transposed",
+    "relaxed",
+    "scale",
+    "separable_conv",
+    "shared_stack",
+    "templates",
+    "tied",
+    "transformer",
+    "transposed",
+]

@@ -1,0 +1,3 @@
+"""Sharing in models that exist already."""
+
+import keras  # noqa: F401 (first, see keras_share.registered)

@@ -1,0 +1,283 @@
+"""`share`: ties layers of a model that exists."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import keras
+
+from keras_share.layers import private as private_spec
+from keras_share.layers.relax.kernel import kernel_of
+from keras_share.layers.relax.relaxed import relax_layer
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.tied import Tied
+from keras_share.layers.transposed import Transposed
+from keras_share.pattern.sharing_pattern import SharingPattern
+from keras_share.retrofit.clone import Cloner, copy_layer
+from keras_share.retrofit.fit import carry, carry_group, check_init, fit_group
+from keras_share.retrofit.kinds import Kind, find_kinds, has_weights, shareable
+from keras_share.retrofit.nodes import walk
+from keras_share.retrofit.signature import difference
+
+
+def share(
+    model: keras.Model,
+    pattern: Any,
+    *,
+    private: private_spec.Private = private_spec.NORMALIZATION,
+    init: str = "mean",
+    relax: Any = None,
+) -> keras.Model:
+    """Makes a model whose layers share by a pattern, with its trained weights.
+
+    In the new model the first layer of each group stands as it was, and the further
+    ones are `keras_share.Tied` uses of it, under their old names. Names of layers,
+    inputs and outputs stay; `model` itself is not changed. The result is not
+    compiled: it has fewer weights than an optimizer of the old model has states for,
+    so compile it and train on. A model of a class with a constructor of its own comes
+    back as a plain `keras.Model`.
+
+    Args:
+        model: A built Sequential or Functional model, with nested ones or not.
+        pattern: What shares. A pattern as `SharingPattern.get` reads it, for every
+            kind that `find_sites` lists (`"shared"`, `"cycle:2"`; one label per site
+            if the kinds have as many sites as there are labels); a dict from the name
+            of a kind to such a pattern, for these kinds only; or a list of groups,
+            each a list of layers as `find_sites` names them, tied to one another.
+        private: What each site keeps for itself; see `Tied`. Names that only some of
+            the shared layers have are private there.
+        init: Where a shared weight starts: at the `"mean"` of those of its group, or
+            at that of the `"first"` or `"last"` member. Private weights keep their
+            values.
+        relax: How sites may depart from the weights that they share, as
+            `keras_share.layers.Relaxed` takes it, for the layers that have kernels to
+            relax. Each site starts as close to its own kernels as the relaxation
+            allows: `LowRank(8)` at the best approximation of rank 8 of what the shared
+            kernel lacks.
+
+    Returns:
+        The new model.
+
+    Raises:
+        ValueError: If `model` is not a built Sequential or Functional model, nothing
+            in it repeats, a pattern doesn't fit its kind, layers can't be tied, or
+            `relax` doesn't fit them.
+
+    Example:
+    >>> import keras, keras_share
+    >>> model = keras.Sequential([keras.Input((8,))])
+    >>> for i in range(6):
+    ...     model.add(keras.layers.Dense(8, name=f"dense_{i}"))
+    >>> keras_share.share(model, "cycle:2").count_params()
+    144
+    >>> keras_share.share(model, [["dense_0", "dense_5"]]).count_params()
+    360
+    """
+    check_init(init)
+    private = private_spec.standardize(private)
+    groups = _groups(model, pattern)
+    if groups:
+        members = [layer for group in groups for layer in group]
+        _check_private(private, members)
+        _check_relax(relax, members)
+    sharer = _Sharer(groups, private, init, relax)
+    shared = sharer.clone.model(model)
+    sharer.carry_weights()
+    return shared
+
+
+class _Sharer:
+    """Copies layers, those of a group as uses of the copy of its first."""
+
+    def __init__(
+        self,
+        groups: list[list[keras.Layer]],
+        private: tuple[str | int, ...] | Any,
+        init: str,
+        relax: Any,
+    ):
+        self.clone = Cloner(self._copy)
+        self._groups = {id(layer): group for group in groups for layer in group}
+        self._private = private
+        self._init = init
+        self._relax = relax
+        self._copied: list[tuple[keras.Layer, keras.Layer]] = []
+        self._bases: dict[int, keras.Layer] = {}  # by first member: its bare copy
+
+    def carry_weights(self) -> None:
+        """Gives the copies the weights of the layers, once the new model is built."""
+        for layer, copy in self._copied:
+            carry(copy, layer)
+        for group in self._groups.values():
+            base = self._bases.pop(id(group[0]), None)
+            if base is not None:
+                ties = [self.clone(layer) for layer in group[1:]]
+                carry_group(base, ties, group, self._init)
+                relaxed = self.clone(group[0])
+                if relaxed is not base:
+                    fit_group(relaxed, base, ties, group)
+
+    def _copy(self, layer: keras.Layer, name: str) -> keras.Layer:
+        group = self._groups.get(id(layer))
+        if group is None or self._keeps_all(group[0]):
+            if isinstance(layer, (Tied, Transposed)):
+                copy = layer.use_of(self.clone(layer.layer))
+            else:
+                copy = copy_layer(layer, name)
+            self._copied.append((layer, copy))
+            return copy
+        first = group[0]
+        if layer is first:
+            base = self._bases[id(first)] = copy_layer(first, name)
+            if self._relax is None or not _can_relax(first):
+                return base
+            return relax_layer(base, self._relax, len(group), name)
+        private = _private_of(first, self._private)
+        return Tied(self.clone(first), private, name=name)
+
+    def _keeps_all(self, layer: keras.Layer) -> bool:
+        private = _private_of(layer, self._private)
+        own = private_spec.private_variables(layer, private)
+        return len(own) == len(layer.weights)
+
+
+def _can_relax(layer: keras.Layer) -> bool:
+    return any(kernel_of(part) for part in sublayers(layer))
+
+
+def _check_relax(relax: Any, members: list[keras.Layer]) -> None:
+    if relax is not None and not any(map(_can_relax, members)):
+        raise ValueError(
+            "`relax` acts on kernels of Dense, EinsumDense and ungrouped, "
+            f"channels-last convolution layers, and none of the {len(members)} layers "
+            f"to be tied has one. Received: relax={relax!r}. Leave it None, or tie "
+            "other layers."
+        )
+
+
+# Reading `pattern`.
+
+
+def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
+    """The layers to tie, in groups of two and more."""
+    nodes = walk(model)
+    if isinstance(pattern, (list, tuple)) and any(
+        isinstance(group, (list, tuple)) for group in pattern
+    ):
+        return _named_groups(nodes, pattern)
+    kinds = {kind.name: kind for kind in find_kinds(nodes)}
+    if not kinds:
+        raise ValueError(
+            f"No layers of the model '{model.name}' repeat in a row with equal class, "
+            "config and shapes of weights: there is nothing that a pattern could "
+            "share. Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
+            "`keras_share.SharedStack` to build a model that shares."
+        )
+    if not isinstance(pattern, Mapping):
+        pattern = dict.fromkeys(kinds, pattern)
+    groups = []
+    for name, spec in pattern.items():
+        if name not in kinds:
+            known = {name: len(kind.sites) for name, kind in kinds.items()}
+            raise ValueError(
+                f"There is no kind of sites {name!r}. Known, with their numbers of "
+                f"sites: {known}. Received: pattern={pattern!r}"
+            )
+        groups += _groups_of_kind(kinds[name], spec)
+    return groups
+
+
+def _groups_of_kind(kind: Kind, spec: Any) -> list[list[keras.Layer]]:
+    try:
+        pattern = SharingPattern.get(spec, len(kind.sites))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"The pattern of the kind '{kind.name}' must fit its {len(kind.sites)} "
+            f"sites. {error} Name a pattern per kind in a dict: "
+            f"{{{kind.name!r}: ...}}."
+        ) from error
+    return [
+        [node.op for node in corresponding]
+        for group in pattern.groups
+        if len(group) > 1
+        for corresponding in zip(*(kind.sites[i] for i in group), strict=True)
+    ]
+
+
+def _named_groups(nodes: list, pattern: Sequence) -> list[list[keras.Layer]]:
+    by_path = {node.path: node for node in nodes if has_weights(node)}
+    free = {id(node) for node in shareable(nodes)}
+    order = {id(node): i for i, node in enumerate(nodes)}
+    seen: set[str] = set()
+    groups = []
+    for names in pattern:
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                "A group must be a list of names of layers. "
+                f"Received: {names!r} in pattern={pattern!r}"
+            )
+        for name in names:
+            _check_layer(name, by_path, free)
+            if name in seen:
+                raise ValueError(
+                    f"A layer can be in one group only. Received: '{name}' twice in "
+                    f"pattern={pattern!r}"
+                )
+            seen.add(name)
+        members = sorted((by_path[n] for n in names), key=lambda n: order[id(n)])
+        for other in members[1:]:
+            reason = difference(members[0].op, other.op)
+            if reason is not None:
+                raise ValueError(
+                    "Layers that share must have the same class, config (but for "
+                    "names, seeds and initializers) and shapes of weights. "
+                    f"'{members[0].path}' and '{other.path}' differ in {reason}."
+                )
+        if len(members) > 1:
+            groups.append([node.op for node in members])
+    return groups
+
+
+def _check_layer(name: str, by_path: dict, free: set[int]) -> None:
+    if name not in by_path:
+        near = get_close_matches(name, by_path, n=8, cutoff=0)
+        raise ValueError(
+            f"The model has no layer {name!r} with weights. Those with the most "
+            f"similar names: {near}"
+        )
+    if id(by_path[name]) not in free:
+        raise ValueError(
+            f"The layer '{name}' is shared already: it is used several times, or is "
+            "part of a `Tied` or holds one. Take it apart with "
+            "`keras_share.untie` first."
+        )
+
+
+# Reading `private`, of which a layer in a block may lack some.
+
+
+def _private_of(layer: keras.Layer, private: Any) -> Any:
+    if private is None or callable(private):
+        return private
+    return tuple(name for name in private if _has(layer, name)) or None
+
+
+def _has(layer: keras.Layer, name: str | int) -> bool:
+    if isinstance(name, int):
+        return -len(layer.weights) <= name < len(layer.weights)
+    names = {part.name for part in sublayers(layer)} | {v.name for v in layer.weights}
+    return name == private_spec.NORMALIZATION or name in names
+
+
+def _check_private(private: Any, shared: list[keras.Layer]) -> None:
+    if private is None or callable(private):
+        return
+    for name in private:
+        if not any(_has(layer, name) for layer in shared):
+            parts = {part.name for layer in shared for part in sublayers(layer)}
+            weights = {v.name for layer in shared for v in layer.weights}
+            raise ValueError(
+                f"`private` names {name!r}, which no shared layer has. Layers and "
+                f"their sublayers: {sorted(parts)}. Weights: {sorted(weights)}. "
+                f"Received: private={private!r}"
+            )

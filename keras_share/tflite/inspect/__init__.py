@@ -1,0 +1,1 @@
+"""What a `.tflite` file stores, what it costs, and whether its weights are tied."""

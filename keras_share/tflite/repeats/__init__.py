@@ -1,0 +1,1 @@
+"""One subgraph in the place of operators that repeat."""

@@ -1,0 +1,131 @@
+"""Inputs to try a `.tflite` model on, and how far its outputs are from others."""
+
+import numpy as np
+
+from keras_share.tflite.file.flatbuffer import dtype_name, schema, text
+
+# A signature's key, its inputs by name, and the place of each of its outputs.
+Call = tuple[str | None, dict[str, np.ndarray], dict[str, int]]
+Outputs = list[dict[str, np.ndarray]]
+
+
+def random_inputs(model: schema.ModelT, seed: int = 0) -> list[Call]:
+    """Random inputs for each signature of a model.
+
+    Normal numbers for floats, the whole range for integers with a scale, 0 and 1 for
+    other integers, which may look something up. Dimensions that are open are 1.
+
+    Args:
+        model: A model from `flatbuffer.read`.
+        seed: The same seed gives the same inputs.
+
+    Returns:
+        For each signature its key, its inputs by name, and the places of its outputs
+        by name; both in the order of the graph. A model without signatures is called
+        once, with None for a key, by the names of its tensors.
+
+    Raises:
+        ValueError: If an input is not of numbers that numpy has.
+
+    Example:
+    >>> import keras, keras_share
+    >>> from keras_share.tflite.file import flatbuffer
+    >>> model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(2)])
+    >>> report = keras_share.export_tflite(model, "model.tflite")
+    >>> [(key, inputs, _)] = random_inputs(flatbuffer.read("model.tflite"))
+    >>> key, [array.shape for array in inputs.values()]
+    ('serving_default', [(1, 16)])
+    """
+    rng = np.random.default_rng(seed)
+    calls = []
+    for signature in model.signatureDefs or [None]:
+        if signature is None:
+            key, graph = None, model.subgraphs[0]
+            takes, gives = (
+                {text(graph.tensors[index].name): index for index in ends}
+                for ends in (graph.inputs, graph.outputs)
+            )
+        else:
+            key, graph = (
+                text(signature.signatureKey),
+                model.subgraphs[signature.subgraphIndex],
+            )
+            takes, gives = (
+                {text(end.name): end.tensorIndex for end in ends or ()}
+                for ends in (signature.inputs, signature.outputs)
+            )
+        takes, gives = _places(takes, graph.inputs), _places(gives, graph.outputs)
+        inputs = {
+            name: _values(name, graph.tensors[graph.inputs[place]], rng)
+            for name, place in takes.items()
+        }
+        calls.append((key, inputs, gives))
+    return calls
+
+
+def difference(right: Outputs, other: Outputs) -> float:
+    """The largest difference of outputs, as a share of the largest number of each.
+
+    Args:
+        right: The outputs of each call by name.
+        other: The same of another runtime.
+
+    Returns:
+        0 for the same numbers, NaN being the same as NaN. Infinite if there is a NaN or
+        an infinity in one of them only, or if names or shapes differ.
+
+    Example:
+    >>> ours = [{"y": np.array([1.0, -4.0, np.nan])}]
+    >>> difference(ours, [{"y": np.array([1.0, -3.0, np.nan])}])
+    0.25
+    >>> difference(ours, [{"y": np.array([1.0, -4.0, 0.0])}])
+    inf
+    """
+    if [*map(set, right)] != [*map(set, other)]:
+        return float("inf")
+    return max(
+        (
+            _array_difference(arrays[name], others[name])
+            for arrays, others in zip(right, other, strict=True)
+            for name in arrays
+        ),
+        default=0.0,
+    )
+
+
+def _array_difference(right: np.ndarray, other: np.ndarray) -> float:
+    if right.shape != other.shape:
+        return float("inf")
+    right, other = right.astype("float64"), other.astype("float64")
+    same = (right == other) | (np.isnan(right) & np.isnan(other))
+    if not np.isfinite(right[~same]).all() or not np.isfinite(other[~same]).all():
+        return float("inf")
+    largest = np.abs(right[np.isfinite(right)]).max(initial=0) or 1.0
+    return float(np.abs(right[~same] - other[~same]).max(initial=0) / largest)
+
+
+def _places(tensors: dict[str, int], order: np.ndarray) -> dict[str, int]:
+    """Where in the graph's list each end stands, in that order."""
+    order = [int(index) for index in order]
+    places = {name: order.index(index) for name, index in tensors.items()}
+    return dict(sorted(places.items(), key=lambda item: item[1]))
+
+
+def _values(name: str, tensor: schema.TensorT, rng: np.random.Generator) -> np.ndarray:
+    shape = [max(int(n), 1) for n in (() if tensor.shape is None else tensor.shape)]
+    try:
+        dtype = np.dtype(dtype_name(tensor.type))
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    if dtype.kind not in "iub":
+        raise ValueError(
+            "The inputs of a model must be numbers that numpy has, to be tried on "
+            f"random ones. Received: {name!r} of type {dtype_name(tensor.type)}"
+        )
+    scales = tensor.quantization and tensor.quantization.scale
+    low, high = 0, 1
+    if scales is not None and np.size(scales):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return rng.integers(low, high, shape, "int64", endpoint=True).astype(dtype)

@@ -1,0 +1,244 @@
+"""`benchmark`: time, memory and outputs of files in the runtimes that run them."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.runtimes.agreement import (
+    Call,
+    Outputs,
+    difference,
+    random_inputs,
+)
+from keras_share.tflite.runtimes.apart import MODES, RunError, run_apart
+
+if TYPE_CHECKING:
+    import pandas
+
+Source = str | os.PathLike | bytes
+Progress = Callable[[int, int, str], None]
+
+_FIGURES = ("load_ms", "first_ms", "median_ms", "p90_ms", "grown_mb", "peak_mb")
+# The modes whose outputs are taken as right, the surer one first.
+_TRUSTED = ("reference", "interpreter")
+# Rounding moved the int8 outputs of 12 transformer blocks by 0.016 of the largest one,
+# those in float by 2e-7; weights of another operator, which XNNPACK's cache can serve
+# where int8 operators share kernel and bias but not their scales, by 0.15 to 0.55.
+WRONG = 0.05
+
+
+def benchmark(
+    *sources: Source | Mapping[str, Source],
+    modes: Sequence[str] = ("interpreter",),
+    num_threads: int = 1,
+    runs: int = 50,
+    rounds: int = 3,
+    timeout: float = 300,
+    progress: Progress | None = None,
+) -> "pandas.DataFrame":
+    """Measures time and memory of files, and compares the outputs of runtimes.
+
+    Each file runs in each mode in a process of its own, once in every round, and files
+    and modes take turns: what slows the machine for a while meets all of them. The
+    figures are medians over the rounds. Compare figures of one call only: those of
+    another machine, or another hour, are others.
+
+    | mode | runtime |
+    |---|---|
+    | `"interpreter"` | LiteRT's `Interpreter` with its default delegate, XNNPACK |
+    | `"reference"` | LiteRT's `Interpreter` with its slow reference kernels |
+    | `"compiled"` | LiteRT's `CompiledModel` on the CPU |
+    | `"compiled_cache"` | the same with XNNPACK's cache of weights, in memory |
+    | `"micro"` | TensorFlow Lite Micro, of the package `tflite-micro` |
+
+    A run calls each signature once from Python: it hands the inputs over and reads the
+    outputs. After a warm-up of 0.1 seconds come at least `runs` runs that last at least
+    0.5 seconds; after 10 seconds no other one is started. What the mode `"micro"` takes
+    is the time of the reference kernels in their build for Python, not that of a
+    microcontroller.
+
+    Inputs are random and the same for all modes: normal numbers for floats, the whole
+    range for integers with a scale, 0 and 1 for other integers. Dimensions that the
+    file leaves open are 1.
+
+    Args:
+        *sources: Paths of files, or their bytes, or mappings from names to such.
+        modes: The modes, of those in the table.
+        num_threads: Number of threads of the runtime; TensorFlow Lite Micro has one.
+        runs: The least number of runs that are timed in each round.
+        rounds: Number of rounds.
+        timeout: Seconds after which a process is ended.
+        progress: Called after each process with the number of those that ended, the
+            number of all, and the file and mode of this one.
+
+    Returns:
+        A DataFrame with a row for each file and mode:
+
+        - `file`, `mode`: the name of the file and the mode.
+        - `file_bytes`: size of the file.
+        - `load_ms`: time from the path to a model that is ready for its inputs.
+        - `first_ms`: time of the first run.
+        - `median_ms`, `p90_ms`: median and 90th percentile of the runs after the
+          warm-up.
+        - `grown_mb`: growth of the process's resident memory from just before loading
+          to after the warm-up, in units of 2**20 bytes. Of a file that is mapped, the
+          parts that were touched count, and 1 to 4 MB are the runtime's own code. NaN
+          on a system without `/proc`.
+        - `peak_mb`: the same at its peak.
+        - `difference`: the largest difference of the outputs from those of the mode
+          `"reference"` if that is asked for, and of `"interpreter"` otherwise, as a
+          share of the largest output; of the rounds, the largest. Infinite if there is
+          NaN or infinity in one of both, NaN if there is nothing to compare with.
+        - `error`: why the mode does not run the file, whose figures are NaN then; empty
+          where it does.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is not a .tflite model, if two have one name, or if an
+            argument is out of its range.
+
+    Warns:
+        UserWarning: If the outputs of a mode are wrong.
+
+    Example:
+    >>> import keras, keras_share
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    >>> report = keras_share.export_tflite(model, "model.tflite")
+    >>> frame = benchmark("model.tflite", modes=("interpreter", "compiled"), rounds=1)
+    >>> frame[["file", "mode", "error"]].values.tolist()
+    [['model.tflite', 'interpreter', ''], ['model.tflite', 'compiled', '']]
+    """
+    import pandas
+
+    _check(modes, num_threads, runs, rounds, timeout)
+    files = _named(sources)
+    data = {name: flatbuffer.contents(source) for name, source in files.items()}
+    models = {name: flatbuffer.read(content) for name, content in data.items()}
+    trusted = next((mode for mode in _TRUSTED if mode in modes), _TRUSTED[-1])
+    turns = [(name, mode) for mode in dict.fromkeys((*modes, trusted)) for name in data]
+    results = {turn: _Result() for turn in turns}
+    options = {"num_threads": num_threads, "runs": runs, "timeout": timeout}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {
+            name: _path(source, os.path.join(folder, f"{i}.tflite"))
+            for i, (name, source) in enumerate(files.items())
+        }
+        for seed in range(rounds):
+            calls = {name: random_inputs(model, seed) for name, model in models.items()}
+            for i, (name, mode) in enumerate(turns, seed * len(turns) + 1):
+                result = results[name, mode]
+                result.outputs = None
+                if not result.error:
+                    result.measure(mode, paths[name], calls[name], **options)
+                if progress is not None:
+                    progress(i, rounds * len(turns), f"{name}, {mode}")
+            for name in data:
+                _compare({m: r for (n, m), r in results.items() if n == name})
+    rows = [
+        {"file": name, "mode": mode, "file_bytes": len(data[name])}
+        | results[name, mode].summary()
+        for name in data
+        for mode in modes
+    ]
+    _warn_if_wrong(rows)
+    return pandas.DataFrame(rows)
+
+
+class _Result:
+    """What was measured of a file in a mode, round after round."""
+
+    def __init__(self):
+        self.rounds: list[dict[str, float]] = []
+        self.outputs: Outputs | None = None
+        self.error = ""
+
+    def measure(self, mode: str, path: str, calls: list[Call], **options) -> None:
+        """Measures another round."""
+        try:
+            figures, self.outputs = run_apart(mode, path, calls, **options)
+        except RunError as error:
+            self.error = str(error)
+        else:
+            self.rounds.append(figures)
+
+    def summary(self) -> dict[str, float | str]:
+        """The medians of the rounds; NaN if one failed."""
+        figures = dict.fromkeys((*_FIGURES, "difference"), float("nan"))
+        if not self.error:
+            for name in _FIGURES:
+                figures[name] = float(np.median([each[name] for each in self.rounds]))
+            figures["difference"] = max(each["difference"] for each in self.rounds)
+        return {**figures, "error": self.error}
+
+
+def _compare(results: dict[str, _Result]) -> None:
+    """Adds to the last round of each mode how far its outputs are from right."""
+    ran = {mode: result for mode, result in results.items() if result.outputs}
+    right = next((ran[mode].outputs for mode in _TRUSTED if mode in ran), None)
+    for result in ran.values():
+        far = float("nan") if right is None else difference(right, result.outputs)
+        result.rounds[-1]["difference"] = far
+
+
+def _check(
+    modes: Sequence[str], num_threads: int, runs: int, rounds: int, timeout: float
+) -> None:
+    if isinstance(modes, str) or not modes or not set(modes) <= set(MODES):
+        raise ValueError(
+            f"`modes` must be a list with some of {', '.join(map(repr, MODES))}. "
+            f"Received: modes={modes!r}"
+        )
+    counts = {"num_threads": num_threads, "runs": runs, "rounds": rounds}
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(
+                f"`{name}` must be a whole number of at least 1. "
+                f"Received: {name}={count!r}"
+            )
+    if not timeout > 0:
+        raise ValueError(
+            f"`timeout` must be a number of seconds above 0. Received: {timeout=!r}"
+        )
+
+
+def _named(sources: Sequence[Source | Mapping[str, Source]]) -> dict[str, Source]:
+    pairs = []
+    for source in sources:
+        if isinstance(source, Mapping):
+            pairs += source.items()
+        elif isinstance(source, str | os.PathLike):
+            pairs.append((os.fspath(source), source))
+        else:
+            pairs.append((f"bytes {len(pairs)}", source))
+    names = [name for name, _ in pairs]
+    if not names or len({*names}) < len(names):
+        raise ValueError(
+            "`sources` must be at least one file, and each one must have a name of its "
+            f"own. Received: {names}. Pass a mapping from names to files."
+        )
+    return dict(pairs)
+
+
+def _path(source: Source, written: str) -> str:
+    """Where the file is: runtimes map it to memory from there, as they do in an app."""
+    if isinstance(source, str | os.PathLike):
+        return os.path.abspath(source)
+    Path(written).write_bytes(source)
+    return written
+
+
+def _warn_if_wrong(rows: list[dict]) -> None:
+    for row in rows:
+        if row["difference"] > WRONG:
+            warnings.warn(
+                f"Mode {row['mode']!r} gives wrong outputs for {row['file']!r}: they "
+                f"differ by {row['difference']:.2g} of the largest one. Don't ship the "
+                "file with this runtime, and don't trust its figures.",
+                stacklevel=3,
+            )

@@ -1,0 +1,380 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from random_data import values
+
+import keras_share
+from keras_share import Tied
+from keras_share.layers import TiedCloner
+
+
+def assert_equal(a, b):
+    np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
+
+
+def one_step(model, x, y):
+    """One step of gradient descent; returns the change of each trainable weight."""
+    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=False)
+    before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+    model.train_on_batch(x, y)
+    after = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+    return {
+        w.path: b - a
+        for w, a, b in zip(model.trainable_weights, after, before, strict=True)
+    }
+
+
+def block(dropout=0.0):
+    return keras.Sequential(
+        [
+            layers.Dense(8, name="dense"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(dropout),
+        ]
+    )
+
+
+def tied_model(private="normalization", dropout=0.0):
+    inner = block(dropout)
+    inputs = keras.Input((8,))
+    outputs = Tied(inner, private, name="again")(inner(inputs))
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    "private, stored",
+    [
+        (None, 72 + 32),
+        ("normalization", 72 + 64),
+        ("norm", 72 + 64),
+        ("bias", 72 + 8 + 32),
+        (["bias", "gamma"], 72 + 8 + 32 + 8),
+        (["normalization", "kernel"], 72 + 64 + 64),
+        (lambda v: "moving" in v.path, 72 + 32 + 16),
+        (lambda v: False, 72 + 32),
+    ],
+)
+def test_keeps_private_copies_of_what_is_named(private, stored):
+    model = tied_model(private)
+    assert model.count_params() == stored
+    x = values(4, 8)
+    inner = model.layers[1]
+    expected = inner(inner(x, training=False), training=False)
+    assert_equal(model(x, training=False), expected)
+
+
+def test_gradient_of_a_tied_weight_is_the_sum_over_its_uses():
+    x, y = values(16, 8), values(16, 8)
+    tied = tied_model()
+    first, second = block(), block()
+    inputs = keras.Input((8,))
+    plain = keras.Model(inputs, second(first(inputs)))
+    first.set_weights(tied.layers[1].get_weights())
+    second.set_weights(tied.layers[1].get_weights())
+
+    ours, theirs = one_step(tied, x, y), one_step(plain, x, y)
+
+    def of(changes, layer, name):
+        return next(v for k, v in changes.items() if k == f"{layer}{name}")
+
+    assert np.abs(of(ours, tied.layers[1].name, "/dense/kernel")).max() > 1e-3
+    for name in ("kernel", "bias"):
+        shared = of(ours, tied.layers[1].name, f"/dense/{name}")
+        both = [of(theirs, part.name, f"/dense/{name}") for part in (first, second)]
+        np.testing.assert_allclose(shared, sum(both), rtol=1e-4, atol=1e-6)
+    for name in ("gamma", "beta"):
+        own = of(ours, "again", f"/norm_{name}")
+        np.testing.assert_allclose(
+            own, of(theirs, second.name, f"/norm/{name}"), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_moving_statistics_are_kept_per_use():
+    model = tied_model()
+    one_step(model, values(16, 8), values(16, 8))
+    [own] = [w for w in model.layers[2].weights if w.name == "norm_moving_mean"]
+    inner = model.layers[1].get_layer("norm").moving_mean
+    assert np.abs(ops.convert_to_numpy(inner)).max() > 0
+    assert np.abs(ops.convert_to_numpy(own) - ops.convert_to_numpy(inner)).max() > 0
+
+
+def test_shared_statistics_are_updated_by_each_use():
+    model = tied_model(private=None)
+    one_step(model, values(16, 8) + 3, values(16, 8))
+    norm = model.layers[1].get_layer("norm")
+    untouched = 0.99**1
+    variance = ops.convert_to_numpy(norm.moving_variance)
+    assert not np.allclose(variance, untouched, atol=1e-4)
+
+
+def test_seeds_advance_and_differ_per_use():
+    dropout = layers.Dropout(0.5, seed=1)
+    other = keras.Sequential([layers.BatchNormalization(), dropout])
+    x = values(4, 64)
+    inputs = keras.Input((64,))
+    outputs = [other(inputs), Tied(other)(inputs)]
+    model = keras.Model(inputs, outputs)
+    one, two = (ops.convert_to_numpy(y) != 0 for y in model(x, training=True))
+    three, _ = (ops.convert_to_numpy(y) != 0 for y in model(x, training=True))
+    assert (one != two).any()
+    assert (one != three).any() and (two != three).any()
+
+
+def test_losses_inside_are_passed_on():
+    dense = layers.Dense(
+        4, activity_regularizer="l2", kernel_regularizer="l2", bias_regularizer="l2"
+    )
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Tied(dense, private="bias")(dense(inputs)))
+    model(values(2, 4))
+    # A kernel, two biases, two outputs.
+    assert len(model.losses) == 5
+
+
+def test_masks_and_training_are_passed_on():
+    class Recorder(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+            self.seen = []
+
+        def call(self, x, mask=None, training=None):
+            self.seen.append((mask is not None, bool(training)))
+            return x
+
+    inner = Recorder()
+    tied = Tied(inner)
+    x = layers.Embedding(5, 3, mask_zero=True)(np.array([[1, 2, 0]]))
+    y = tied(x, training=True)
+    assert inner.seen[-1] == (True, True)
+    assert_equal(y._keras_mask, [[True, True, False]])
+    tied(x)
+    assert inner.seen[-1] == (True, False)
+
+
+def test_takes_layers_with_several_inputs():
+    attention = layers.MultiHeadAttention(2, 4)
+    query, value = keras.Input((5, 8)), keras.Input((7, 8))
+    first = attention(query, value)
+    second = Tied(attention, private="bias")(query, value, use_causal_mask=False)
+    model = keras.Model([query, value], [first, second])
+    assert_equal(*model([values(2, 5, 8), values(2, 7, 8)]))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_round_trip_is_tied_and_bit_exact(kind, first, tmp_path):
+    inner = block(dropout=0.5)
+    uses = [inner, Tied(inner), Tied(inner, "bias")]
+    if not first:  # the file then meets a Tied before the layer itself
+        uses = uses[1:] + uses[:1]
+    if kind == "sequential":
+        model = keras.Sequential([keras.Input((8,)), *uses])
+    else:
+        inputs = x = keras.Input((8,))
+        for use in uses:
+            x = use(x)
+        model = keras.Model(inputs, x)
+    x, y = values(16, 8), values(16, 8)
+    one_step(model, x, y)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_equal(model(x), loaded(x))
+    assert loaded.count_params() == model.count_params()
+    inners = [
+        layer.layer if isinstance(layer, Tied) else layer
+        for layer in loaded.layers
+        if not isinstance(layer, layers.InputLayer)
+    ]
+    assert len({id(i) for i in inners}) == 1
+
+    model.save_weights(tmp_path / "model.weights.h5")
+    for weight in loaded.weights:
+        weight.assign(np.zeros(weight.shape))
+    loaded.load_weights(tmp_path / "model.weights.h5")
+    assert_equal(model(x), loaded(x))
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_cloner_keeps_ties(kind):
+    model = tied_model()
+    if kind == "sequential":
+        inner = block()
+        model = keras.Sequential([keras.Input((8,)), inner, Tied(inner)])
+    clone = keras.models.clone_model(model, clone_function=TiedCloner())
+    assert clone.count_params() == model.count_params()
+    assert not {id(w) for w in clone.weights} & {id(w) for w in model.weights}
+    clone.set_weights(model.get_weights())
+    x = values(3, 8)
+    assert_equal(model(x), clone(x))
+
+
+def test_cloning_without_the_cloner_is_not_silent():
+    with pytest.warns(UserWarning, match=r"'again' uses a new layer.*TiedCloner"):
+        keras.models.clone_model(tied_model())
+
+
+@pytest.mark.filterwarnings("ignore:The copy of 'again'")
+def test_config_round_trip():
+    tied = Tied(layers.Dense(3), private=["bias"], name="again")
+    copy = Tied.from_config(tied.get_config())
+    assert copy.get_config() == tied.get_config()
+    assert copy.private == ("bias",)
+
+
+@keras.saving.register_keras_serializable(package="test_tied")
+def is_bias(variable):
+    return variable.name == "bias"
+
+
+def test_registered_predicate_is_saved(tmp_path):
+    model = tied_model(is_bias)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[2].private is is_bias
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_keeps_private_statistics_in_float32(policy):
+    inner = keras.Sequential(
+        [layers.Dense(8, dtype=policy), layers.BatchNormalization(dtype=policy)],
+    )
+    inputs = keras.Input((8,))
+    outputs = Tied(inner)(inner(inputs))
+    assert outputs.dtype == policy.removeprefix("mixed_")
+    model = keras.Model(inputs, outputs)
+    one_step(model, values(8, 8), values(8, 8))
+    for copy in model.layers[-1].private_copies:
+        assert copy[1].dtype == "float32"
+        value = ops.convert_to_numpy(copy[1])
+        half = ops.convert_to_numpy(
+            ops.cast(ops.cast(copy[1], inputs.dtype), "float32")
+        )
+        assert_equal(value, half)
+
+
+def test_float32_layers_are_read_exactly_inside_a_mixed_model():
+    inner = keras.Sequential([layers.Dense(8, dtype="float32")])
+    x = values(4, 8)
+    plain = inner(x)
+
+    class Outer(layers.Layer):
+        def __init__(self):
+            super().__init__(dtype="mixed_float16")
+            self.tied = Tied(inner, private="bias")
+
+        def call(self, x):
+            return self.tied(ops.cast(x, "float32"))
+
+    half = ops.cast(ops.cast(x, "float16"), "float32")
+    assert_equal(Outer()(x), inner(half))
+    assert plain.dtype == inner(half).dtype
+
+
+def test_metrics_inside_count_every_use():
+    class Counting(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(4)
+            self.metric = keras.metrics.Sum(name="calls")
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            self.metric.update_state(1.0)
+            return self.dense(x)
+
+    inner = Counting()
+    tied = Tied(inner, private="bias")
+    x = values(2, 4)
+    tied(tied(inner(x)))
+    assert float(inner.metric.result()) == 3
+
+
+def test_a_frozen_layer_can_be_unfrozen_with_its_ties():
+    inner = block()
+    inner.build((None, 8))
+    inner.trainable = False
+    tied = Tied(inner)
+    tied.build((None, 8))
+    assert not tied.trainable_weights
+    tied.trainable = True
+    assert len(tied.trainable_weights) == 4 + 2
+    assert len(tied.non_trainable_weights) == 2 + 2
+
+
+@pytest.mark.parametrize("name", ["dense", "norm"])
+def test_what_is_frozen_inside_stays_frozen(name):
+    inner = block()
+    inner.build((None, 8))
+    inner.get_layer(name).trainable = False
+    tied = Tied(inner)
+    tied.build((None, 8))
+    assert not inner.get_layer(name).trainable_weights
+    frozen = {"dense": 2, "norm": 4}[name]  # the norm has private copies
+    assert len(tied.trainable_weights) == 2 + 2 + 2 - frozen
+    copy = Tied.from_config(keras.saving.serialize_keras_object(tied)["config"])
+    copy.build((None, 8))
+    assert len(copy.trainable_weights) == len(tied.trainable_weights)
+
+
+def test_a_layer_with_several_inputs_must_be_built():
+    with pytest.raises(ValueError, match=r"must be built before.*Call 'add'"):
+
+        class Two(layers.Layer):
+            def call(self, x, context):
+                return x + context
+
+        Tied(Two(name="add"))(values(2, 4), values(2, 4))
+
+
+def test_builds_a_layer_that_is_not_built_yet():
+    tied = Tied(layers.Dense(4), private="bias")
+    assert tied.compute_output_shape((None, 3)) == (None, 4)
+    tied.build((None, 3))
+    assert sorted(tuple(w.shape) for w in tied.weights) == [(3, 4), (4,), (4,)]
+
+
+def test_trains_compiled():
+    model = tied_model(dropout=0.2)
+    model.compile("adam", "mse", jit_compile=True)
+    history = model.fit(values(64, 8), values(64, 8), epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    "private, message",
+    [
+        ("head", r"'head', which is neither.*'dense'.*'norm'.*'gamma'"),
+        (3, "must be 'normalization', names.*private=3"),
+        ([3.5], r"must be 'normalization', names.*private=\[3.5\]"),
+    ],
+)
+def test_errors(private, message):
+    with pytest.raises(ValueError, match=message):
+        tied_model(private)
+
+
+def test_refuses_what_is_not_a_layer():
+    with pytest.raises(ValueError, match="valid Keras layer"):
+        Tied(lambda x: x)
+
+
+def test_is_exported():
+    assert keras_share.Tied is Tied
+
+
+def test_losses_added_inside_count_as_in_a_layer_used_twice():
+    inputs = keras.Input((4,))
+    first, again = (layers.Dense(4, activity_regularizer="l2") for _ in range(2))
+    model = keras.Model(inputs, Tied(first, "bias")(first(inputs)))
+    plain = keras.Model(inputs, again(again(inputs)))
+    again.set_weights(first.get_weights())
+    x = np.ones((3, 4), "float32")
+    losses = []
+    for each in (model, plain):
+        each.compile("sgd", "mse", jit_compile=False)
+        losses.append(each.train_on_batch(x, x))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -1,0 +1,73 @@
+import os
+
+import pytest
+
+from keras_share.atomic import check_writable, write_atomically
+
+
+def test_write_atomically(tmp_path):
+    path = tmp_path / "model.tflite"
+    for data in (b"first", b"second"):
+        write_atomically(path, data)
+        assert path.read_bytes() == data
+    write_atomically(str(tmp_path / "other"), b"")
+    assert sorted(os.listdir(tmp_path)) == ["model.tflite", "other"]
+
+
+def test_write_through_a_link(tmp_path):
+    (tmp_path / "models").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "models" / "model")
+    write_atomically(link, b"data")
+    assert link.is_symlink()
+    assert (tmp_path / "models" / "model").read_bytes() == b"data"
+
+
+def test_write_without_a_folder(tmp_path):
+    (tmp_path / "file").write_bytes(b"kept")
+    for parent in ("missing", "file"):
+        with pytest.raises(OSError, match=rf"existing folder.*{parent}/model.*Create"):
+            write_atomically(tmp_path / parent / "model", b"data")
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"kept"
+
+
+def test_write_to_a_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"Only a regular file.*Add a file name"):
+        write_atomically(tmp_path, b"data")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch, failing):
+    path = tmp_path / "model"
+    path.write_bytes(b"old")
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match=r"room for 4 bytes \(No space.*model.*free some"):
+        write_atomically(path, b"data")
+    assert os.listdir(tmp_path) == ["model"]
+    assert path.read_bytes() == b"old"
+
+
+def test_write_of_something_else_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write_atomically(tmp_path / "model", "text")
+    assert os.listdir(tmp_path) == []
+
+
+def test_check_writable(tmp_path):
+    assert check_writable(tmp_path / "model") == tmp_path / "model"
+    with pytest.raises(OSError, match="existing folder"):
+        check_writable(tmp_path / "missing" / "model")
+    assert os.listdir(tmp_path) == []
+
+
+def test_check_writable_in_a_read_only_folder(tmp_path, monkeypatch):
+    # Root may write everywhere, so the answer of the system is replaced.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"must be writable.*model.*another"):
+        check_writable(tmp_path / "model")

@@ -1,0 +1,67 @@
+"""Files find our classes: those of earlier versions, and whatever is imported first."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from test_imports import BACKENDS
+
+import keras_share  # noqa: F401 (which makes its layers known)
+
+FILES = Path(__file__).parent / "files"
+ENTRIES = ("blocks", "export.convert", "flat.flatten", "layers.tied", "quantize.rules")
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    return dict(np.load(FILES / "outputs_0.1.0.npz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"), [("layers", "ids"), ("quantized", "x")], ids=str
+)
+def test_files_of_an_earlier_version_load(name, inputs, outputs):
+    # Written before modules moved: Keras goes by the registered name.
+    model = keras.models.load_model(FILES / f"{name}_0.1.0.keras")
+    actual = model.predict(outputs[inputs], verbose=0)
+    np.testing.assert_allclose(actual, outputs[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *BACKENDS])
+@pytest.mark.parametrize("first", ["keras, keras_share", "keras_share, keras"])
+def test_layers_are_known_in_either_order_of_imports(first, backend):
+    done = _run(
+        f"import {first}, sys\n"
+        "import numpy as np\n"
+        f"outputs = np.load({str(FILES / 'outputs_0.1.0.npz')!r})\n"
+        f"model = keras.models.load_model({str(FILES / 'layers_0.1.0.keras')!r})\n"
+        "actual = keras.ops.convert_to_numpy(model(outputs['ids']))\n"
+        "np.testing.assert_allclose(actual, outputs['layers'], rtol=1e-4, atol=1e-5)\n",
+        backend,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_any_module_may_be_the_first_to_import_keras(entry):
+    done = _run(
+        f"import keras_share.{entry}\n"
+        "import keras\n"
+        "assert keras.saving.get_registered_object('keras_share>FakeQuantize')\n",
+        "jax",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _run(code, backend):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

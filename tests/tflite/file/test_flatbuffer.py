@@ -1,0 +1,262 @@
+import copy
+import doctest
+import random
+import sys
+import zipfile
+
+import flatbuffers
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from keras_share.tflite.file import flatbuffer
+
+UNITS = 32
+
+
+@pytest.fixture(scope="module")
+def tied():
+    x = keras.Input((UNITS,), batch_size=1)
+    dense = keras.layers.Dense(UNITS, use_bias=False)
+    model = keras.Model(x, dense(dense(dense(x))))
+    return tf.lite.TFLiteConverter.from_keras_model(model).convert()
+
+
+@pytest.fixture
+def model(tied):
+    return flatbuffer.read(tied)
+
+
+def run(data):
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    x = np.linspace(-1, 1, UNITS, dtype="float32")[None]
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def data_offsets(data):
+    """Where each buffer's content starts in the file."""
+    start = np.frombuffer(data, np.uint8).ctypes.data
+    root = schema.Model.GetRootAs(data, 0)
+    buffers = [root.Buffers(i) for i in range(root.BuffersLength())]
+    return [b.DataAsNumpy().ctypes.data - start for b in buffers if b.DataLength()]
+
+
+# Reading and writing back.
+
+
+def test_reads_path_and_bytes_alike(tied, tmp_path):
+    path = tmp_path / "tied.tflite"
+    path.write_bytes(tied)
+    sources = (tied, bytearray(tied), memoryview(tied), path, str(path))
+    packed = {flatbuffer.pack(flatbuffer.read(source)) for source in sources}
+    assert len(packed) == 1
+
+
+def test_round_trip_keeps_contents_and_outputs(tied, model):
+    packed = flatbuffer.pack(model)
+    again = flatbuffer.read(packed)
+    indices = range(len(model.buffers))
+    assert [flatbuffer.buffer_bytes(again, i) for i in indices] == [
+        flatbuffer.buffer_bytes(model, i) for i in indices
+    ]
+    assert flatbuffer.pack(again) == packed
+    np.testing.assert_array_equal(run(packed), run(tied))
+
+
+def test_packed_buffers_are_aligned_to_16_bytes(model):
+    model.buffers += [
+        schema.BufferT(np.full(size, size, np.uint8)) for size in (1, 3, 5, 17, 64, 7)
+    ]
+    packed = flatbuffer.pack(model)
+    offsets = data_offsets(packed)
+    assert len(offsets) >= 7
+    assert [offset % 16 for offset in offsets] == [0] * len(offsets)
+    assert run(packed).shape == (1, UNITS)
+
+
+def test_pack_takes_any_bytes_and_leaves_the_model(model):
+    count = len(model.buffers)
+    model.buffers += [schema.BufferT(data) for data in (b"abc", [97, 98, 99], None)]
+    before = list(model.buffers)
+    again = flatbuffer.read(flatbuffer.pack(model))
+    contents = [flatbuffer.buffer_bytes(again, count + i) for i in range(3)]
+    assert contents == [b"abc", b"abc", b""]
+    assert model.buffers == before
+
+
+def test_buffers_behind_the_flatbuffer_are_brought_in(tied, model):
+    (index,) = flatbuffer.weights(model)
+    kernel = flatbuffer.buffer_bytes(model, index)
+    operator = model.subgraphs[0].operators[0]
+    # A field's place in the file does not depend on its value unless that is 0.
+    for offset in (16, len(_behind(model, index, operator, 16))):
+        data = _behind(model, index, operator, offset)
+    data += kernel
+    read = flatbuffer.read(data)
+    assert flatbuffer.buffer_bytes(read, index) == kernel
+    assert bytes(read.subgraphs[0].operators[0].customOptions) == kernel[:8]
+    assert read.buffers[index].offset == 0
+    np.testing.assert_array_equal(run(flatbuffer.pack(read)), run(tied))
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        flatbuffer.read(data[:-1])
+
+
+def _behind(model, index, operator, offset):
+    model.buffers[index] = schema.BufferT(None, offset, UNITS * UNITS * 4)
+    operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize = offset, 8
+    data = flatbuffer.pack(model)
+    return data + bytes(-len(data) % 16)
+
+
+def test_lists_a_file_leaves_out_are_empty():
+    builder = flatbuffers.Builder()
+    builder.Finish(schema.ModelT(3).Pack(builder), file_identifier=b"TFL3")
+    read = flatbuffer.read(bytes(builder.Output()))
+    assert (read.subgraphs, read.buffers, read.operatorCodes) == ([], [], [])
+
+
+# Names.
+
+
+def test_operator_names(model):
+    operator = model.subgraphs[0].operators[0]
+    assert flatbuffer.operator_name(model, operator) == "FULLY_CONNECTED"
+    custom = schema.OperatorCodeT(32, b"FlexErf", 1, builtinCode=32)
+    codes = {
+        "GELU": schema.OperatorCodeT(127, builtinCode=schema.BuiltinOperator.GELU),
+        "ADD": schema.OperatorCodeT(schema.BuiltinOperator.ADD),
+        "CUSTOM:FlexErf": custom,
+        "OPERATOR_9999": schema.OperatorCodeT(127, builtinCode=9999),
+    }
+    model.operatorCodes = list(codes.values())
+    operators = [schema.OperatorT(i) for i in range(len(codes))]
+    assert [flatbuffer.operator_name(model, op) for op in operators] == list(codes)
+
+
+def test_dtype_names():
+    assert flatbuffer.dtype_name(schema.TensorType.INT8) == "int8"
+    assert flatbuffer.dtype_name(schema.TensorType.BFLOAT16) == "bfloat16"
+    assert flatbuffer.dtype_name(99) == "type_99"
+
+
+# What is no model, or not whole.
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"lead to an existing file.*no\.tfl"):
+        flatbuffer.read(tmp_path / "no.tflite")
+    with pytest.raises(FileNotFoundError, match="Check the path"):
+        flatbuffer.read(tmp_path)
+
+
+def test_source_of_another_type():
+    with pytest.raises(
+        TypeError, match=r"path .* or as bytes.*Received: 3 of type int"
+    ):
+        flatbuffer.read(3)
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"\x1c\0\0\0TFL2", b"hello world" * 9])
+def test_not_a_tflite_file(data):
+    with pytest.raises(ValueError, match=f"identifier b'TFL3'.*: {len(data)} bytes"):
+        flatbuffer.read(data)
+
+
+def test_another_kind_of_file_is_named(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", "{}")
+    with pytest.raises(ValueError, match=r"model\.keras' of .*b'PK.*converted first"):
+        flatbuffer.read(path)
+
+
+def test_truncated_at_any_byte_is_a_value_error(tied, tmp_path):
+    cuts = [*range(1, 9), *random.Random(0).sample(range(len(tied)), 200)]
+    cuts.append(len(tied) - 1)
+    for cut in cuts:
+        with pytest.raises(ValueError, match=r"Received: .* bytes"):
+            flatbuffer.read(tied[:cut])
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(tied[:1000])
+    with pytest.raises(ValueError, match=r"cut\.tflite' of 1000 bytes, truncated"):
+        flatbuffer.read(path)
+
+
+def test_damaged_bytes_are_read_or_refused(tied):
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(500):
+        data = bytearray(tied)
+        for _ in range(rng.choice((1, 2, 8))):
+            data[rng.randrange(8, len(data))] = rng.choice((0, 1, 127, 128, 255))
+        try:
+            flatbuffer.read(data)
+        except ValueError as error:
+            assert "truncated or damaged" in str(error)
+            refused += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize("count", [2**12, 2**31, 2**32 - 1])
+def test_length_beyond_the_file(tied, count):
+    root = schema.Model.GetRootAs(tied, 0)
+    length = root.BuffersLength().to_bytes(4, "little")
+    # The vector of buffers is the one that is this long and not of subgraphs.
+    at = [i for i in range(0, len(tied), 4) if tied[i : i + 4] == length]
+    refused = 0
+    for i in at:
+        data = tied[:i] + count.to_bytes(4, "little") + tied[i + 4 :]
+        try:
+            flatbuffer.read(data)
+        except ValueError as error:
+            refused += f"entries in {len(tied)} bytes" in str(error)
+    assert refused == 1
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda m: setattr(m.subgraphs[0].tensors[0], "buffer", 99), "buffer 99 of"),
+        (lambda m: setattr(m.subgraphs[0], "inputs", [77]), "tensor 77 of"),
+        (lambda m: setattr(m.subgraphs[0].operators[0], "inputs", [-2]), "tensor -2"),
+        (lambda m: setattr(m.subgraphs[0].operators[0], "opcodeIndex", 5), "code 5 of"),
+        (lambda m: setattr(m.metadata[0], "buffer", 50), "buffer 50 of"),
+        (lambda m: setattr(m, "metadataBuffer", [60]), "buffer 60 of"),
+    ],
+)
+def test_reference_to_nothing(model, damage, message):
+    damage(model)
+    with pytest.raises(ValueError, match=f"truncated or damaged.*{message}"):
+        flatbuffer.read(flatbuffer.pack(model))
+
+
+# What can't be written.
+
+
+def test_too_large_for_a_flatbuffer(model):
+    model.buffers += [schema.BufferT(np.zeros(2**20, np.uint8))] * 2048
+    with pytest.raises(ValueError, match=r"at most 2147483647 bytes.*Received: const"):
+        flatbuffer.pack(model)
+
+
+@pytest.mark.parametrize("field", ["builtinOptions", "builtinOptions2"])
+def test_unknown_options_are_not_dropped(model, field):
+    operator = copy.copy(model.subgraphs[0].operators[0])
+    setattr(operator, field, None)
+    setattr(operator, f"{field}Type", 250)
+    model.subgraphs[0].operators[0] = operator
+    with pytest.raises(ValueError, match=r"FULLY_CONNECTED with options .*Upgrade"):
+        flatbuffer.pack(model)
+
+
+def test_examples_run(tied, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tied.tflite").write_bytes(tied)
+    results = doctest.testmod(sys.modules[flatbuffer.__name__])
+    assert results.attempted and not results.failed
