@@ -25,9 +25,14 @@ browser:
 	command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium)
 	npm ci --prefix tests/clients
 
+# Imports and types are checked in the tree as it installs: `search/` inside `keras_share/`.
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf build/lint && mkdir -p build/lint
+	cp -r keras_share build/lint && cp -r search build/lint/keras_share
+	cd build/lint && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml
+	cd build/lint && ../../$(BIN)/mypy --config-file ../../pyproject.toml
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

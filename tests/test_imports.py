@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import keras_share
+
 TESTS = Path(__file__).parent
 BACKENDS = [
     name for name in ("jax", "torch") if importlib.util.find_spec(name) is not None
@@ -45,16 +47,43 @@ def test_every_package_is_installed():
     assert listed == names
 
 
-def test_import_works_without_what_it_does_not_need():
+def test_nothing_is_imported_before_it_is_used():
+    done = run(
+        "import sys, keras_share\n"
+        "heavy = {'keras', 'tensorflow', 'numpy', 'pandas', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules)\n"
+        "keras_share.SharingPattern\n"
+        "assert not heavy & set(sys.modules)\n"
+        "keras_share.audit\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_layers_need_only_keras():
     # Keras itself imports pandas where it finds it; None makes any import fail.
     heavy = ["tensorflow_model_optimization", "keras_tuner", "pandas", "matplotlib"]
     done = run(
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({heavy}))\n"
-        "import keras_share\n"
-        "assert 'keras_share.search' not in sys.modules\n"
+        "import keras_share.layers\n"
+        "assert 'keras_share.search' not in sys.modules\n",
+        "jax",
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_front_door_is_small_and_complete():
+    folders = {"blocks", "layers", "quantize", "search", "tflite"}
+    names = set(keras_share.__all__) - folders - {"__version__"}
+    assert len(names) <= 22
+    for name in names:
+        assert callable(getattr(keras_share, name))
+    for name in folders:
+        module = getattr(keras_share, name)
+        assert all(hasattr(module, inner) for inner in module.__all__)
+    with pytest.raises(AttributeError, match="shared_stack"):
+        _ = keras_share.shared_stack
 
 
 def test_jax_is_tested():
@@ -64,7 +93,8 @@ def test_jax_is_tested():
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_import_takes_in_no_tensorflow(backend):
     done = run(
-        "import sys, keras_share\nassert 'tensorflow' not in sys.modules", backend
+        "import sys, keras_share.layers\nassert 'tensorflow' not in sys.modules",
+        backend,
     )
     assert done.returncode == 0, done.stderr
 
