@@ -4,7 +4,7 @@ Nothing here takes in Keras or TensorFlow.
 """
 
 from keras_share.tflite.file.c_array import export_c_array
-from keras_share.tflite.file.dedupe import dedupe
+from keras_share.tflite.file.dedupe import DedupeReport, dedupe
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.repeats.roll import RollReport, roll
 from keras_share.tflite.runtimes.benchmark import benchmark
@@ -14,6 +14,7 @@ from keras_share.tflite.runtimes.predict import predict_tflite
 
 __all__ = [
     "Audit",
+    "DedupeReport",
     "MicroRun",
     "RollReport",
     "audit",

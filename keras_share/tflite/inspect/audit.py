@@ -1,12 +1,12 @@
 """`audit`: what a .tflite file stores, how often it is used, and what it costs."""
 
-import json
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.metadata import read_metadata
 from keras_share.tflite.file.stored import shape_of
 from keras_share.tflite.inspect.calls import num_calls
 from keras_share.tflite.inspect.complaint import complain_of_buffers, complain_of_kernel
@@ -20,8 +20,6 @@ from keras_share.tflite.inspect.rendering import largest_first, render
 if TYPE_CHECKING:
     import keras
     import pandas
-
-METADATA = "keras_share"  # name of the entry that an export writes
 
 
 @dataclass(frozen=True)
@@ -251,9 +249,30 @@ def audit(
     >>> report.float_operators, report.macs
     ({'FULLY_CONNECTED': 3}, 3072)
     """
-    parsed = flatbuffer.read(source)
     is_path = isinstance(source, str | os.PathLike)
-    file_bytes = os.path.getsize(source) if is_path else len(source)
+    return audit_model(
+        flatbuffer.read(source),
+        os.path.getsize(source) if is_path else len(source),
+        path=str(os.fspath(source)) if is_path else None,
+        model=model,
+    )
+
+
+def audit_model(
+    parsed: flatbuffer.schema.ModelT,
+    file_bytes: int,
+    *,
+    path: str | None = None,
+    model: "keras.Model | None" = None,
+) -> Audit:
+    """`audit` of a model that was read already, or is about to be written.
+
+    Args:
+        parsed: The model, which is left as it is.
+        file_bytes: Size of its file.
+        path: Path of its file.
+        model: The Keras model that was exported.
+    """
     buffers = _buffer_facts(parsed)
     kernels: tuple[KernelFacts, ...] = ()
     if model is not None:
@@ -263,7 +282,7 @@ def audit(
         numbered = {b.index: b for b in buffers}
         kernels = kernel_facts(parsed, model.weights, numbered, origins)
     return Audit(
-        path=str(os.fspath(source)) if is_path else None,
+        path=path,
         file_bytes=file_bytes,
         buffers=buffers,
         operators=_operator_facts(parsed),
@@ -271,7 +290,7 @@ def audit(
         costs=operator_costs(parsed),
         memory=estimate_memory(parsed, file_bytes),
         kernels=kernels,
-        metadata=_metadata(parsed),
+        metadata=read_metadata(parsed),
     )
 
 
@@ -312,18 +331,6 @@ def _operator_facts(model: flatbuffer.schema.ModelT) -> tuple[OperatorFacts, ...
             counts[flatbuffer.operator_name(model, op), dtype] += 1
     kinds = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(OperatorFacts(*kind, count) for kind, count in kinds)
-
-
-def _metadata(model: flatbuffer.schema.ModelT) -> dict[str, Any]:
-    for entry in model.metadata or ():
-        if flatbuffer.text(entry.name) == METADATA:
-            try:
-                facts = json.loads(flatbuffer.buffer_bytes(model, entry.buffer))
-            except (ValueError, RecursionError):  # another tool's, or damaged
-                continue
-            if isinstance(facts, dict):
-                return facts
-    return {}
 
 
 def _frame(kind: type, rows: Any) -> "pandas.DataFrame":

@@ -35,7 +35,22 @@ class Body:
 
 
 @dataclass(frozen=True)
-class RollReport:
+class Rolled:
+    """What `roll_model` did to a model.
+
+    Attributes:
+        bodies: The subgraphs it made.
+        left: Kernels that are still packed several times, with the reason.
+        operators: Number of operators before and after, over all subgraphs.
+    """
+
+    bodies: tuple[Body, ...]
+    left: tuple[Left, ...]
+    operators: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RollReport(Rolled):
     """What `roll` did to a file.
 
     Attributes:
@@ -47,9 +62,6 @@ class RollReport:
             to do.
     """
 
-    bodies: tuple[Body, ...]
-    left: tuple[Left, ...]
-    operators: tuple[int, int]
     nbytes: tuple[int, int]
     data: bytes = field(repr=False)
 
@@ -82,7 +94,7 @@ class RollReport:
 
 def roll(
     source: str | os.PathLike | bytes,
-    path: str | os.PathLike | None = None,
+    output: str | os.PathLike | None = None,
     *,
     min_bytes: int = 0,
     timeout: float = 600.0,
@@ -108,7 +120,7 @@ def roll(
 
     Args:
         source: Path of the file, or its bytes.
-        path: Where to write the rolled file; it is in the report as well.
+        output: Where to write the rolled file; it is in the report as well.
         min_bytes: Bodies whose kernels have fewer bytes than this are left unrolled.
         timeout: Seconds that the comparison may take.
 
@@ -119,7 +131,7 @@ def roll(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a .tflite model, or LiteRT can't run it to compare.
-        OSError: If `path` can't be written; told before the work.
+        OSError: If `output` can't be written; told before the work.
         RuntimeError: If the outputs differ. Nothing is written then.
 
     Example:
@@ -131,20 +143,30 @@ def roll(
     >>> [(body.calls, body.operators) for body in report.bodies]
     [(2, 2)]
     """
-    if path is not None:
-        check_writable(path)
+    if output is not None:
+        check_writable(output)
     data = flatbuffer.contents(source)
-    report = roll_model(data, min_bytes)
+    report = roll_data(data, min_bytes)
     if report.bodies:
         check_same(data, report.data, timeout)
-    if path is not None:
-        write_atomically(path, report.data)
+    if output is not None:
+        write_atomically(output, report.data)
     return report
 
 
-def roll_model(data: bytes, min_bytes: int = 0) -> RollReport:
+def roll_data(data: bytes, min_bytes: int = 0) -> RollReport:
     """`roll` without the comparison of outputs."""
     model = flatbuffer.read(data)
+    found = roll_model(model, min_bytes)
+    rolled = flatbuffer.pack(model) if found.bodies else data
+    return RollReport(**vars(found), nbytes=(len(data), len(rolled)), data=rolled)
+
+
+def roll_model(model: flatbuffer.schema.ModelT, min_bytes: int = 0) -> Rolled:
+    """Rolls a model that was read, in place, and compares no outputs.
+
+    Equal weights are stored once, too, whether there is something to roll or not.
+    """
     before = _count(model)
     share_buffers(model)
     bodies: list[Body] = []
@@ -157,12 +179,7 @@ def roll_model(data: bytes, min_bytes: int = 0) -> RollReport:
         bodies += _write(steps, kept)
         # A use that has lost its bias and activation may be like another one now.
     left = find_left(steps, min_bytes)
-    if not bodies:
-        size = len(data)
-        return RollReport((), left, (before, before), (size, size), data)
-    rolled = flatbuffer.pack(model)
-    operators, nbytes = (before, _count(model)), (len(data), len(rolled))
-    return RollReport(tuple(bodies), left, operators, nbytes, rolled)
+    return Rolled(tuple(bodies), left, (before, _count(model)))
 
 
 def _write(steps: Steps, kept: list[Windows]) -> list[Body]:

@@ -17,7 +17,7 @@ from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.inspect.audit import audit
 from keras_share.tflite.repeats.line import Steps
-from keras_share.tflite.repeats.roll import roll_model
+from keras_share.tflite.repeats.roll import roll_data
 from keras_share.tflite.runtimes.agreement import difference, random_inputs
 from keras_share.tflite.runtimes.apart_process import MODES
 
@@ -100,7 +100,7 @@ def test_every_partition(tied, largest, tmp_path):
     inputs = random_inputs(flatbuffer.read(tied))
     for pattern in (p for p in PARTITIONS if max(p) + 1 == largest):
         data = repartitioned(tied, pattern)
-        report = roll_model(data)
+        report = roll_data(data)
         assert reference_difference(data, report.data, inputs, tmp_path) == 0, pattern
         assert furthest(data, report.data, shape_of(inputs)) < 1e-5, pattern
         assert not report.left, pattern
@@ -119,7 +119,7 @@ def test_made_files_are_like_converted_ones(tied, pattern, tmp_path):
     report = roll(data)
     assert not report.left
     assert set(kernel_uses(report.data).values()) == {1}
-    made = roll_model(repartitioned(tied, SharingPattern.get(pattern).labels))
+    made = roll_data(repartitioned(tied, SharingPattern.get(pattern).labels))
     calls = sorted(body.calls for body in report.bodies)
     assert calls == sorted(body.calls for body in made.bodies)
 
@@ -262,7 +262,7 @@ def test_dynamic_batch(tmp_path):
 
 
 def test_a_rolled_file_is_left_as_it_is(tied):
-    rolled = roll_model(tied).data
+    rolled = roll_data(tied).data
     report = roll(rolled)
     assert report.data is rolled
     assert str(report).startswith("nothing to roll")
@@ -319,13 +319,13 @@ def test_a_file_that_differs_is_not_written(tmp_path, tied, monkeypatch):
     module = sys.modules[roll.__module__]
 
     def wrong(data, min_bytes):
-        report = roll_model(data, min_bytes)
+        report = roll_data(data, min_bytes)
         model = flatbuffer.read(report.data)
         buffer = max(model.buffers, key=lambda b: 0 if b.data is None else len(b.data))
         buffer.data = np.array(buffer.data) ^ 1
         return type(report)(*list(vars(report).values())[:-1], flatbuffer.pack(model))
 
-    monkeypatch.setattr(module, "roll_model", wrong)
+    monkeypatch.setattr(module, "roll_data", wrong)
     out = tmp_path / "rolled.tflite"
     with pytest.raises(
         RuntimeError, match=r"its outputs are others. Nothing was written"
