@@ -18,7 +18,6 @@ from keras_share.tflite.inspect.provenance import candidates_of, find_origins
 from keras_share.tflite.inspect.rendering import largest_first, render
 
 if TYPE_CHECKING:
-    import keras
     import pandas
 
 
@@ -203,9 +202,7 @@ class Audit:
         return render(self)
 
 
-def audit(
-    source: str | os.PathLike | bytes, model: "keras.Model | None" = None
-) -> Audit:
+def audit(source: str | os.PathLike | bytes, model: Any = None) -> Audit:
     """Reports what a .tflite file stores and computes.
 
     Weight tying is judged by the exported file, never by `count_params`: converters
@@ -223,8 +220,7 @@ def audit(
     rounded to integers or half precision, or times a factor per channel. `untied` then
     tells the kernels that are stored several times, and `complaint` how to mend it.
 
-    Needs only `ai_edge_litert` and NumPy: no TensorFlow, Keras only for `model`, and
-    pandas only for the DataFrames.
+    Imports neither Keras nor TensorFlow, and pandas only for a DataFrame.
 
     Args:
         source: Path of the file, or its bytes.
@@ -263,7 +259,7 @@ def audit_model(
     file_bytes: int,
     *,
     path: str | None = None,
-    model: "keras.Model | None" = None,
+    model: Any = None,
 ) -> Audit:
     """`audit` of a model that was read already, or is about to be written.
 
@@ -277,10 +273,11 @@ def audit_model(
     kernels: tuple[KernelFacts, ...] = ()
     if model is not None:
         origins = find_origins(parsed, candidates_of(model))
-        names = {i: model.weights[o.variable].path for i, o in assign(origins).items()}
+        variables = list(model.variables)
+        names = {i: variables[o.variable].path for i, o in assign(origins).items()}
         buffers = tuple(replace(b, variable=names.get(b.index)) for b in buffers)
         numbered = {b.index: b for b in buffers}
-        kernels = kernel_facts(parsed, model.weights, numbered, origins)
+        kernels = kernel_facts(parsed, variables, numbered, origins)
     return Audit(
         path=path,
         file_bytes=file_bytes,
