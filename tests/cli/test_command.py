@@ -117,11 +117,16 @@ def test_interruption():
 
 
 def test_python_names_become_those_of_the_shell():
-    message = "`num_threads` runs, not `runs`: num_threads=0, runs=1 and num_threads_2"
+    message = "`num_threads` must be 1, as `runs` is. Received: num_threads=0, `runs_2`"
     done = invoke(raising(ValueError(message)), code=1)
-    assert done.stderr == (
-        "Error: --threads runs, not --runs: --threads=0, --runs=1 and num_threads_2\n"
-    )
+    said = "--threads must be 1, as --runs is. Received: --threads=0, `runs_2`"
+    assert done.stderr == f"Error: {said}\n"
+
+
+def test_what_only_looks_like_a_name_of_python_stays():
+    said = "runs num_threads times. Received: 'runs=1/num_threads.tflite', runs/x=2"
+    assert invoke(raising(ValueError(said)), code=1).stderr == f"Error: {said}\n"
+    assert invoke(lambda: Outcome(said, {})).stdout == f"{said}\n"
 
 
 def test_names_in_a_file_do_not_control_the_terminal():

@@ -1,5 +1,6 @@
 """`audit`: what a .tflite file stores, how often it is used, and what it costs."""
 
+import json
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -157,34 +158,36 @@ class Audit:
             lines = complain_of_buffers(self.buffers)
         return "\n".join(lines) or None
 
-    @property
-    def weights(self) -> "pandas.DataFrame":
-        """The weights as a DataFrame, the largest first."""
-        frame = _frame(BufferFacts, largest_first(self.buffers))
+    def to_dataframe(self, rows: str = "buffers") -> "pandas.DataFrame":
+        """The facts of one kind as a DataFrame.
+
+        Args:
+            rows: `"buffers"` (the weights, the largest first), `"operators"`,
+                `"costs"` or `"kernels"`.
+        """
+        import pandas as pd
+
+        kinds = {
+            "buffers": (BufferFacts, largest_first(self.buffers)),
+            "operators": (OperatorFacts, self.operators),
+            "costs": (OperatorCost, self.costs),
+            "kernels": (KernelFacts, self.kernels),
+        }
+        if rows not in kinds:
+            raise ValueError(
+                f"`rows` must be one of {', '.join(kinds)}. Received: rows={rows!r}"
+            )
+        kind, facts = kinds[rows]
+        names = [field.name for field in fields(kind)]
+        frame = pd.DataFrame(
+            [[vars(row)[n] for n in names] for row in facts], columns=names
+        )
         # Numbers with gaps: a plain column would turn them into floats.
-        return frame.astype({"duplicate_of": "Int64", "multiple_of": "Int64"})
-
-    @property
-    def operators_frame(self) -> "pandas.DataFrame":
-        """The operators as a DataFrame, the most frequent first."""
-        return _frame(OperatorFacts, self.operators)
-
-    @property
-    def costs_frame(self) -> "pandas.DataFrame":
-        """What each operator costs as a DataFrame, in order of the file."""
-        return _frame(OperatorCost, self.costs)
-
-    @property
-    def kernels_frame(self) -> "pandas.DataFrame":
-        """What became of the Keras model's kernels as a DataFrame."""
-        return _frame(KernelFacts, self.kernels)
-
-    def to_frame(self) -> "pandas.DataFrame":
-        """The weights as a DataFrame: the same as `weights`."""
-        return self.weights
+        gaps = {"duplicate_of", "multiple_of"}.intersection(names)
+        return frame.astype(dict.fromkeys(gaps, "Int64"))
 
     def to_dict(self) -> dict[str, Any]:
-        """All facts in dicts, lists, text and numbers, as JSON can hold them."""
+        """All facts as what JSON can hold."""
         totals = {
             "weight_bytes": self.weight_bytes,
             "duplicate_bytes": self.duplicate_bytes,
@@ -192,7 +195,7 @@ class Audit:
             "float_operators": self.float_operators,
             "complaint": self.complaint(),
         }
-        facts = _plain(asdict(self)) | totals
+        facts = json.loads(json.dumps(asdict(self))) | totals
         if self.memory is not None:
             facts["memory"]["total_bytes"] = self.memory.total_bytes
             facts["memory"]["rolled_bytes"] = self.memory.rolled_bytes
@@ -228,8 +231,8 @@ def audit(source: str | os.PathLike | bytes, model: Any = None) -> Audit:
             `export_tflite`, with the values that it had then.
 
     Returns:
-        An `Audit`. `print` it, or take its DataFrames `weights`, `operators_frame`,
-        `costs_frame` and `kernels_frame`, or all of it by `to_dict`.
+        An `Audit`. `print` it, take the facts of one kind by `to_dataframe`, or all
+        of it by `to_dict`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -278,13 +281,16 @@ def audit_model(
         buffers = tuple(replace(b, variable=names.get(b.index)) for b in buffers)
         numbered = {b.index: b for b in buffers}
         kernels = kernel_facts(parsed, variables, numbered, origins)
+    costs = operator_costs(parsed)
+    counts = Counter((cost.name, cost.dtype) for cost in costs)
+    kinds = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return Audit(
         path=path,
         file_bytes=file_bytes,
         buffers=buffers,
-        operators=_operator_facts(parsed),
+        operators=tuple(OperatorFacts(*kind, n) for kind, n in kinds),
         num_subgraphs=len(parsed.subgraphs),
-        costs=operator_costs(parsed),
+        costs=costs,
         memory=estimate_memory(parsed, file_bytes),
         kernels=kernels,
         metadata=read_metadata(parsed),
@@ -317,31 +323,3 @@ def _buffer_facts(model: flatbuffer.schema.ModelT) -> tuple[BufferFacts, ...]:
         )
         for index, tensors in weights.items()
     )
-
-
-def _operator_facts(model: flatbuffer.schema.ModelT) -> tuple[OperatorFacts, ...]:
-    counts: Counter[tuple[str, str]] = Counter()
-    for graph in model.subgraphs:
-        for op in graph.operators:
-            types = [graph.tensors[index].type for index in op.outputs if index >= 0]
-            dtype = flatbuffer.dtype_name(types[0]) if types else "-"
-            counts[flatbuffer.operator_name(model, op), dtype] += 1
-    kinds = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(OperatorFacts(*kind, count) for kind, count in kinds)
-
-
-def _frame(kind: type, rows: Any) -> "pandas.DataFrame":
-    import pandas as pd
-
-    names = [field.name for field in fields(kind)]
-    return pd.DataFrame(
-        [[getattr(row, name) for name in names] for row in rows], columns=names
-    )
-
-
-def _plain(facts: Any) -> Any:
-    if isinstance(facts, dict):
-        return {key: _plain(value) for key, value in facts.items()}
-    if isinstance(facts, list | tuple):
-        return [_plain(value) for value in facts]
-    return facts

@@ -10,7 +10,7 @@ from keras_share.tflite.file.unused import drop_buffers, drop_tensors
 from keras_share.tflite.repeats.body import write_bodies
 from keras_share.tflite.repeats.compare import check_same
 from keras_share.tflite.repeats.left import Left, find_left
-from keras_share.tflite.repeats.line import Steps
+from keras_share.tflite.repeats.line import Line
 from keras_share.tflite.repeats.windows import Windows, find_windows
 
 
@@ -51,12 +51,9 @@ class Rolled:
 
 @dataclass(frozen=True)
 class RollReport(Rolled):
-    """What `roll` did to a file.
+    """What `roll` did to a file: besides the facts of `Rolled`, the file.
 
     Attributes:
-        bodies: The subgraphs it made.
-        left: Kernels that are still packed several times, with the reason.
-        operators: Number of operators before and after, over all subgraphs.
         nbytes: Size of the file before and after.
         data: The bytes of the rolled file. It is the file itself if there was nothing
             to do.
@@ -75,14 +72,11 @@ class RollReport(Rolled):
         }
 
     def __str__(self) -> str:
-        if self.bodies:
-            lines = [
-                "operators {:,} -> {:,}, bytes {:,} -> {:,}".format(
-                    *self.operators, *self.nbytes
-                )
-            ]
-        else:
+        if not self.bodies:
             lines = ["nothing to roll: no kernel is used twice in the same way"]
+        else:
+            sizes = *self.operators, *self.nbytes
+            lines = ["operators {:,} -> {:,}, bytes {:,} -> {:,}".format(*sizes)]
         lines += [
             f"{body.name}: {body.calls} calls of {body.operators} operators, "
             f"{body.arguments} arguments, kernels of {body.kernel_bytes:,} bytes"
@@ -171,32 +165,32 @@ def roll_model(model: flatbuffer.schema.ModelT, min_bytes: int = 0) -> Rolled:
     share_buffers(model)
     bodies: list[Body] = []
     while True:
-        steps = Steps.of(model)
-        found = find_windows(steps)
-        kept = [w for w in found if _kernel_bytes(steps, w) >= min_bytes]
+        line = Line.of(model)
+        found = find_windows(line)
+        kept = [w for w in found if _kernel_bytes(line, w) >= min_bytes]
         if not kept:
             break
-        bodies += _write(steps, kept)
+        bodies += _write(line, kept)
         # A use that has lost its bias and activation may be like another one now.
-    left = find_left(steps, min_bytes)
+    left = find_left(line, min_bytes)
     return Rolled(tuple(bodies), left, (before, _count(model)))
 
 
-def _write(steps: Steps, kept: list[Windows]) -> list[Body]:
-    graphs = write_bodies(steps, kept)
+def _write(line: Line, kept: list[Windows]) -> list[Body]:
+    graphs = write_bodies(line, kept)
     bodies = [
         Body(
             flatbuffer.text(graph.name),
             len(windows.starts),
             len(graph.operators),
             len(graph.inputs),
-            _kernel_bytes(steps, windows),
+            _kernel_bytes(line, windows),
         )
         for windows, graph in zip(kept, graphs, strict=True)
     ]
-    drop_tensors(steps.model)
-    share_buffers(steps.model)
-    drop_buffers(steps.model)
+    drop_tensors(line.model)
+    share_buffers(line.model)
+    drop_buffers(line.model)
     return bodies
 
 
@@ -204,8 +198,7 @@ def _count(model: flatbuffer.schema.ModelT) -> int:
     return sum(len(graph.operators) for graph in model.subgraphs)
 
 
-def _kernel_bytes(steps: Steps, windows: Windows) -> int:
+def _kernel_bytes(line: Line, windows: Windows) -> int:
     first = windows.starts[0]
-    run = steps.line[first : first + windows.length]
-    kernels = {step.kernel for step in run if step.kernel is not None}
-    return sum(steps.kernel_bytes[kernel] for kernel in kernels)
+    run = line.operations[first : first + windows.length]
+    return sum(line.kernel_bytes[kernel] for kernel in {o.kernel for o in run} - {None})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.signatures import signatures
 from keras_share.tflite.file.stored import shape_of
 from keras_share.tflite.runtimes.apart import RunError, RunTimeoutError, run_apart
 from keras_share.tflite.runtimes.samples import (
@@ -101,7 +102,10 @@ def run_micro(
         )
     data = flatbuffer.contents(source)
     model = flatbuffer.read(source)
-    takes, gives = _ends(model)
+    _, graph, *names = signatures(model)[0]
+    takes, gives = (
+        [_end(name, graph.tensors[i]) for name, i in ends.items()] for ends in names
+    )
     samples = list(batches(inputs, takes))
     try:
         rows, arena_bytes = run_apart(
@@ -112,19 +116,6 @@ def run_micro(
         origin = repr(os.fspath(source)) if is_path else f"{len(data)} bytes"
         raise ValueError(_complaint(model, error, timeout, origin)) from error
     return MicroRun(joined(rows, gives, raw), arena_bytes)
-
-
-def _ends(model: flatbuffer.schema.ModelT) -> tuple[list[End], list[End]]:
-    """The inputs and the outputs of a file, in the order of the interpreter."""
-    graph = model.subgraphs[0]
-    names = {i: flatbuffer.text(tensor.name) for i, tensor in enumerate(graph.tensors)}
-    for signature in (model.signatureDefs or [])[:1]:
-        for end in (*(signature.inputs or ()), *(signature.outputs or ())):
-            names[end.tensorIndex] = flatbuffer.text(end.name)
-    return tuple(
-        [_end(names[i], graph.tensors[i]) for i in numbers]
-        for numbers in (graph.inputs, graph.outputs)
-    )
 
 
 def _end(name: str, tensor: flatbuffer.schema.TensorT) -> End:

@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_share.tflite.file import flatbuffer
-from keras_share.tflite.repeats.line import Steps
+from keras_share.tflite.repeats.line import Line
 from keras_share.tflite.repeats.roll import roll_data
 from keras_share.tflite.runtimes.agreement import difference, random_inputs
 from keras_share.tflite.runtimes.apart_process import MODES
@@ -391,7 +391,7 @@ def uses(data):
     """How often each kernel is read by operators that are alike."""
     model = flatbuffer.read(data)
     counts = Counter()
-    for step in Steps.of(model).line:
+    for step in Line.of(model).operations:
         if step is not None and step.kernel is not None:
             counts[step.kernel, step.key] += 1
     return counts

@@ -16,7 +16,7 @@ from keras_share.pattern.partitions import strings
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.inspect.audit import audit
-from keras_share.tflite.repeats.line import Steps
+from keras_share.tflite.repeats.line import Line
 from keras_share.tflite.repeats.roll import roll_data
 from keras_share.tflite.runtimes.agreement import difference, random_inputs
 from keras_share.tflite.runtimes.apart_process import MODES
@@ -65,7 +65,7 @@ def kernel_uses(data):
     """How many operators of a file or a model use each kernel."""
     uses = {}
     model = flatbuffer.read(data) if isinstance(data, bytes) else data
-    for step in Steps.of(model).line:
+    for step in Line.of(model).operations:
         if step is not None and step.kernel is not None:
             uses[step.kernel] = uses.get(step.kernel, 0) + 1
     return uses
@@ -278,7 +278,7 @@ def test_small_kernels_stay_if_asked(tied):
     report = roll(tied, min_bytes=10**6)
     assert report.data is tied
     assert {left.packed for left in report.left} == {6}
-    assert "min_bytes=1000000" in str(report)
+    assert "`min_bytes` (1000000)" in str(report)
 
 
 def test_says_that_scales_differ(tmp_path):
