@@ -87,9 +87,9 @@ def measure(files: list[Path], modes: list[str], rounds: int) -> pd.DataFrame:
     for file in files:
         rolled = file.with_name(f"{file.stem}_rolled.tflite")
         print(f"{file.stem}: {keras_share.roll(file, rolled)}", flush=True)
-        frame = keras_share.benchmark(file, rolled, modes=modes, rounds=rounds)
-        for mode, figures in frame.groupby("mode", sort=False):
-            before, after = (row for _, row in figures.iterrows())
+        report = keras_share.benchmark(file, rolled, modes=modes, rounds=rounds)
+        for mode in modes:
+            before, after = (row for row in report.rows if row.mode == mode)
             rows.append(
                 {
                     "file": file.stem,

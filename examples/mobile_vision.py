@@ -122,7 +122,7 @@ def measure(files: pd.Series, folder: Path, rounds: int) -> pd.DataFrame:
                 task, completed=done, total=total
             ),
         )
-    return costs.drop(columns=["mode", "difference"])
+    return costs.to_dataframe().drop(columns=["mode", "difference"])
 
 
 def run(

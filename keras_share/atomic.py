@@ -1,6 +1,7 @@
 """Writing files whole or not at all."""
 
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -16,18 +17,18 @@ def check_writable(path: str | os.PathLike) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(
             "A file can only be written into an existing folder. "
-            f"Received: path={str(path)!r}. Create the folder {str(path.parent)!r} "
+            f"Received: {str(path)!r}. Create the folder {str(path.parent)!r} "
             "first, or choose another."
         )
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(
             f"The folder of a file to write must be writable. Received: "
-            f"path={str(path)!r}. Choose another folder."
+            f"{str(path)!r}. Choose another folder."
         )
     if path.exists() and not path.is_file():
         raise ValueError(
             "Only a regular file can be replaced. "
-            f"Received: path={str(path)!r}, a folder or a device. Add a file name."
+            f"Received: {str(path)!r}, a folder or a device. Add a file name."
         )
     return path
 
@@ -40,7 +41,8 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     and nothing else.
 
     Args:
-        path: Where to write. The folder must exist; an existing file is replaced.
+        path: Where to write. The folder must exist; an existing file is replaced, and
+            its mode stays.
         data: The bytes of the file.
 
     Raises:
@@ -51,6 +53,8 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
+            if path.exists():  # before there is anything in it to be read
+                shutil.copymode(path, temporary)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -59,7 +63,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         raise OSError(
             error.errno,
             f"The folder of a file to write must be writable and have room for "
-            f"{len(data)} bytes ({error.strerror}). Received: path={str(path)!r}. "
+            f"{len(data)} bytes ({error.strerror}). Received: {str(path)!r}. "
             "Choose another folder, or free some room.",
         ) from error
     finally:

@@ -63,12 +63,12 @@ def measure_file(
             "estimated_memory_bytes": facts.memory.total_bytes,
         }
         if runs:
-            (row,) = keras_share.benchmark(path).to_dict("records")
-            if row["error"]:
+            [row] = keras_share.benchmark(path).rows
+            if row.error:
                 raise RuntimeError(
                     "The file of a trial must run to measure its latency or memory. "
-                    f"Received: {row['error']}"
+                    f"Received: {row.error}"
                 )
-            measures["latency_ms"] = row["median_ms"]
-            measures["memory_bytes"] = int(row["grown_mb"] * 2**20)
+            measures["latency_ms"] = row.median_ms
+            measures["memory_bytes"] = int(row.grown_mb * 2**20)
     return measures

@@ -14,6 +14,27 @@ def test_write_atomically(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["model.tflite", "other"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs modes of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_an_existing_file_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"secret")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs modes of POSIX")
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+def test_a_new_file_has_the_mode_of_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "model.tflite", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.tflite").stat().st_mode & 0o777 == mode
+
+
 def test_write_through_a_link(tmp_path):
     (tmp_path / "models").mkdir()
     link = tmp_path / "link"

@@ -38,7 +38,7 @@ def in_micro(path: Path, features: np.ndarray) -> MicroFacts | None:
     if importlib.util.find_spec("tflite_micro") is None:
         return None
     integers, expected = reference_run(path, features)
-    run = run_micro(path, integers)
+    run = run_micro(path, integers, raw=True)
     apart = np.abs(run.outputs.astype(int) - expected).max(axis=1)
     return MicroFacts(run.arena_bytes, float(np.mean(apart == 0)), int(apart.max()))
 

@@ -5,26 +5,20 @@ import click
 from keras_share.cli.command import Command, Outcome
 from keras_share.cli.options import Picture
 from keras_share.cli.progress import progress
-from keras_share.cli.table import rows, table
-
-# Written out, as `--help` shall not wait for the module that has them.
-MODES = ("interpreter", "reference", "compiled", "compiled_cache", "micro")
+from keras_share.tflite.runtimes.modes import MODES
 
 
 @click.command(
     cls=Command,
-    epilog="""\b
-    Modes:
-      interpreter     LiteRT's Interpreter with XNNPACK
-      reference       LiteRT's Interpreter with its reference kernels; slow
-      compiled        LiteRT's CompiledModel on the CPU
-      compiled_cache  the same with XNNPACK's cache of weights
-      micro           TensorFlow Lite Micro, on this machine's CPU
-
-    \b
-      keras-share benchmark model.tflite rolled.tflite --plot both.png
-      keras-share benchmark model.tflite --mode interpreter --mode compiled
-    """,
+    epilog="\n".join(
+        [
+            "\b\nModes:",
+            *(f"  {mode:14}  {text}" for mode, text in MODES.items()),
+            "\n\b",
+            "  keras-share benchmark model.tflite rolled.tflite --plot both.png",
+            "  keras-share benchmark model.tflite --mode interpreter --mode compiled",
+        ]
+    ),
 )
 @click.argument(
     "sources", metavar="FILE...", type=click.Path(), nargs=-1, required=True
@@ -32,7 +26,7 @@ MODES = ("interpreter", "reference", "compiled", "compiled_cache", "micro")
 @click.option(
     "--mode",
     "modes",
-    type=click.Choice(MODES),
+    type=click.Choice(list(MODES)),
     multiple=True,
     default=("interpreter",),
     show_default=True,
@@ -93,13 +87,14 @@ def benchmark(
     run a FILE is told with the reason; if none runs, the code is 1.
     """
     from keras_share.atomic import check_writable
+    from keras_share.cli.table import table
     from keras_share.tflite.runtimes.benchmark import benchmark
     from keras_share.tflite.runtimes.plot_benchmark import plot_benchmark
 
     if to_file is not None:
         check_writable(to_file)
     with progress("measuring") as update:
-        frame = benchmark(
+        report = benchmark(
             *sources,
             modes=modes,
             num_threads=num_threads,
@@ -108,11 +103,13 @@ def benchmark(
             timeout=timeout,
             progress=update,
         )
-    failed = frame[frame["error"] != ""]
-    reasons = [f"{row.file}, {row.mode}: {row.error}" for row in failed.itertuples()]
-    if len(failed) == len(frame):
+    reasons = [
+        f"{row.file}, {row.mode}: {row.error}" for row in report.rows if row.error
+    ]
+    if len(reasons) == len(report.rows):
         raise ValueError("No mode runs any of the files. " + "\n".join(reasons))
+    frame = report.to_dataframe()
     if to_file is not None:
         plot_benchmark(frame, to_file)
     text = "\n".join([table(frame.drop(columns="error")), *reasons])
-    return Outcome(text, rows(frame))
+    return Outcome(text, report.to_dict()["rows"])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -12,7 +13,6 @@ from typing import Any
 
 import click
 
-from keras_share.cli.shell_names import in_shell_names
 from keras_share.version import __version__
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
@@ -74,13 +74,31 @@ class Command(click.Command):
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            raise _explained(error, self) from error
+            raise _explained(error, self._in_shell(str(error))) from error
         if as_json:
             click.echo(_json(outcome.facts))
         else:
-            click.echo(_printable(in_shell_names(outcome.text, self.params)))
+            click.echo(self._in_shell(outcome.text))
         if outcome.broken is not None:
-            raise NotKept(_printable(in_shell_names(outcome.broken, self.params)))
+            raise NotKept(self._in_shell(outcome.broken))
+
+    def _in_shell(self, text: str) -> str:
+        """A text of the Python API in the words of the shell.
+
+        It names an argument in backticks, or first of what it received; options are
+        called in Python what the arguments are that they are passed to. What else
+        looks like one, such as a part of a path, is none.
+        """
+        names = {
+            param.name: param.human_readable_name
+            if isinstance(param, click.Argument)
+            else max(param.opts, key=len)
+            for param in self.params
+        }
+        said = r"`(\w+)`|(?<=Received: )(\w+)(?==)"
+        return _printable(
+            re.sub(said, lambda found: names.get(found[1] or found[2], found[0]), text)
+        )
 
 
 @contextlib.contextmanager
@@ -102,8 +120,7 @@ def _show_warning(message: Warning, *place: Any, **kwargs: Any) -> None:
     click.echo(_printable(f"Warning: {message}"), err=True)
 
 
-def _explained(error: Exception, command: Command) -> click.ClickException:
-    said = _printable(in_shell_names(str(error), command.params))
+def _explained(error: Exception, said: str) -> click.ClickException:
     if isinstance(error, ValueError | OSError):
         return click.ClickException(said)
     return Bug(

@@ -85,7 +85,7 @@ TYPES = ("float32", "int8", "uint8", "int16")
 )
 def export(
     model: str,
-    path: str,
+    output: str,
     representative_dataset: str | None,
     labels: str | None,
     **arguments: Any,
@@ -101,8 +101,8 @@ def export(
     from keras_share.export.convert import export_tflite
     from keras_share.quantize.tfmot import check_backend
 
-    check_writable(path)
-    if os.path.realpath(path) == os.path.realpath(model):
+    check_writable(output)
+    if os.path.realpath(output) == os.path.realpath(model):
         raise click.BadParameter("OUT would take the place of MODEL.keras.")
     try:
         check_backend("export")
@@ -114,7 +114,7 @@ def export(
         lines = Path(labels).read_text(encoding="utf-8").splitlines()
         arguments["metadata"] = {"labels": lines}
     with progress("exporting and comparing"):
-        report = export_tflite(load_model(model), path, **arguments)
+        report = export_tflite(load_model(model), output, **arguments)
     return Outcome(str(report), report.to_dict())
 
 

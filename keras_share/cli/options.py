@@ -11,7 +11,7 @@ source = click.argument("source", metavar="FILE", type=click.Path())
 output = click.option(
     "-o",
     "--output",
-    "path",
+    "output",
     metavar="OUT",
     type=click.Path(),
     required=True,

@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 
 @contextmanager
 def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
@@ -18,6 +15,9 @@ def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
         A function that takes the number of steps done, the number of all, and a note.
         Work that can't tell need not call it.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     bars = Progress(
         TextColumn("{task.description}", markup=False),

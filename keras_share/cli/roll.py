@@ -34,7 +34,7 @@ from keras_share.cli.progress import progress
     help="End with code 3 if a kernel stays packed several times. OUT is written.",
 )
 def roll(
-    source: str, path: str, min_bytes: int, timeout: float, strict: bool
+    source: str, output: str, min_bytes: int, timeout: float, strict: bool
 ) -> Outcome:
     """Make shared weights take memory once: for CPUs.
 
@@ -45,7 +45,7 @@ def roll(
     from keras_share.tflite.repeats.roll import roll
 
     with progress("rolling and comparing"):
-        report = roll(source, path, min_bytes=min_bytes, timeout=timeout)
+        report = roll(source, output, min_bytes=min_bytes, timeout=timeout)
     failed = strict and report.left
     broken = f"{len(report.left)} kernels are still packed several times, see above."
     return Outcome(str(report), report.to_dict(), broken if failed else None)

@@ -4,11 +4,6 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 if TYPE_CHECKING:
     import pandas
 
@@ -18,6 +13,10 @@ _WIDTH = 100_000  # as wide as it is: lines that are cut are of no use to grep
 def table(frame: "pandas.DataFrame") -> str:
     """Renders the columns of a DataFrame that hold anything, numbers to the right."""
     from pandas.api.types import is_numeric_dtype
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     frame = frame.dropna(axis="columns", how="all")
     rendered = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)

@@ -129,11 +129,11 @@ def export_tflite(
         exported = inference_model(model, None if dynamic_batch else 1)
     _check_finite(exported)
     takes, gives = input_names(model), output_names(model, exported.output)
-    data = dedupe(convert(exported, scheme, dataset, ends, takes, gives))
+    data = dedupe(convert(exported, scheme, dataset, ends, takes, gives)).data
     if scheme == "trained int16":
         data = fit_int16(data)
     if any(_bits(part) == 4 for part in sublayers(model)):
-        data = dedupe(store_int4(data, INT4_KERNELS.get(target)))
+        data = dedupe(store_int4(data, INT4_KERNELS.get(target))).data
     if ends != ("float32", "float32"):
         _check_integers(data)
     sample = dict(zip(takes, checked[0], strict=True))

@@ -5,15 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.tflite.file import flatbuffer
-from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.metadata import write_metadata
 from keras_share.version import __version__
-
-NAME = "keras_share"  # of the entry in the file
 
 
 def describe(
@@ -59,11 +56,5 @@ def _pattern(stack: SharedStack) -> str | dict[str, str]:
 def with_metadata(data: bytes, facts: Mapping[str, Any]) -> bytes:
     """Puts metadata into a file, in the place of any of that name."""
     model = flatbuffer.read(data)
-    content = json.dumps(facts).encode()
-    entry = schema.MetadataT()
-    entry.name = NAME.encode()
-    entry.buffer = len(model.buffers)
-    model.buffers.append(schema.BufferT(np.frombuffer(content, np.uint8)))
-    others = [e for e in model.metadata or () if flatbuffer.text(e.name) != NAME]
-    model.metadata = [*others, entry]
+    write_metadata(model, facts)
     return flatbuffer.pack(model)

@@ -71,6 +71,10 @@ class QuantizeWeights(keras.layers.Wrapper):
         """The weights that are quantized, by name."""
         return {name: getattr(self.layer, name) for name in self._axes}
 
+    def stored_values(self) -> list[tuple[keras.Variable, Any]]:
+        """The kernels and what a file stores of each: `audit` asks layers for this."""
+        return [(v, self.quantized(name)) for name, v in self.kernels().items()]
+
     def quantized(self, name: str) -> Any:
         """A kernel, rounded to the integers it is stored as, and back."""
         kernel = ops.cast(getattr(self.layer, name).value, "float32")

@@ -1,27 +1,10 @@
 """What can be done with a `.tflite` file, wherever it came from.
 
-Nothing here takes in Keras or TensorFlow.
+Nothing here takes in Keras or TensorFlow, and each tool is imported where it is first
+used.
 """
 
-from keras_share.tflite.file.c_array import export_c_array
-from keras_share.tflite.file.dedupe import dedupe
-from keras_share.tflite.inspect.audit import Audit, audit
-from keras_share.tflite.repeats.roll import RollReport, roll
-from keras_share.tflite.runtimes.benchmark import benchmark
-from keras_share.tflite.runtimes.micro import MicroRun, run_micro
-from keras_share.tflite.runtimes.plot_benchmark import plot_benchmark
-from keras_share.tflite.runtimes.predict import predict_tflite
+import lazy_loader
 
-__all__ = [
-    "Audit",
-    "MicroRun",
-    "RollReport",
-    "audit",
-    "benchmark",
-    "dedupe",
-    "export_c_array",
-    "plot_benchmark",
-    "predict_tflite",
-    "roll",
-    "run_micro",
-]
+# The names are those of `__init__.pyi`.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

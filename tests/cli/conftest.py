@@ -2,9 +2,9 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,14 +18,7 @@ from keras_share.tflite.file import flatbuffer
 
 UNITS = 16
 
-# Does not import the package itself, which takes in Keras.
-_BARE = f"""
-import sys, types
-keras_share = types.ModuleType("keras_share")
-keras_share.__path__ = [{str(Path(keras_share.__file__).parent)!r}]
-sys.modules["keras_share"] = keras_share
-from keras_share.cli.main import main
-"""
+_MAIN = "import sys\nfrom keras_share.cli.main import main\n"
 
 
 @pytest.fixture(scope="session")
@@ -95,11 +88,12 @@ def start(here):
     """A function that starts Python code in a process, by default the command line."""
     running = []
 
-    def run(line, code="main()", stderr=subprocess.PIPE):
+    def run(line, code="main()", stderr=subprocess.PIPE, **env):
         process = subprocess.Popen(
-            [sys.executable, "-c", _BARE + code, *line.split()],
+            [sys.executable, "-c", _MAIN + code, *line.split()],
             stdout=subprocess.PIPE,
             stderr=stderr,
+            env={**os.environ, **env},
             text=True,
         )
         running.append(process)

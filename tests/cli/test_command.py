@@ -117,11 +117,16 @@ def test_interruption():
 
 
 def test_python_names_become_those_of_the_shell():
-    message = "`num_threads` runs, not `runs`: num_threads=0, runs=1 and num_threads_2"
+    message = "`num_threads` must be 1, as `runs` is. Received: num_threads=0, `runs_2`"
     done = invoke(raising(ValueError(message)), code=1)
-    assert done.stderr == (
-        "Error: --threads runs, not --runs: --threads=0, --runs=1 and num_threads_2\n"
-    )
+    said = "--threads must be 1, as --runs is. Received: --threads=0, `runs_2`"
+    assert done.stderr == f"Error: {said}\n"
+
+
+def test_what_only_looks_like_a_name_of_python_stays():
+    said = "runs num_threads times. Received: 'runs=1/num_threads.tflite', runs/x=2"
+    assert invoke(raising(ValueError(said)), code=1).stderr == f"Error: {said}\n"
+    assert invoke(lambda: Outcome(said, {})).stdout == f"{said}\n"
 
 
 def test_names_in_a_file_do_not_control_the_terminal():
@@ -167,6 +172,7 @@ try:
     main()
 finally:
     heavy = {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "ai_edge_litert"}
+    heavy |= {"rich"}
     assert not heavy & {*sys.modules}, heavy & {*sys.modules}
 """
     process = start(line, code=code)
@@ -174,16 +180,30 @@ finally:
     assert (process.returncode, err) == (0, "") and "keras-share" in out
 
 
-@pytest.mark.parametrize("line", ["audit", "roll -o a", "dedupe -o a", "benchmark"])
-def test_files_from_anywhere_need_no_keras(line, start):
-    sizes = "--runs 1 --rounds 1" if line == "benchmark" else ""
-    process = start(
-        f"{line} model.tflite --json {sizes}",
-        code="sys.modules.update(keras=None, tensorflow=None)\nmain()",
-    )
+@pytest.mark.parametrize(
+    "line",
+    [
+        "audit model.tflite",
+        "roll model.tflite -o a",
+        "dedupe copied.tflite -o a",
+        "benchmark model.tflite --runs 1 --rounds 1 --mode reference --mode compiled",
+    ],
+)
+def test_files_from_anywhere_need_no_keras(line, start, here):
+    """Neither in the process nor in those that it starts."""
+    traps = here / "traps"
+    traps.mkdir()
+    for name in ("keras", "tensorflow"):
+        trap = f"open({str(here / 'caught')!r}, 'a').write({name!r})\nraise ImportError"
+        (traps / f"{name}.py").write_text(trap)
+    process = start(f"{line} --json", PYTHONPATH=str(traps))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)
+    assert not (here / "caught").exists()
+    process = start("", "import keras", PYTHONPATH=str(traps))
+    assert "ImportError" in process.communicate(timeout=60)[1]
+    assert (here / "caught").read_text() == "keras"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def model_of(layer, shape, axes, activations, num_bits=4, uses=1):
 def convert(model, activations):
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return dedupe(int64_biases(converter.convert(), activations))
+    return dedupe(int64_biases(converter.convert(), activations)).data
 
 
 def int64_biases(data, activations):
@@ -198,7 +198,7 @@ def test_operators_that_are_not_named_get_the_integers_as_int8():
 def test_tied_kernel_stays_one():
     layer = layers.Dense(17)
     model, integers = model_of(layer, (17,), (0,), "int8", uses=3)
-    data = dedupe(store_int4(convert(model, "int8")))
+    data = dedupe(store_int4(convert(model, "int8"))).data
     [kernel] = [b for b in audit(data).buffers if len(b.shape) == 2]
     assert (kernel.dtype, kernel.uses, kernel.nbytes) == ("int4", 3, 145)
     assert audit(data).duplicate_bytes == 0

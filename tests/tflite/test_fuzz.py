@@ -18,7 +18,7 @@ import keras_share
 from keras_share import SharedStack, audit, export_tflite, roll
 from keras_share.tflite import dedupe
 from keras_share.tflite.file import flatbuffer
-from keras_share.tflite.repeats.roll import roll_model
+from keras_share.tflite.repeats.roll import roll_data
 
 NUM_FILES = int(os.environ.get("FUZZ", "240"))
 BATCHES = 6  # of files: a test for each
@@ -141,7 +141,7 @@ def test_an_error_or_a_result(files, batch):
     errors = 0
     for seed in range(batch, NUM_FILES, BATCHES):
         data = damaged(files, seed)
-        for function in (audit, dedupe, roll_model):
+        for function in (audit, dedupe, roll_data):
             start = time.monotonic()
             with warnings.catch_warnings():
                 warnings.simplefilter("error")

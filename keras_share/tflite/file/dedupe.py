@@ -1,12 +1,40 @@
 """`dedupe`: store weights with the same content once."""
 
-import reprlib
+import os
+from dataclasses import dataclass, field
 
+from keras_share.atomic import check_writable, write_atomically
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.unused import drop_buffers
 
 
-def dedupe(data: bytes) -> bytes:
+@dataclass(frozen=True)
+class DedupeReport:
+    """What `dedupe` did to a file.
+
+    Attributes:
+        nbytes: Size of the file before and after.
+        data: The bytes of the smaller file. It is the file itself if nothing was
+            stored twice.
+    """
+
+    nbytes: tuple[int, int]
+    data: bytes = field(repr=False)
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """The report as what JSON can hold, without the file."""
+        return {"bytes": list(self.nbytes)}
+
+    def __str__(self) -> str:
+        before, after = self.nbytes
+        if before == after:
+            return f"nothing is stored twice: {before:,} bytes"
+        return f"bytes {before:,} -> {after:,}"
+
+
+def dedupe(
+    source: str | os.PathLike | bytes, output: str | os.PathLike | None = None
+) -> DedupeReport:
     """Stores weights of a .tflite model that have the same content once.
 
     Quantizers and other tools that rewrite a file may store a shared kernel once per
@@ -24,33 +52,41 @@ def dedupe(data: bytes) -> bytes:
     `dedupe`; the stock `Interpreter` has no such cache.
 
     Args:
-        data: The bytes of the model.
+        source: Path of the file, or its bytes.
+        output: Where to write the smaller file; it is in the report as well.
 
     Returns:
-        The bytes of the smaller model, or `data` itself if nothing is stored twice.
+        A `DedupeReport`.
 
     Raises:
-        ValueError: If `data` is not a .tflite model, or a damaged one.
-        TypeError: If `data` is not `bytes`.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a .tflite model, or a damaged one.
+        OSError: If `output` can't be written; told before the work.
 
     Example:
-    >>> data = open("duplicated.tflite", "rb").read()
-    >>> smaller = dedupe(data)
-    >>> len(smaller) < len(data), dedupe(smaller) is smaller
-    (True, True)
+    >>> report = dedupe("duplicated.tflite", "smaller.tflite")
+    >>> report.nbytes[1] < report.nbytes[0]
+    True
+    >>> again = dedupe("smaller.tflite")
+    >>> again.nbytes[1] == again.nbytes[0]
+    True
     """
-    if not isinstance(data, bytes):
-        raise TypeError(
-            "`data` must be the bytes of a .tflite model. "
-            f"Received: {reprlib.repr(data)} of type {type(data).__name__}. "
-            "Read a file first: Path(path).read_bytes()."
-        )
+    if output is not None:
+        check_writable(output)
+    data = flatbuffer.contents(source)
     model = flatbuffer.read(data)
-    return flatbuffer.pack(model) if share_buffers(model) else data
+    smaller = flatbuffer.pack(model) if share_buffers(model) else data
+    if output is not None:
+        write_atomically(output, smaller)
+    return DedupeReport((len(data), len(smaller)), smaller)
 
 
 def share_buffers(model: flatbuffer.schema.ModelT) -> bool:
-    """Stores weights of the same content once; returns whether there were any."""
+    """Stores weights of a model that have the same content once, in place.
+
+    Returns:
+        Whether there were any.
+    """
     first = flatbuffer.first_copies(model, _movable(model))
     if all(index == kept for index, kept in first.items()):
         return False

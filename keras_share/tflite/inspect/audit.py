@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.metadata import read_metadata
 from keras_share.tflite.file.stored import shape_of
 from keras_share.tflite.inspect.calls import num_calls
 from keras_share.tflite.inspect.complaint import complain_of_buffers, complain_of_kernel
@@ -18,10 +19,7 @@ from keras_share.tflite.inspect.provenance import candidates_of, find_origins
 from keras_share.tflite.inspect.rendering import largest_first, render
 
 if TYPE_CHECKING:
-    import keras
     import pandas
-
-METADATA = "keras_share"  # name of the entry that an export writes
 
 
 @dataclass(frozen=True)
@@ -160,34 +158,36 @@ class Audit:
             lines = complain_of_buffers(self.buffers)
         return "\n".join(lines) or None
 
-    @property
-    def weights(self) -> "pandas.DataFrame":
-        """The weights as a DataFrame, the largest first."""
-        frame = _frame(BufferFacts, largest_first(self.buffers))
+    def to_dataframe(self, rows: str = "buffers") -> "pandas.DataFrame":
+        """The facts of one kind as a DataFrame.
+
+        Args:
+            rows: `"buffers"` (the weights, the largest first), `"operators"`,
+                `"costs"` or `"kernels"`.
+        """
+        import pandas as pd
+
+        kinds = {
+            "buffers": (BufferFacts, largest_first(self.buffers)),
+            "operators": (OperatorFacts, self.operators),
+            "costs": (OperatorCost, self.costs),
+            "kernels": (KernelFacts, self.kernels),
+        }
+        if rows not in kinds:
+            raise ValueError(
+                f"`rows` must be one of {', '.join(kinds)}. Received: rows={rows!r}"
+            )
+        kind, facts = kinds[rows]
+        names = [field.name for field in fields(kind)]
+        frame = pd.DataFrame(
+            [[vars(row)[n] for n in names] for row in facts], columns=names
+        )
         # Numbers with gaps: a plain column would turn them into floats.
-        return frame.astype({"duplicate_of": "Int64", "multiple_of": "Int64"})
-
-    @property
-    def operators_frame(self) -> "pandas.DataFrame":
-        """The operators as a DataFrame, the most frequent first."""
-        return _frame(OperatorFacts, self.operators)
-
-    @property
-    def costs_frame(self) -> "pandas.DataFrame":
-        """What each operator costs as a DataFrame, in order of the file."""
-        return _frame(OperatorCost, self.costs)
-
-    @property
-    def kernels_frame(self) -> "pandas.DataFrame":
-        """What became of the Keras model's kernels as a DataFrame."""
-        return _frame(KernelFacts, self.kernels)
-
-    def to_frame(self) -> "pandas.DataFrame":
-        """The weights as a DataFrame: the same as `weights`."""
-        return self.weights
+        gaps = {"duplicate_of", "multiple_of"}.intersection(names)
+        return frame.astype(dict.fromkeys(gaps, "Int64"))
 
     def to_dict(self) -> dict[str, Any]:
-        """All facts in dicts, lists, text and numbers, as JSON can hold them."""
+        """All facts as what JSON can hold."""
         totals = {
             "weight_bytes": self.weight_bytes,
             "duplicate_bytes": self.duplicate_bytes,
@@ -195,7 +195,7 @@ class Audit:
             "float_operators": self.float_operators,
             "complaint": self.complaint(),
         }
-        facts = _plain(asdict(self)) | totals
+        facts = json.loads(json.dumps(asdict(self))) | totals
         if self.memory is not None:
             facts["memory"]["total_bytes"] = self.memory.total_bytes
             facts["memory"]["rolled_bytes"] = self.memory.rolled_bytes
@@ -205,9 +205,7 @@ class Audit:
         return render(self)
 
 
-def audit(
-    source: str | os.PathLike | bytes, model: "keras.Model | None" = None
-) -> Audit:
+def audit(source: str | os.PathLike | bytes, model: Any = None) -> Audit:
     """Reports what a .tflite file stores and computes.
 
     Weight tying is judged by the exported file, never by `count_params`: converters
@@ -225,8 +223,7 @@ def audit(
     rounded to integers or half precision, or times a factor per channel. `untied` then
     tells the kernels that are stored several times, and `complaint` how to mend it.
 
-    Needs only `ai_edge_litert` and NumPy: no TensorFlow, Keras only for `model`, and
-    pandas only for the DataFrames.
+    Imports neither Keras nor TensorFlow, and pandas only for a DataFrame.
 
     Args:
         source: Path of the file, or its bytes.
@@ -234,8 +231,8 @@ def audit(
             `export_tflite`, with the values that it had then.
 
     Returns:
-        An `Audit`. `print` it, or take its DataFrames `weights`, `operators_frame`,
-        `costs_frame` and `kernels_frame`, or all of it by `to_dict`.
+        An `Audit`. `print` it, take the facts of one kind by `to_dataframe`, or all
+        of it by `to_dict`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -251,27 +248,52 @@ def audit(
     >>> report.float_operators, report.macs
     ({'FULLY_CONNECTED': 3}, 3072)
     """
-    parsed = flatbuffer.read(source)
     is_path = isinstance(source, str | os.PathLike)
-    file_bytes = os.path.getsize(source) if is_path else len(source)
+    return audit_model(
+        flatbuffer.read(source),
+        os.path.getsize(source) if is_path else len(source),
+        path=str(os.fspath(source)) if is_path else None,
+        model=model,
+    )
+
+
+def audit_model(
+    parsed: flatbuffer.schema.ModelT,
+    file_bytes: int,
+    *,
+    path: str | None = None,
+    model: Any = None,
+) -> Audit:
+    """`audit` of a model that was read already, or is about to be written.
+
+    Args:
+        parsed: The model, which is left as it is.
+        file_bytes: Size of its file.
+        path: Path of its file.
+        model: The Keras model that was exported.
+    """
     buffers = _buffer_facts(parsed)
     kernels: tuple[KernelFacts, ...] = ()
     if model is not None:
         origins = find_origins(parsed, candidates_of(model))
-        names = {i: model.weights[o.variable].path for i, o in assign(origins).items()}
+        variables = list(model.variables)
+        names = {i: variables[o.variable].path for i, o in assign(origins).items()}
         buffers = tuple(replace(b, variable=names.get(b.index)) for b in buffers)
         numbered = {b.index: b for b in buffers}
-        kernels = kernel_facts(parsed, model.weights, numbered, origins)
+        kernels = kernel_facts(parsed, variables, numbered, origins)
+    costs = operator_costs(parsed)
+    counts = Counter((cost.name, cost.dtype) for cost in costs)
+    kinds = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return Audit(
-        path=str(os.fspath(source)) if is_path else None,
+        path=path,
         file_bytes=file_bytes,
         buffers=buffers,
-        operators=_operator_facts(parsed),
+        operators=tuple(OperatorFacts(*kind, n) for kind, n in kinds),
         num_subgraphs=len(parsed.subgraphs),
-        costs=operator_costs(parsed),
+        costs=costs,
         memory=estimate_memory(parsed, file_bytes),
         kernels=kernels,
-        metadata=_metadata(parsed),
+        metadata=read_metadata(parsed),
     )
 
 
@@ -301,43 +323,3 @@ def _buffer_facts(model: flatbuffer.schema.ModelT) -> tuple[BufferFacts, ...]:
         )
         for index, tensors in weights.items()
     )
-
-
-def _operator_facts(model: flatbuffer.schema.ModelT) -> tuple[OperatorFacts, ...]:
-    counts: Counter[tuple[str, str]] = Counter()
-    for graph in model.subgraphs:
-        for op in graph.operators:
-            types = [graph.tensors[index].type for index in op.outputs if index >= 0]
-            dtype = flatbuffer.dtype_name(types[0]) if types else "-"
-            counts[flatbuffer.operator_name(model, op), dtype] += 1
-    kinds = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(OperatorFacts(*kind, count) for kind, count in kinds)
-
-
-def _metadata(model: flatbuffer.schema.ModelT) -> dict[str, Any]:
-    for entry in model.metadata or ():
-        if flatbuffer.text(entry.name) == METADATA:
-            try:
-                facts = json.loads(flatbuffer.buffer_bytes(model, entry.buffer))
-            except (ValueError, RecursionError):  # another tool's, or damaged
-                continue
-            if isinstance(facts, dict):
-                return facts
-    return {}
-
-
-def _frame(kind: type, rows: Any) -> "pandas.DataFrame":
-    import pandas as pd
-
-    names = [field.name for field in fields(kind)]
-    return pd.DataFrame(
-        [[getattr(row, name) for name in names] for row in rows], columns=names
-    )
-
-
-def _plain(facts: Any) -> Any:
-    if isinstance(facts, dict):
-        return {key: _plain(value) for key, value in facts.items()}
-    if isinstance(facts, list | tuple):
-        return [_plain(value) for value in facts]
-    return facts

@@ -1,6 +1,7 @@
 """How often an inference runs each subgraph of a .tflite model."""
 
 from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 
 from keras_share.tflite.file.flatbuffer import schema
 
@@ -49,22 +50,16 @@ def num_calls(model: schema.ModelT) -> list[int]:
                 f"({len(model.subgraphs)}). Received: a call of subgraph {index}. The "
                 "file is damaged: copy or export it again."
             )
-    times = [0] * len(model.subgraphs)
-    for index in entries:
-        times[index] += 1
-    callers = Counter(i for counts in called for i in counts)
-    ready = [i for i in range(len(times)) if not callers[i]]
-    for index in ready:
-        for other, count in called[index].items():
-            times[other] += times[index] * count
-            callers[other] -= 1
-            if not callers[other]:
-                ready.append(other)
-    if len(ready) < len(times):
-        circle = sorted(set(range(len(times))) - set(ready))
+    try:  # callees stand before what calls them
+        order = list(TopologicalSorter(dict(enumerate(called))).static_order())
+    except CycleError as error:
         raise ValueError(
             "Subgraphs of a .tflite model must not call each other in a circle. "
-            f"Received: one among the subgraphs {circle[:10]}. The file is damaged: "
-            "copy or export it again."
-        )
+            f"Received: one among the subgraphs {sorted(set(error.args[1]))[:10]}. The "
+            "file is damaged: copy or export it again."
+        ) from error
+    times = [entries.count(index) for index in range(len(model.subgraphs))]
+    for index in reversed(order):
+        for other, count in called[index].items():
+            times[other] += times[index] * count
     return times

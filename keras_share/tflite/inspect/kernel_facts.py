@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from keras_share.tflite.file.stored import bits
 from keras_share.tflite.inspect.provenance import Origin
 
 if TYPE_CHECKING:
-    import keras
-
     from keras_share.tflite.inspect.audit import BufferFacts
 
 
@@ -66,7 +64,7 @@ def assign(origins: Mapping[int, list[Origin]]) -> dict[int, Origin]:
 
 def kernel_facts(
     model: schema.ModelT,
-    variables: "list[keras.Variable]",
+    variables: Sequence[Any],
     buffers: "Mapping[int, BufferFacts]",
     origins: Mapping[int, list[Origin]],
 ) -> tuple[KernelFacts, ...]:
@@ -92,11 +90,11 @@ def kernel_facts(
     floats = _floats_in_quantized(buffers) | _dequantized(model, buffers)
     facts = []
     for number, variable in enumerate(variables):
-        if len(variable.shape) < 2 or "float" not in variable.dtype:
+        if len(variable.shape) < 2 or "float" not in str(variable.dtype):
             continue
         stored = [buffers[index] for index in holders.get(number, ())]
-        if len(stored) > 1 and _is_constant(variable):
-            stored = stored[:1]
+        if len(stored) > 1 and np.ptp(np.asarray(variable)) == 0:
+            stored = stored[:1]  # zeros of any origin would be copies of it
         if stored and all(b.dtype in _BIAS_TYPES for b in stored):
             continue
         if not stored:
@@ -106,7 +104,7 @@ def kernel_facts(
             state = "folded" if folded else "copied"
         else:
             state = "dequantized" if stored[0].index in floats else "once"
-        own_bytes = math.prod(variable.shape) * bits(variable.dtype) // 8
+        own_bytes = math.prod(variable.shape) * bits(str(variable.dtype)) // 8
         facts.append(
             KernelFacts(
                 variable=variable.path,
@@ -119,13 +117,6 @@ def kernel_facts(
             )
         )
     return tuple(facts)
-
-
-def _is_constant(variable: "keras.Variable") -> bool:
-    """Whether all values are one: zeros of any origin would be copies of it."""
-    import keras
-
-    return np.ptp(keras.ops.convert_to_numpy(variable)) == 0
 
 
 def _floats_in_quantized(buffers: "Mapping[int, BufferFacts]") -> set[int]:

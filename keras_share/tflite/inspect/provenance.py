@@ -3,8 +3,8 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from keras_share.tflite.inspect.multiples import (
     signature_slack,
 )
 
-if TYPE_CHECKING:
-    import keras
-
 _SAMPLE = 64
 _ROUNDING = 1e-6  # relative; the converter transposes float32 and leaves it as it is
 
@@ -32,8 +29,8 @@ class Candidate(NamedTuple):
     """Values that a stored weight may have come from.
 
     Attributes:
-        variable: Number of the Keras variable among the model's weights.
-        values: Its values, or what `quantize_model` rounds them to.
+        variable: Number of the variable among the model's.
+        values: Its values, or those that a layer says are stored of it.
     """
 
     variable: int
@@ -44,7 +41,7 @@ class Origin(NamedTuple):
     """A variable that a stored weight may be.
 
     Attributes:
-        variable: Number of the Keras variable among the model's weights.
+        variable: Number of the variable among the model's.
         folded: Whether the weight is the variable times a factor per channel.
         error: Largest difference of their values; 0 if folded.
     """
@@ -90,37 +87,54 @@ def find_origins(
     return origins
 
 
-def candidates_of(model: "keras.Model") -> list[Candidate]:
-    """The floating-point variables of a model, and the rounded form of kernels.
+def candidates_of(model: Any) -> list[Candidate]:
+    """The floating-point variables of a model, and what is stored of them.
+
+    Keras isn't needed for it: a model has `built` and `variables`, of which each has a
+    `path`, a `shape`, a `dtype` and values that NumPy takes. A layer that computes with
+    other values than those of its variables, as that of `quantize_model` which rounds
+    them, has a method `stored_values` that gives pairs of a variable and an array.
 
     Raises:
-        ValueError: If it is no Keras model, or not built.
+        ValueError: If it is no such model, or not built.
     """
-    import keras
-
-    from keras_share.layers.sublayers import sublayers
-    from keras_share.quantize.quantize_weights import QuantizeWeights
-
-    if not isinstance(model, keras.Model) or not model.built:
+    if not (hasattr(type(model), "variables") and getattr(model, "built", False)):
         raise ValueError(
             "`model` must be the built Keras model that the file was made from. "
             f"Received: {model!r}. Call it on a batch first, or leave it out."
         )
+    variables = list(model.variables)
     # By number: paths need not differ.
-    number = {id(variable): i for i, variable in enumerate(model.weights)}
-    pairs = [(variable, variable) for variable in model.weights]
-    for layer in sublayers(model):
-        if isinstance(layer, QuantizeWeights):
-            kernels = layer.kernels().items()
-            pairs += [(v, layer.quantized(name)) for name, v in kernels]
+    number = {id(variable): i for i, variable in enumerate(variables)}
+    pairs = [(variable, variable) for variable in variables]
+    for part in _parts(model):
+        if hasattr(part, "stored_values"):
+            pairs += part.stored_values()
     return [
         Candidate(
-            number[id(variable)],
-            keras.ops.convert_to_numpy(values).astype("float32", copy=False),
+            number[id(variable)], np.asarray(values).astype("float32", copy=False)
         )
         for variable, values in pairs
-        if keras.backend.is_float_dtype(variable.dtype)
+        if "float" in str(variable.dtype)
     ]
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """A model and whatever below it has variables, in attributes or collections."""
+    seen: set[int] = set()
+    stack = [model]
+    while stack:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Mapping):
+            stack += item.values()
+        elif isinstance(item, list | tuple | set):
+            stack += item
+        elif hasattr(type(item), "variables"):
+            yield item
+            stack += vars(item).values()
 
 
 class _Pool:

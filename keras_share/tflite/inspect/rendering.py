@@ -1,6 +1,7 @@
 """The text of an `Audit`, for a terminal of 88 columns."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,26 +52,21 @@ def short_name(buffer: "BufferFacts") -> str:
 
 
 def _weight_lines(buffers: "list[BufferFacts]") -> list[str]:
-    rows = [
-        (
-            f"{b.nbytes:,}",
-            f"{b.uses:,}",
-            f"{b.calls:,}",
-            b.dtype,
-            _shape(b.shape),
-            (_tail(b.variable) if b.variable else short_name(b)) + _mark(b),
-        )
-        for b in buffers[:MAX_ROWS]
-    ]
-    titles = ("bytes", "uses", "calls", "dtype", "shape", "weight")
-    if all(b.calls in (0, b.uses) for b in buffers):  # one column says it all
-        titles, rows = _without(2, titles), [_without(2, row) for row in rows]
-    lines = _columns(titles, rows)
+    # Where each runs as often as it is used, one column says it all.
+    calls = any(b.calls not in (0, b.uses) for b in buffers)
+    columns = {
+        "bytes": lambda b: f"{b.nbytes:,}",
+        "uses": lambda b: f"{b.uses:,}",
+        **({"calls": lambda b: f"{b.calls:,}"} if calls else {}),
+        "dtype": lambda b: b.dtype,
+        "shape": lambda b: _shape(b.shape),
+        "weight": lambda b: (
+            (_tail(b.variable) if b.variable else short_name(b)) + _mark(b)
+        ),
+    }
     rest = buffers[MAX_ROWS:]
-    if rest:
-        nbytes = sum(b.nbytes for b in rest)
-        lines.append(f"... and {len(rest)} more of {nbytes:,} bytes in all")
-    return lines
+    more = f"... and {len(rest)} more of {sum(b.nbytes for b in rest):,} bytes in all"
+    return [*_table(columns, buffers[:MAX_ROWS]), *([more] if rest else ())]
 
 
 def _mark(buffer: "BufferFacts") -> str:
@@ -85,22 +81,18 @@ def _kernel_lines(kernels: "tuple[KernelFacts, ...]") -> list[str]:
     stored = sum(k.stored_bytes for k in kernels)
     # What is stored as it should be needs no line.
     wrong = [k for k in kernels if k.state != "once"]
-    rows = [
-        (
-            f"{k.expected_bytes:,}",
-            f"{k.stored_bytes:,}",
-            k.state,
-            _shape(k.shape),
-            _tail(k.variable),
-        )
-        for k in wrong[:MAX_ROWS]
-    ]
-    titles = ("expected", "stored", "state", "shape", "kernel")
-    more = len(wrong) - len(rows)
+    columns = {
+        "expected": lambda k: f"{k.expected_bytes:,}",
+        "stored": lambda k: f"{k.stored_bytes:,}",
+        "state": lambda k: k.state,
+        "shape": lambda k: _shape(k.shape),
+        "kernel": lambda k: _tail(k.variable),
+    }
+    more = len(wrong) - MAX_ROWS
     return [
         f"kernels: {', '.join(f'{n:,} {state}' for state, n in states.items())}; "
         f"expected {expected:,} bytes, stored {stored:,}",
-        *(_columns(titles, rows) if rows else ()),
+        *(_table(columns, wrong[:MAX_ROWS]) if wrong else ()),
         *([f"... and {more} more"] if more > 0 else ()),
         "",
     ]
@@ -108,25 +100,25 @@ def _kernel_lines(kernels: "tuple[KernelFacts, ...]") -> list[str]:
 
 def _operator_lines(report: "Audit") -> list[str]:
     """A line for each kind, with what all of its kind cost in one inference."""
-    macs, weights, activations = Counter(), Counter(), Counter()
+    sums = {(op.name, op.dtype): [op.count, 0, 0, 0] for op in report.operators}
     for cost in report.costs:
-        kind = cost.name, cost.dtype
-        macs[kind] += cost.macs * cost.calls
-        weights[kind] += cost.weight_bytes * cost.calls
-        activations[kind] += cost.activation_bytes * cost.calls
-    rows = []
-    for op in report.operators:
-        kind = op.name, op.dtype
-        costs = macs[kind], weights[kind], activations[kind]
-        rows.append((f"{op.count:,}", *(f"{n:,}" for n in costs), op.dtype, op.name))
-    totals = (sum(counts.values()) for counts in (macs, weights, activations))
-    count = sum(op.count for op in report.operators)
+        each = 0, cost.macs, cost.weight_bytes, cost.activation_bytes
+        total = sums[cost.name, cost.dtype]
+        sums[cost.name, cost.dtype] = [
+            a + cost.calls * b for a, b in zip(total, each, strict=True)
+        ]
+    rows = [(*numbers, dtype, name) for (name, dtype), numbers in sums.items()]
     if len(rows) > 1:
-        rows.append((f"{count:,}", *(f"{n:,}" for n in totals), "", "in all"))
-    titles = ("count", "MACs", "weights", "activations", "dtype", "operator")
+        totals = map(sum, zip(*sums.values(), strict=True))
+        rows.append((*totals, "", "in all"))
+    titles = "count", "MACs", "weights", "activations", "dtype", "operator"
+    columns = {
+        title: lambda row, i=i: f"{row[i]:,}" if i < 4 else row[i]
+        for i, title in enumerate(titles)
+    }
     return [
         "operators (costs of all of a kind in one inference, tensors in bytes)",
-        *_columns(titles, rows),
+        *_table(columns, rows),
     ]
 
 
@@ -144,23 +136,30 @@ def _memory_lines(memory: "MemoryEstimate") -> list[str]:
 
 
 def _metadata_lines(metadata: dict[str, Any]) -> list[str]:
-    return [_cut(f"{key}: {value}", 88) for key, value in metadata.items()]
+    said = ((key, _said(value)) for key, value in metadata.items())
+    return [_cut(f"{key}: {text}", 88) for key, text in said if text]
 
 
-def _columns(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _said(value: Any) -> str:
+    """What JSON holds, as people write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    return str(value)
+
+
+def _table(columns: dict[str, Callable[[Any], str]], rows: Iterable[Any]) -> list[str]:
     """Lines of fixed width; columns of numbers to the right, the last one ragged."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    lines = [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
             cell.rjust(width) if title in _NUMBERS else cell.ljust(width)
-            for title, cell, width in zip(titles, row, widths, strict=True)
+            for title, cell, width in zip(columns, line, widths, strict=True)
         ).rstrip()
-        for row in (titles, *rows)
+        for line in lines
     ]
-
-
-def _without(place: int, row: tuple[str, ...]) -> tuple[str, ...]:
-    return row[:place] + row[place + 1 :]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

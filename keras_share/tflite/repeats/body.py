@@ -11,14 +11,14 @@ import numpy as np
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 from keras_share.tflite.repeats import operators
-from keras_share.tflite.repeats.line import Step, Steps
+from keras_share.tflite.repeats.line import Line, Operation
 from keras_share.tflite.repeats.windows import Windows
 
 _NONE = schema.ActivationFunctionType.NONE
 _TYPES = {"bool": schema.TensorType.BOOL, "float32": schema.TensorType.FLOAT32}
 
 
-def write_bodies(steps: Steps, found: Iterable[Windows]) -> list[schema.SubGraphT]:
+def write_bodies(line: Line, found: Iterable[Windows]) -> list[schema.SubGraphT]:
     """Puts a subgraph and its calls in the place of runs of operators.
 
     A call is an IF whose condition is a constant and whose branches are the same
@@ -26,18 +26,18 @@ def write_bodies(steps: Steps, found: Iterable[Windows]) -> list[schema.SubGraph
     that its kernels are packed once.
 
     Args:
-        steps: The operators of the model, which is changed in place.
+        line: The operators of the model, which is changed in place.
         found: Disjoint runs.
 
     Returns:
         The new subgraphs, one for each of the runs.
     """
-    model = steps.model
+    model = line.model
     writer = _Writer(model)
     calls: dict[int, tuple[int, schema.OperatorT]] = {}
     bodies = []
     for windows in found:
-        body = _Body(steps, windows, writer)
+        body = _Body(line, windows, writer)
         bodies.append(body.graph(f"shared_{len(model.subgraphs)}"))
         made = body.calls(len(model.subgraphs))
         model.subgraphs.append(bodies[-1])
@@ -45,18 +45,18 @@ def write_bodies(steps: Steps, found: Iterable[Windows]) -> list[schema.SubGraph
             calls[start] = windows.length, call
     place = 0
     left: dict[int, list[schema.OperatorT]] = defaultdict(list)
-    while place < len(steps.line):
-        step, length = steps.line[place], 1
-        if step is not None:
-            length, op = calls.get(place, (1, step.op))
-            left[step.graph].append(op)
+    while place < len(line.operations):
+        operation, length = line.operations[place], 1
+        if operation is not None:
+            length, op = calls.get(place, (1, operation.op))
+            left[operation.graph].append(op)
         place += length
     for graph, ops in left.items():
         read = {int(i) for op in ops for i in op.inputs}
         converting = [
             op
-            for (number, tensor), op in steps.converted.items()
-            if number == graph and (tensor in read or (number, tensor) in steps.kept)
+            for (number, tensor), op in line.converted.items()
+            if number == graph and (tensor in read or (number, tensor) in line.kept)
         ]
         model.subgraphs[graph].operators = converting + ops
     return bodies
@@ -117,7 +117,7 @@ class _Writer:
 class _Body:
     """The subgraph of some windows, and what each call passes to it and gets back."""
 
-    steps: Steps
+    line: Line
     windows: Windows
     writer: _Writer
     tensors: list[schema.TensorT] = field(default_factory=list)
@@ -130,7 +130,7 @@ class _Body:
 
     def __post_init__(self) -> None:
         for column in self.windows.columns():
-            self._add([self.steps.line[place] for place in column])
+            self._add([self.line.operations[place] for place in column])
 
     def graph(self, name: str) -> schema.SubGraphT:
         graph = schema.SubGraphT()
@@ -145,14 +145,14 @@ class _Body:
         options = schema.IfOptionsT(thenSubgraphIndex=number, elseSubgraphIndex=number)
         made = []
         for i, place in enumerate(self.windows.starts):
-            caller = self._caller(self.steps.line[place])
+            caller = self.line.operations[place].tensors
             condition = self.writer.constant(caller, np.array([True]))
             inputs = [condition, *(a[i] for a in self.arguments)]
             outputs = [r[i] for r in self.results]
             made.append(self.writer.operator(operators.IF, options, inputs, outputs))
         return made
 
-    def _add(self, column: list[Step]) -> None:
+    def _add(self, column: list[Operation]) -> None:
         """Adds what stands for the operators of one column."""
         first = column[0]
         _, place, bias = KERNEL_OPERATORS.get(first.name, NO_KERNEL)
@@ -176,7 +176,11 @@ class _Body:
         self.operators.append(op)
 
     def _add_apart(
-        self, column: list[Step], inputs: list[int], outputs: list[int], scale: bool
+        self,
+        column: list[Operation],
+        inputs: list[int],
+        outputs: list[int],
+        scale: bool,
     ) -> None:
         """Adds an operator without its bias and an ADD, or MUL and ADD for a scale."""
         op = copy.copy(column[0].op)
@@ -198,12 +202,12 @@ class _Body:
         add = self.writer.operator(operators.ADD, add, [product, added], outputs)
         self.operators += [op, add]
 
-    def _differs(self, column: list[Step], position: int) -> bool:
+    def _differs(self, column: list[Operation], position: int) -> bool:
         operands = [s.operands[position] for s in column if position < len(s.operands)]
         return len({(o.type, o.constant) for o in operands}) > 1
 
-    def _input(self, column: list[Step], position: int) -> int:
-        operands = [step.operands[position] for step in column]
+    def _input(self, column: list[Operation], position: int) -> int:
+        operands = [operation.operands[position] for operation in column]
         if operands[0].tensor < 0:
             return -1
         tensors = tuple(operand.tensor for operand in operands)
@@ -214,64 +218,60 @@ class _Body:
             return self.numbers[key]
         return self._argument(column, tensors)
 
-    def _constant(self, step: Step, number: int) -> int:
-        converting = self.steps.converted.get((step.graph, number))
-        tensor = self._tensor(step, number)
+    def _constant(self, operation: Operation, number: int) -> int:
+        converting = self.line.converted.get((operation.graph, number))
+        tensor = self._tensor(operation, number)
         if converting is None:
-            tensor.buffer = self._caller(step)[number].buffer
+            tensor.buffer = operation.tensors[number].buffer
             return self._append(tensor)
         op = copy.copy(converting)
-        op.inputs = _numbers([self._constant(step, int(converting.inputs[0]))])
+        op.inputs = _numbers([self._constant(operation, int(converting.inputs[0]))])
         op.outputs = _numbers([self._append(tensor)])
         self.operators.append(op)
         return int(op.outputs[0])
 
-    def _argument(self, column: list[Step], tensors: tuple[int, ...]) -> int:
+    def _argument(self, column: list[Operation], tensors: tuple[int, ...]) -> int:
         """A tensor of the body for what the repetitions get from outside of them."""
         if tensors not in self.numbers:
             self.numbers[tensors] = self._append(self._tensor(column[0], tensors[0]))
             self.arguments.append(tensors)
         return self.numbers[tensors]
 
-    def _output(self, column: list[Step], k: int) -> int:
-        tensors = tuple(int(step.op.outputs[k]) for step in column)
+    def _output(self, column: list[Operation], k: int) -> int:
+        tensors = tuple(int(operation.op.outputs[k]) for operation in column)
         self.numbers[tensors] = self._append(self._tensor(column[0], tensors[0]))
-        for step, tensor, start in zip(
+        for operation, tensor, start in zip(
             column, tensors, self.windows.starts, strict=True
         ):
-            key = (step.graph, tensor)
+            key = (operation.graph, tensor)
             inside = range(start, start + self.windows.length)
-            readers = self.steps.consumers.get(key, ())
-            if key in self.steps.kept or any(place not in inside for place in readers):
+            readers = self.line.consumers.get(key, ())
+            if key in self.line.kept or any(place not in inside for place in readers):
                 self.results.append(tensors)
                 break
         return self.numbers[tensors]
 
-    def _bias(self, column: list[Step]) -> int:
+    def _bias(self, column: list[Operation]) -> int:
         """The bias of the repetitions; of one without, numbers that change nothing."""
         _, kernel, place = KERNEL_OPERATORS[column[0].name]
-        biases = [step.operands[place].tensor for step in column]
+        biases = [operation.operands[place].tensor for operation in column]
         sizes = [
-            int(np.prod(self._caller(step)[number].shape))
-            for step, number in zip(column, biases, strict=True)
+            int(np.prod(operation.tensors[number].shape))
+            for operation, number in zip(column, biases, strict=True)
             if number >= 0
         ]
         # None has a bias only where private scales are taken apart.
-        scale = self._caller(column[0])[column[0].operands[kernel].tensor]
+        scale = column[0].tensors[column[0].operands[kernel].tensor]
         channels = sizes[0] if sizes else int(scale.shape[-1])
         nothing = np.full(channels, -0.0, np.float32)  # 0.0 would turn -0.0 to 0.0
-        tensors = []
-        for step in column:
-            bias = step.operands[place].tensor
-            caller = self._caller(step)
-            tensors.append(bias if bias >= 0 else self.writer.constant(caller, nothing))
+        tensors = [
+            bias if bias >= 0 else self.writer.constant(operation.tensors, nothing)
+            for operation, bias in zip(column, biases, strict=True)
+        ]
         return self._argument(column, tuple(tensors))
 
-    def _caller(self, step: Step) -> list[schema.TensorT]:
-        return self.steps.model.subgraphs[step.graph].tensors
-
-    def _tensor(self, step: Step, number: int) -> schema.TensorT:
-        tensor = copy.copy(self._caller(step)[number])
+    def _tensor(self, operation: Operation, number: int) -> schema.TensorT:
+        tensor = copy.copy(operation.tensors[number])
         tensor.buffer = 0
         return tensor
 

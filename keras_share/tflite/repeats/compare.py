@@ -15,6 +15,8 @@ from keras_share.tflite.runtimes.agreement import (
 )
 from keras_share.tflite.runtimes.apart import RunError, RunTimeoutError, run_apart
 
+_JOB = "run_once", "reference"
+
 
 def check_same(data: bytes, rolled: bytes, timeout: float) -> None:
     """Runs two files on the same random inputs with LiteRT's reference kernels.
@@ -41,7 +43,7 @@ def check_same(data: bytes, rolled: bytes, timeout: float) -> None:
             ) from error
         left = max(timeout - (time.monotonic() - start), 1e-3)
         try:
-            _, actual = run_apart("reference", paths[1], calls, timeout=left)
+            actual = run_apart(*_JOB, paths[1], calls, timeout=left)
         except RunTimeoutError as error:
             raise ValueError(_too_slow(timeout)) from error
         except RunError as error:
@@ -53,13 +55,13 @@ def check_same(data: bytes, rolled: bytes, timeout: float) -> None:
 def _run_given(path: str, data: bytes, timeout: float) -> tuple[list[Call], Outputs]:
     calls = random_inputs(flatbuffer.read(data))
     try:
-        return calls, run_apart("reference", path, calls, timeout=timeout)[1]
+        return calls, run_apart(*_JOB, path, calls, timeout=timeout)
     except RunTimeoutError:
         raise
     except RunError:
         # A table to look up may have a single row.
         calls = [(key, _without_ones(inputs), gives) for key, inputs, gives in calls]
-        return calls, run_apart("reference", path, calls, timeout=timeout)[1]
+        return calls, run_apart(*_JOB, path, calls, timeout=timeout)
 
 
 def _without_ones(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

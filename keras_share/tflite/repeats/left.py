@@ -1,16 +1,15 @@
 """Why a kernel with several uses is still packed several times."""
 
+from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import zip_longest
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
-from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS
+from keras_share.tflite.file.stored import shape_of
 from keras_share.tflite.inspect.multiples import find_multiples
-from keras_share.tflite.repeats.line import Step, Steps
-from keras_share.tflite.repeats.windows import use_key
+from keras_share.tflite.repeats.line import Line, Operation
 
 
 @dataclass(frozen=True)
@@ -36,112 +35,84 @@ class Left:
         )
 
 
-def find_left(steps: Steps, min_bytes: int) -> tuple[Left, ...]:
+def find_left(line: Line, min_bytes: int) -> tuple[Left, ...]:
     """The kernels of a rolled model that are packed more than once."""
-    uses: dict[Hashable, dict[Hashable, list[Step]]] = {}
-    for step in steps.line:
-        if step is not None and step.kernel is not None:
-            uses.setdefault(step.kernel, {}).setdefault(use_key(step), []).append(step)
-    left = []
-    for kernel, kinds in uses.items():
-        packed = sum(map(len, kinds.values()))
-        if packed == 1:
-            continue
-        first, *others = (alike[0] for alike in kinds.values())
-        if others:
-            reason = _difference(steps, first, others[0])
-        elif first.key is None:
-            reason = f"{first.name} keeps a state from call to call."
-        else:
-            reason = (
-                f"the kernels of its body have fewer bytes than min_bytes={min_bytes}."
-            )
-        name = _kernel_name(steps, first)
-        left.append(Left(name, steps.kernel_bytes[kernel], packed, reason))
-    return (*left, *_find_folded(steps, uses))
-
-
-def _find_folded(
-    steps: Steps, uses: dict[Hashable, dict[Hashable, list[Step]]]
-) -> list[Left]:
-    """Kernels that are one but for a factor per channel, of each site its own.
-
-    They were shared once, it seems: so converters fold a private normalization.
-    """
-    copies: dict[int, list[int]] = {}
-    for index, first in find_multiples(steps.model).items():
+    uses: dict[Hashable, list[Operation]] = defaultdict(list)
+    for _, operation in line.packing():
+        uses[operation.kernel].append(operation)
+    left = [
+        Left(_name(first), line.kernel_bytes[kernel], len(others) + 1, reason)
+        for kernel, (first, *others) in uses.items()
+        if others
+        for reason in [_reason(first, others, min_bytes)]
+    ]
+    # Kernels that were shared once, it seems: so converters fold a private scale.
+    copies: dict[int, list[int]] = defaultdict(list)
+    for index, first in find_multiples(line.model).items():
         if index in uses and first in uses:
-            copies.setdefault(first, [first]).append(index)
-    folded = []
-    for first, kernels in copies.items():
-        steps_of = [next(iter(uses[kernel].values()))[0] for kernel in kernels]
-        other = _kernel_name(steps, steps_of[1])
+            copies[first].append(index)
+    for first, indices in copies.items():
         reason = (
-            f"copies of it, such as '{other}', differ by a factor per channel: a scale "
-            "of each site was folded into it. Export with keras_share.export_tflite, "
-            "which keeps the scales of normalization layers apart, or put an "
-            "activation between scale and kernel."
+            f"copies of it, such as '{_name(uses[indices[0]][0])}', differ by a factor "
+            "per channel: a scale of each site was folded into it. Export with "
+            "keras_share.export_tflite, which keeps the scales of normalization layers "
+            "apart, or put an activation between scale and kernel."
         )
-        name, nbytes = _kernel_name(steps, steps_of[0]), steps.kernel_bytes[first]
-        folded.append(Left(name, nbytes, len(kernels), reason))
-    return folded
+        nbytes = line.kernel_bytes[first]
+        left.append(Left(_name(uses[first][0]), nbytes, len(indices) + 1, reason))
+    return tuple(left)
 
 
-def _kernel_name(steps: Steps, step: Step) -> str:
-    number = step.op.inputs[KERNEL_OPERATORS[step.name].kernel]
-    return flatbuffer.text(_tensor(steps, step, number).name)
+def _name(operation: Operation) -> str:
+    return flatbuffer.text(operation.kernel_tensor.name)
 
 
-def _difference(steps: Steps, one: Step, other: Step) -> str:
+def _reason(first: Operation, others: list[Operation], min_bytes: int) -> str:
+    other = next((o for o in others if o.key != first.key), None)
+    if other is not None:
+        return _difference(first, other)
+    if first.key is None:
+        return f"{first.name} keeps a state from call to call."
+    return f"the kernels of its body have fewer bytes than `min_bytes` ({min_bytes})."
+
+
+def _difference(one: Operation, other: Operation) -> str:
     """What keeps two uses of one kernel from being one operator, in a sentence."""
     if one.name != other.name:
         return f"one use is {one.name}, another {other.name}."
-    if len(one.op.inputs) != len(other.op.inputs):
-        return f"not all of its uses in {one.name} have a bias."
-    if len(one.op.outputs) != len(other.op.outputs):
-        return f"not all of its uses in {one.name} have equally many outputs."
-    for verb, tensors, others in (
+    for verb, ours, theirs in (
         ("reads", one.op.inputs, other.op.inputs),
         ("writes", one.op.outputs, other.op.outputs),
     ):
-        for a, b in zip(tensors, others, strict=True):
-            if a < 0 and b < 0:
-                continue
-            if a < 0 or b < 0:
+        for a, b in zip_longest(ours, theirs, fillvalue=-1):
+            if (a < 0) != (b < 0):
                 return f"not all of its uses in {one.name} have a bias."
-            said = _tensors_differ(_tensor(steps, one, a), _tensor(steps, other, b))
-            if said is not None:
-                return f"{one.name} {verb} {said}"
+            if a >= 0:
+                pair = one.tensors[a], other.tensors[b]
+                for fact, words, mend in _FACTS:
+                    if fact(pair[0]) != fact(pair[1]):
+                        first, second = (f"'{flatbuffer.text(t.name)}'" for t in pair)
+                        said = words.format(*map(fact, pair))
+                        return f"{one.name} {verb} {first} and {second}, {said}.{mend}"
     return f"the options of its uses in {one.name} differ, such as the activation."
 
 
-def _tensors_differ(a: schema.TensorT, b: schema.TensorT) -> str | None:
-    names = f"'{flatbuffer.text(a.name)}' and '{flatbuffer.text(b.name)}'"
-    if a.type != b.type:
-        types = " and ".join(flatbuffer.dtype_name(t.type) for t in (a, b))
-        return f"{names}, which are {types}."
-    shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in (a, b)]
-    if shapes[0] != shapes[1]:
-        return f"{names}, which have the shapes {shapes[0]} and {shapes[1]}."
-    ranges = [_range(t) for t in (a, b)]
-    if ranges[0] != ranges[1]:
-        return (
-            f"{names}, whose ranges differ ({ranges[0]} and {ranges[1]}). Give the "
-            "sites of a group one range with quantize_model(..., ranges='group'), or "
-            "quantize weights only (dynamic range)."
-        )
-    return None
-
-
 def _range(tensor: schema.TensorT) -> str:
-    quantization = tensor.quantization
-    if quantization is None or quantization.scale is None:
+    parameters = tensor.quantization
+    if parameters is None or parameters.scale is None or not len(parameters.scale):
         return "none"
-    scales, zeros = np.asarray(quantization.scale), np.asarray(quantization.zeroPoint)
-    if not scales.size:
-        return "none"
-    return f"scale {scales[0]:.6g}, zero point {zeros[0] if zeros.size else 0}"
+    zero = parameters.zeroPoint
+    zero = 0 if zero is None or not len(zero) else zero[0]
+    return f"scale {parameters.scale[0]:.6g}, zero point {zero}"
 
 
-def _tensor(steps: Steps, step: Step, number: int) -> schema.TensorT:
-    return steps.model.subgraphs[step.graph].tensors[number]
+_FACTS = (
+    (lambda tensor: flatbuffer.dtype_name(tensor.type), "which are {} and {}", ""),
+    (shape_of, "which have the shapes {} and {}", ""),
+    (
+        _range,
+        "whose ranges differ ({} and {})",
+        " Give the sites of a group one range with quantize_model(..., "
+        "ranges='group'), or quantize weights only (dynamic range).",
+    ),
+)

@@ -1,7 +1,7 @@
 """The operators of a model in one line, each with what tells it from others."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,11 +36,12 @@ class Operand:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Operation:
     """An operator in its place.
 
     Attributes:
         graph: Number of its subgraph.
+        tensors: The tensors of its subgraph.
         op: The operator.
         name: Its name in the schema.
         operands: Its inputs.
@@ -50,22 +51,28 @@ class Step:
     """
 
     graph: int
+    tensors: list[schema.TensorT]
     op: schema.OperatorT
     name: str
     operands: tuple[Operand, ...]
     key: Hashable
     kernel: Hashable
 
+    @property
+    def kernel_tensor(self) -> schema.TensorT:
+        """The tensor of its kernel, if it is of a kind that has one."""
+        return self.tensors[self.op.inputs[KERNEL_OPERATORS[self.name].kernel]]
+
 
 @dataclass
-class Steps:
+class Line:
     """All operators of a model; None stands between two subgraphs.
 
     Attributes:
-        line: The operators, one subgraph after the other, each with what does not
-            depend on kernels with several uses first.
+        operations: One subgraph after the other, each with what does not depend on
+            kernels with several uses first.
         converted: The operators that only convert a constant, by subgraph and tensor;
-            they are not in the line.
+            they are none of the operations.
         producer: Place of the operator that writes a tensor, by subgraph and tensor.
         consumers: Places of those that read it.
         kept: The tensors that a subgraph or a signature gives back.
@@ -74,7 +81,7 @@ class Steps:
     """
 
     model: schema.ModelT
-    line: list[Step | None] = field(default_factory=list)
+    operations: list[Operation | None] = field(default_factory=list)
     converted: dict[tuple[int, int], schema.OperatorT] = field(default_factory=dict)
     producer: dict[tuple[int, int], int] = field(default_factory=dict)
     consumers: dict[tuple[int, int], list[int]] = field(default_factory=dict)
@@ -83,27 +90,27 @@ class Steps:
     has_state: bool = False
 
     @classmethod
-    def of(cls, model: schema.ModelT) -> "Steps":
+    def of(cls, model: schema.ModelT) -> "Line":
         """Lines up the operators of a model whose equal constants share buffers."""
-        steps = cls(model)
-        steps.has_state = any(
+        line = cls(model)
+        line.has_state = any(
             flatbuffer.operator_name(model, op) in operators.STATEFUL
             for graph in model.subgraphs
             for op in graph.operators
         )
-        lines = [steps._line(number) for number in range(len(model.subgraphs))]
-        uses = Counter(step.kernel for line in lines for step in line)
-        for line in lines:
-            if steps.line:
-                steps.line.append(None)
-            for step in _independent_first(line, uses):
-                steps._append(step)
+        graphs = [line._of_graph(number) for number in range(len(model.subgraphs))]
+        uses = Counter(o.kernel for operations in graphs for o in operations)
+        for operations in graphs:
+            if line.operations:
+                line.operations.append(None)
+            for operation in _independent_first(operations, uses):
+                line._append(operation)
         for signature in model.signatureDefs or ():
             for end in signature.outputs or ():
-                steps.kept.add((signature.subgraphIndex, end.tensorIndex))
-        return steps
+                line.kept.add((signature.subgraphIndex, end.tensorIndex))
+        return line
 
-    def _line(self, number: int) -> list[Step]:
+    def _of_graph(self, number: int) -> list[Operation]:
         graph = self.model.subgraphs[number]
         self.kept.update((number, int(i)) for i in graph.outputs)
         types = [_type(tensor) for tensor in graph.tensors]
@@ -118,7 +125,7 @@ class Steps:
             else int(tensor.buffer)
             for i, tensor in enumerate(graph.tensors)
         ]
-        line = []
+        operations = []
         pending = Counter(int(i) for op in graph.operators for i in op.outputs)
         for op in graph.operators:
             if any(pending[int(i)] for i in op.inputs):
@@ -136,23 +143,27 @@ class Steps:
                 constants[output] = (types[source], constants[source], types[output])
                 self.converted[number, int(output)] = op
             else:
-                line.append(_step(self, number, op, types, constants))
-        return line
+                operations.append(_operation(self, number, op, types, constants))
+        return operations
 
-    def _append(self, step: Step) -> None:
-        place = len(self.line)
-        self.line.append(step)
-        for index in map(int, step.op.outputs):
-            self.producer[step.graph, index] = place
-        for index in {operand.tensor for operand in step.operands}:
-            self.consumers.setdefault((step.graph, index), []).append(place)
-        if step.kernel is not None and step.kernel not in self.kernel_bytes:
-            number = step.op.inputs[KERNEL_OPERATORS[step.name].kernel]
-            tensor = self.model.subgraphs[step.graph].tensors[number]
-            self.kernel_bytes[step.kernel] = nbytes(tensor)
+    def _append(self, operation: Operation) -> None:
+        place = len(self.operations)
+        self.operations.append(operation)
+        for index in map(int, operation.op.outputs):
+            self.producer[operation.graph, index] = place
+        for index in {operand.tensor for operand in operation.operands}:
+            self.consumers.setdefault((operation.graph, index), []).append(place)
+        if operation.kernel is not None:
+            self.kernel_bytes[operation.kernel] = nbytes(operation.kernel_tensor)
+
+    def packing(self) -> Iterator[tuple[int, Operation]]:
+        """The operators whose kernel the runtime packs, with their places."""
+        for place, operation in enumerate(self.operations):
+            if operation is not None and operation.kernel is not None:
+                yield place, operation
 
 
-def _independent_first(line: list[Step], uses: Counter) -> list[Step]:
+def _independent_first(operations: list[Operation], uses: Counter) -> list[Operation]:
     """Moves what needs no kernel with several uses to the front.
 
     A mask that is computed for all sites stands within the first one otherwise, which
@@ -160,28 +171,25 @@ def _independent_first(line: list[Step], uses: Counter) -> list[Step]:
     """
     dependent: set[int] = set()
     front, back = [], []
-    for step in line:
-        tied = step.kernel is not None and uses[step.kernel] > 1
-        if (
-            tied
-            or step.key is None
-            or any(o.tensor in dependent for o in step.operands)
-        ):
-            dependent.update(map(int, step.op.outputs))
-            back.append(step)
+    for operation in operations:
+        tied = operation.kernel is not None and uses[operation.kernel] > 1
+        reads = {operand.tensor for operand in operation.operands}
+        if tied or operation.key is None or reads & dependent:
+            dependent.update(map(int, operation.op.outputs))
+            back.append(operation)
         else:
-            front.append(step)
+            front.append(operation)
     return front + back
 
 
-def _step(
-    steps: Steps,
+def _operation(
+    line: Line,
     number: int,
     op: schema.OperatorT,
     types: list[Hashable],
     constants: list[Hashable],
-) -> Step:
-    model = steps.model
+) -> Operation:
+    model = line.model
     graph = model.subgraphs[number]
     name = flatbuffer.operator_name(model, op)
     inputs = [int(i) for i in op.inputs]
@@ -212,18 +220,19 @@ def _step(
     elif free and operands[bias].tensor < 0:
         operands[bias] = Operand(-1, None, None, "bias")
     key: Hashable = None
-    runs_state = steps.has_state and name in operators.CALLS
+    runs_state = line.has_state and name in operators.CALLS
     if not (runs_state or _is_stateful(graph, op, name)):
         key = (
             name,
-            _version(model, op),
+            model.operatorCodes[op.opcodeIndex].version,
             _frozen(op.builtinOptions),
             _frozen(op.builtinOptions2),
             _frozen(op.customOptions),
             tuple(operand.need for operand in operands),
             tuple(types[int(i)] for i in op.outputs),
         )
-    return Step(number, op, name, tuple(operands), key, None if scale else kernel)
+    kernel = None if scale else kernel
+    return Operation(number, graph.tensors, op, name, tuple(operands), key, kernel)
 
 
 def _can_take_bias_apart(
@@ -253,10 +262,6 @@ def _is_stateful(graph: schema.SubGraphT, op: schema.OperatorT, name: str) -> bo
         or any(i >= 0 and graph.tensors[i].isVariable for i in op.inputs)
         or (op.intermediates is not None and len(op.intermediates) > 0)
     )
-
-
-def _version(model: schema.ModelT, op: schema.OperatorT) -> int:
-    return model.operatorCodes[op.opcodeIndex].version
 
 
 def _type(tensor: schema.TensorT) -> Hashable:

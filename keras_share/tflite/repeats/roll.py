@@ -10,7 +10,7 @@ from keras_share.tflite.file.unused import drop_buffers, drop_tensors
 from keras_share.tflite.repeats.body import write_bodies
 from keras_share.tflite.repeats.compare import check_same
 from keras_share.tflite.repeats.left import Left, find_left
-from keras_share.tflite.repeats.line import Steps
+from keras_share.tflite.repeats.line import Line
 from keras_share.tflite.repeats.windows import Windows, find_windows
 
 
@@ -35,21 +35,30 @@ class Body:
 
 
 @dataclass(frozen=True)
-class RollReport:
-    """What `roll` did to a file.
+class Rolled:
+    """What `roll_model` did to a model.
 
     Attributes:
         bodies: The subgraphs it made.
         left: Kernels that are still packed several times, with the reason.
         operators: Number of operators before and after, over all subgraphs.
-        nbytes: Size of the file before and after.
-        data: The bytes of the rolled file. It is the file itself if there was nothing
-            to do.
     """
 
     bodies: tuple[Body, ...]
     left: tuple[Left, ...]
     operators: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RollReport(Rolled):
+    """What `roll` did to a file: besides the facts of `Rolled`, the file.
+
+    Attributes:
+        nbytes: Size of the file before and after.
+        data: The bytes of the rolled file. It is the file itself if there was nothing
+            to do.
+    """
+
     nbytes: tuple[int, int]
     data: bytes = field(repr=False)
 
@@ -63,14 +72,11 @@ class RollReport:
         }
 
     def __str__(self) -> str:
-        if self.bodies:
-            lines = [
-                "operators {:,} -> {:,}, bytes {:,} -> {:,}".format(
-                    *self.operators, *self.nbytes
-                )
-            ]
-        else:
+        if not self.bodies:
             lines = ["nothing to roll: no kernel is used twice in the same way"]
+        else:
+            sizes = *self.operators, *self.nbytes
+            lines = ["operators {:,} -> {:,}, bytes {:,} -> {:,}".format(*sizes)]
         lines += [
             f"{body.name}: {body.calls} calls of {body.operators} operators, "
             f"{body.arguments} arguments, kernels of {body.kernel_bytes:,} bytes"
@@ -82,7 +88,7 @@ class RollReport:
 
 def roll(
     source: str | os.PathLike | bytes,
-    path: str | os.PathLike | None = None,
+    output: str | os.PathLike | None = None,
     *,
     min_bytes: int = 0,
     timeout: float = 600.0,
@@ -108,7 +114,7 @@ def roll(
 
     Args:
         source: Path of the file, or its bytes.
-        path: Where to write the rolled file; it is in the report as well.
+        output: Where to write the rolled file; it is in the report as well.
         min_bytes: Bodies whose kernels have fewer bytes than this are left unrolled.
         timeout: Seconds that the comparison may take.
 
@@ -119,7 +125,7 @@ def roll(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a .tflite model, or LiteRT can't run it to compare.
-        OSError: If `path` can't be written; told before the work.
+        OSError: If `output` can't be written; told before the work.
         RuntimeError: If the outputs differ. Nothing is written then.
 
     Example:
@@ -131,55 +137,60 @@ def roll(
     >>> [(body.calls, body.operators) for body in report.bodies]
     [(2, 2)]
     """
-    if path is not None:
-        check_writable(path)
+    if output is not None:
+        check_writable(output)
     data = flatbuffer.contents(source)
-    report = roll_model(data, min_bytes)
+    report = roll_data(data, min_bytes)
     if report.bodies:
         check_same(data, report.data, timeout)
-    if path is not None:
-        write_atomically(path, report.data)
+    if output is not None:
+        write_atomically(output, report.data)
     return report
 
 
-def roll_model(data: bytes, min_bytes: int = 0) -> RollReport:
+def roll_data(data: bytes, min_bytes: int = 0) -> RollReport:
     """`roll` without the comparison of outputs."""
     model = flatbuffer.read(data)
+    found = roll_model(model, min_bytes)
+    rolled = flatbuffer.pack(model) if found.bodies else data
+    return RollReport(**vars(found), nbytes=(len(data), len(rolled)), data=rolled)
+
+
+def roll_model(model: flatbuffer.schema.ModelT, min_bytes: int = 0) -> Rolled:
+    """Rolls a model that was read, in place, and compares no outputs.
+
+    Equal weights are stored once, too, whether there is something to roll or not.
+    """
     before = _count(model)
     share_buffers(model)
     bodies: list[Body] = []
     while True:
-        steps = Steps.of(model)
-        found = find_windows(steps)
-        kept = [w for w in found if _kernel_bytes(steps, w) >= min_bytes]
+        line = Line.of(model)
+        found = find_windows(line)
+        kept = [w for w in found if _kernel_bytes(line, w) >= min_bytes]
         if not kept:
             break
-        bodies += _write(steps, kept)
+        bodies += _write(line, kept)
         # A use that has lost its bias and activation may be like another one now.
-    left = find_left(steps, min_bytes)
-    if not bodies:
-        size = len(data)
-        return RollReport((), left, (before, before), (size, size), data)
-    rolled = flatbuffer.pack(model)
-    operators, nbytes = (before, _count(model)), (len(data), len(rolled))
-    return RollReport(tuple(bodies), left, operators, nbytes, rolled)
+    left = find_left(line, min_bytes)
+    return Rolled(tuple(bodies), left, (before, _count(model)))
 
 
-def _write(steps: Steps, kept: list[Windows]) -> list[Body]:
-    graphs = write_bodies(steps, kept)
+def _write(line: Line, kept: list[Windows]) -> list[Body]:
+    graphs = write_bodies(line, kept)
     bodies = [
         Body(
             flatbuffer.text(graph.name),
             len(windows.starts),
             len(graph.operators),
             len(graph.inputs),
-            _kernel_bytes(steps, windows),
+            _kernel_bytes(line, windows),
         )
         for windows, graph in zip(kept, graphs, strict=True)
     ]
-    drop_tensors(steps.model)
-    share_buffers(steps.model)
-    drop_buffers(steps.model)
+    drop_tensors(line.model)
+    share_buffers(line.model)
+    drop_buffers(line.model)
     return bodies
 
 
@@ -187,8 +198,7 @@ def _count(model: flatbuffer.schema.ModelT) -> int:
     return sum(len(graph.operators) for graph in model.subgraphs)
 
 
-def _kernel_bytes(steps: Steps, windows: Windows) -> int:
+def _kernel_bytes(line: Line, windows: Windows) -> int:
     first = windows.starts[0]
-    run = steps.line[first : first + windows.length]
-    kernels = {step.kernel for step in run if step.kernel is not None}
-    return sum(steps.kernel_bytes[kernel] for kernel in kernels)
+    run = line.operations[first : first + windows.length]
+    return sum(line.kernel_bytes[kernel] for kernel in {o.kernel for o in run} - {None})

@@ -1,11 +1,12 @@
 """Finding runs of operators that repeat around tied kernels."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from keras_share.tflite.file.stored import nbytes
-from keras_share.tflite.repeats.line import Step, Steps
+from keras_share.tflite.repeats.line import Line, Operation
 
 # How many operators to each side of a kernel are looked at first.
 _FIRST_REACH = 256
@@ -31,7 +32,7 @@ class Windows:
         ]
 
 
-def find_windows(steps: Steps) -> list[Windows]:
+def find_windows(line: Line) -> list[Windows]:
     """Finds the runs of operators that repeat around kernels with several uses.
 
     Every kernel with several equal uses is in one body, with all of these uses: a run
@@ -40,16 +41,16 @@ def find_windows(steps: Steps) -> list[Windows]:
     one body of a whole cycle, and an irregular one a body per group.
 
     Args:
-        steps: The operators of the model.
+        line: The operators of the model.
 
     Returns:
         Disjoint runs, in order of their first operators.
     """
-    uses: dict[Hashable, list[int]] = {}
-    for place, step in enumerate(steps.line):
-        if step is not None and step.kernel is not None and step.key is not None:
-            uses.setdefault(use_key(step), []).append(place)
-    search = _Search(steps, {key: tuple(places) for key, places in uses.items()})
+    uses: dict[Hashable, list[int]] = defaultdict(list)
+    for place, operation in line.packing():
+        if operation.key is not None:
+            uses[_use_key(operation)].append(place)
+    search = _Search(line, {key: tuple(places) for key, places in uses.items()})
     found = [
         search.grow(places)
         for places in search.uses.values()
@@ -58,17 +59,17 @@ def find_windows(steps: Steps) -> list[Windows]:
     return sorted(found, key=lambda windows: windows.starts)
 
 
-def use_key(step: Step) -> Hashable:
+def _use_key(operation: Operation) -> Hashable:
     """Equal for uses of a kernel for which one operator can stand."""
-    return step.kernel, step.key
+    return operation.kernel, operation.key
 
 
 class _Search:
-    def __init__(self, steps: Steps, uses: dict[Hashable, tuple[int, ...]]):
-        self.steps = steps
+    def __init__(self, line: Line, uses: dict[Hashable, tuple[int, ...]]):
+        self.line = line
         self.uses = uses
-        self.taken = [False] * len(steps.line)
-        self.live = _live_bytes(steps)
+        self.taken = [False] * len(line.operations)
+        self.live = _live_bytes(line)
 
     def grow(self, places: tuple[int, ...]) -> Windows:
         reach = _FIRST_REACH
@@ -98,7 +99,7 @@ class _Search:
     def _reach(self, places: tuple[int, ...], direction: int, most: int) -> int:
         """How many operators to one side agree in all repetitions."""
         gap = min(_gap(places), most)
-        end = len(self.steps.line)
+        end = len(self.line.operations)
         for distance in range(1, gap):
             column = [p + direction * distance for p in places]
             if column[0] < 0 or column[-1] >= end or not self._agree(column):
@@ -106,17 +107,17 @@ class _Search:
         return gap - 1
 
     def _agree(self, column: list[int]) -> bool:
-        first = self.steps.line[column[0]]
+        first = self.line.operations[column[0]]
         if first is None or first.key is None:
             return False
         for place in column:
-            step = self.steps.line[place]
-            if step is None or step.key != first.key or self.taken[place]:
+            operation = self.line.operations[place]
+            if operation is None or operation.key != first.key or self.taken[place]:
                 return False
         if first.kernel is None:
             return True
         # All uses of a kernel, or none.
-        return self.uses[use_key(first)] == tuple(column)
+        return self.uses[_use_key(first)] == tuple(column)
 
     def _consistent(
         self, places: tuple[int, ...], left: int, right: int
@@ -138,13 +139,13 @@ class _Search:
         """The nearest producer of an input that only some repetitions have inside."""
         sources = []
         for place in places:
-            step = self.steps.line[place + offset]
+            operation = self.line.operations[place + offset]
             inside = []
-            for operand in step.operands:
-                made = self.steps.producer.get((step.graph, operand.tensor))
+            for operand in operation.operands:
+                made = self.line.producer.get((operation.graph, operand.tensor))
                 within = made is not None and made >= place - left
                 output = (
-                    list(self.steps.line[made].op.outputs).index(operand.tensor)
+                    list(self.line.operations[made].op.outputs).index(operand.tensor)
                     if within
                     else None
                 )
@@ -160,18 +161,14 @@ def _gap(places: tuple[int, ...]) -> int:
     return min(b - a for a, b in itertools.pairwise(places))
 
 
-def _live_bytes(steps: Steps) -> list[int]:
+def _live_bytes(line: Line) -> list[int]:
     """Bytes of activations that are needed across the place before each operator."""
-    change = [0] * (len(steps.line) + 1)
-    for key, made in steps.producer.items():
+    change = [0] * (len(line.operations) + 1)
+    for key, made in line.producer.items():
         graph, tensor = key
-        last = max(steps.consumers.get(key, [made]))
+        last = max(line.consumers.get(key, [made]))
         if last > made:
-            size = nbytes(steps.model.subgraphs[graph].tensors[tensor])
+            size = nbytes(line.model.subgraphs[graph].tensors[tensor])
             change[made + 1] += size
             change[last + 1] -= size
-    live, total = [], 0
-    for difference in change:
-        total += difference
-        live.append(total)
-    return live
+    return list(itertools.accumulate(change))

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from keras_share.tflite.file.flatbuffer import dtype_name, schema, text
+from keras_share.tflite.file.flatbuffer import dtype_name, schema
+from keras_share.tflite.file.signatures import signatures
+from keras_share.tflite.file.stored import shape_of
 
 # A signature's key, its inputs by name, and the place of each of its outputs.
 Call = tuple[str | None, dict[str, np.ndarray], dict[str, int]]
@@ -38,28 +40,10 @@ def random_inputs(model: schema.ModelT, seed: int = 0) -> list[Call]:
     """
     rng = np.random.default_rng(seed)
     calls = []
-    for signature in model.signatureDefs or [None]:
-        if signature is None:
-            key, graph = None, model.subgraphs[0]
-            takes, gives = (
-                {text(graph.tensors[index].name): index for index in ends}
-                for ends in (graph.inputs, graph.outputs)
-            )
-        else:
-            key, graph = (
-                text(signature.signatureKey),
-                model.subgraphs[signature.subgraphIndex],
-            )
-            takes, gives = (
-                {text(end.name): end.tensorIndex for end in ends or ()}
-                for ends in (signature.inputs, signature.outputs)
-            )
-        takes, gives = _places(takes, graph.inputs), _places(gives, graph.outputs)
-        inputs = {
-            name: _values(name, graph.tensors[graph.inputs[place]], rng)
-            for name, place in takes.items()
-        }
-        calls.append((key, inputs, gives))
+    for key, graph, takes, gives in signatures(model):
+        inputs = {n: _values(n, graph.tensors[i], rng) for n, i in takes.items()}
+        order = list(map(int, graph.outputs))
+        calls.append((key, inputs, {n: order.index(i) for n, i in gives.items()}))
     return calls
 
 
@@ -104,15 +88,8 @@ def _array_difference(right: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(right[~same] - other[~same]).max(initial=0) / largest)
 
 
-def _places(tensors: dict[str, int], order: np.ndarray) -> dict[str, int]:
-    """Where in the graph's list each end stands, in that order."""
-    order = [int(index) for index in order]
-    places = {name: order.index(index) for name, index in tensors.items()}
-    return dict(sorted(places.items(), key=lambda item: item[1]))
-
-
 def _values(name: str, tensor: schema.TensorT, rng: np.random.Generator) -> np.ndarray:
-    shape = [max(int(n), 1) for n in (() if tensor.shape is None else tensor.shape)]
+    shape = [max(n, 1) for n in shape_of(tensor)]
     try:
         dtype = np.dtype(dtype_name(tensor.type))
     except TypeError:

@@ -5,13 +5,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-
-from keras_share.tflite.runtimes.agreement import Call, Outputs
-
-MODES = ("interpreter", "reference", "compiled", "compiled_cache", "micro")
+from typing import Any
 
 _PROCESS = Path(__file__).with_name("apart_process.py")
 _CHATTER = ("INFO", "WARNING: All log", "I0000", "W0000")
+_NO_MEMORY = ("MemoryError", "bad_alloc", "SIGKILL")
 
 
 class RunError(Exception):
@@ -22,46 +20,43 @@ class RunTimeoutError(RunError):
     """It took too long."""
 
 
-def run_apart(
-    mode: str,
-    path: str,
-    calls: list[Call],
-    *,
-    num_threads: int = 1,
-    runs: int = 0,
-    timeout: float,
-) -> tuple[dict[str, float], Outputs]:
-    """Runs a file in one of the runtimes, in a process of its own.
+class RunMemoryError(RunError):
+    """There was not enough memory."""
+
+
+def run_apart(job: str, *arguments: Any, timeout: float) -> Any:
+    """Does one of the jobs of `apart_process` in a process of its own.
 
     Args:
-        mode: One of `MODES`.
-        path: Where the file is.
-        calls: Inputs, as `random_inputs` gives them.
-        num_threads: Threads of the runtime.
-        runs: Least number of runs to time; none are timed if it is 0.
+        job: The name of the job.
+        *arguments: What it takes.
         timeout: Seconds after which the process is ended.
 
     Returns:
-        The figures that `benchmark` tells, empty if nothing was timed, and the
-        outputs.
+        What the job returns.
 
     Raises:
-        RunError: If the runtime can't run the file or crashes.
         RunTimeoutError: If it takes too long.
+        RunMemoryError: If the process ran out of memory, or was killed as systems do
+            then.
+        RunError: If the job fails otherwise, or the process crashes.
     """
     try:
         done = subprocess.run(
             [sys.executable, str(_PROCESS)],
-            input=pickle.dumps((mode, path, calls, num_threads, runs)),
+            input=pickle.dumps((job, *arguments)),
             capture_output=True,
             timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise RunTimeoutError(f"it was ended after {timeout} seconds") from error
-    if done.returncode:
-        raise RunError(_complaint(done.returncode, done.stderr))
-    return pickle.loads(done.stdout)
+    if not done.returncode:
+        return pickle.loads(done.stdout)
+    said = _complaint(done.returncode, done.stderr)
+    if any(sign in said for sign in _NO_MEMORY):
+        raise RunMemoryError(f"it ran out of memory, it seems: {said}")
+    raise RunError(said)
 
 
 def _complaint(code: int, stderr: bytes) -> str:

@@ -1,9 +1,11 @@
-"""The process in which `run_apart` runs a file: one runtime, no Keras.
+"""The process in which `run_apart` runs a file: one runtime, and nothing of ours.
 
-Memory that an earlier file left behind, or that Keras takes, would hide what this file
-takes. So it gets a process of its own, which is run by the path of this file.
+Memory that an earlier file left behind would hide what this file takes, and what a
+runtime can't run may end the process. So it gets one of its own, which is run by the
+path of this file.
 """
 
+import bisect
 import contextlib
 import os
 import pickle
@@ -18,6 +20,7 @@ import numpy as np
 # runs, and a large one comes to an end.
 _WARM_UP, _AT_LEAST, _AT_MOST = 0.1, 0.5, 10.0
 _MICRO_ARENA = 2**28  # as much as any file wants; what is not touched isn't resident
+_ALIGNMENT = 16  # of an arena
 
 Calls = list[tuple[str | None, dict[str, np.ndarray], dict[str, int]]]
 Outputs = list[dict[str, np.ndarray]]
@@ -34,19 +37,22 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # runtimes print
-    mode, *job = pickle.load(sys.stdin.buffer)
-    # What a process takes for a runtime, whatever the file, is taken before.
-    load = MODES[mode]()
+    job, *arguments = pickle.load(sys.stdin.buffer)
     with result:
-        pickle.dump(measure(load, *job), result)
+        pickle.dump(JOBS[job](*arguments), result)
+
+
+def run_once(mode: str, path: str, calls: Calls) -> Outputs:
+    """The outputs of one file in one runtime."""
+    return MODES[mode]()(path, calls, 1)()
 
 
 def measure(
-    load: Load, path: str, calls: Calls, num_threads: int, runs: int
+    mode: str, path: str, calls: Calls, num_threads: int, runs: int
 ) -> tuple[dict[str, float], Outputs]:
-    """The figures of one file in one runtime, if there are runs, and its outputs."""
-    if not runs:
-        return {}, load(path, calls, num_threads)()
+    """The figures of one file in one runtime, and its outputs."""
+    # What a process takes for a runtime, whatever the file, is taken before.
+    load = MODES[mode]()
     has_peak = reset_peak()
     before, start = resident("VmRSS"), time.perf_counter()
     run = load(path, calls, num_threads)
@@ -193,6 +199,54 @@ def micro() -> Load:
     return load
 
 
+def run_in_micro(
+    data: bytes, batches: list[list[np.ndarray]], num_outputs: int
+) -> tuple[list[list[np.ndarray]], int]:
+    """The outputs of one sample after the other, and the smallest arena."""
+    interpreter = micro_interpreter(data, _MICRO_ARENA)
+    outputs = []
+    for batch in batches:
+        for row in zip(*batch, strict=True):
+            for i, values in enumerate(row):
+                interpreter.set_input(values[None], i)
+            interpreter.invoke()
+            outputs.append([interpreter.get_output(i) for i in range(num_outputs)])
+    return outputs, smallest_arena(data)
+
+
+def smallest_arena(data: bytes) -> int:
+    """The bytes of the smallest arena in which a file can be set up.
+
+    More than is in use afterwards, which is all that the interpreter tells: planning
+    where the tensors go takes some memory itself.
+    """
+    sizes = range(0, _MICRO_ARENA + 1, _ALIGNMENT)
+    return sizes[bisect.bisect_left(sizes, True, key=lambda size: fits(data, size))]
+
+
+def fits(data: bytes, arena_bytes: int) -> bool:
+    """Whether a file can be set up in an arena.
+
+    Tried in a process of its own, as too small an arena is an error at most sizes and
+    a crash at some.
+    """
+    attempt = os.fork()
+    if not attempt:
+        try:
+            micro_interpreter(data, arena_bytes)
+        except RuntimeError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(attempt, 0)[1] == 0
+
+
+def micro_interpreter(data: bytes, arena_bytes: int):
+    """Sets a file up in an arena of TensorFlow Lite Micro."""
+    from tflite_micro import runtime
+
+    return runtime.Interpreter.from_bytes(data, arena_size=arena_bytes)
+
+
 MODES = {
     "interpreter": lambda: interpreter("AUTO"),
     "reference": lambda: interpreter("BUILTIN_REF"),
@@ -200,6 +254,8 @@ MODES = {
     "compiled_cache": lambda: compiled(":memory"),
     "micro": micro,
 }
+
+JOBS = {"measure": measure, "run_once": run_once, "run_in_micro": run_in_micro}
 
 if __name__ == "__main__":
     main()

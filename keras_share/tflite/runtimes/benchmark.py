@@ -1,22 +1,20 @@
 """`benchmark`: time, memory and outputs of files in the runtimes that run them."""
 
+import math
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_share.tflite.file import flatbuffer
-from keras_share.tflite.runtimes.agreement import (
-    Call,
-    Outputs,
-    difference,
-    random_inputs,
-)
-from keras_share.tflite.runtimes.apart import MODES, RunError, run_apart
+from keras_share.tflite.runtimes.agreement import difference, random_inputs
+from keras_share.tflite.runtimes.apart import RunError, run_apart
+from keras_share.tflite.runtimes.modes import MODES
 
 if TYPE_CHECKING:
     import pandas
@@ -24,13 +22,71 @@ if TYPE_CHECKING:
 Source = str | os.PathLike | bytes
 Progress = Callable[[int, int, str], None]
 
-_FIGURES = ("load_ms", "first_ms", "median_ms", "p90_ms", "grown_mb", "peak_mb")
 # The modes whose outputs are taken as right, the surer one first.
 _TRUSTED = ("reference", "interpreter")
 # Rounding moved the int8 outputs of 12 transformer blocks by 0.016 of the largest one,
 # those in float by 2e-7; weights of another operator, which XNNPACK's cache can serve
 # where int8 operators share kernel and bias but not their scales, by 0.15 to 0.55.
 WRONG = 0.05
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a file in a mode.
+
+    Attributes:
+        file: Name of the file.
+        mode: Name of the mode.
+        file_bytes: Size of the file.
+        load_ms: Time from the path to a model that is ready for its inputs.
+        first_ms: Time of the first run.
+        median_ms: Median of the runs after the warm-up.
+        p90_ms: Their 90th percentile.
+        grown_mb: Growth of the process's resident memory from just before loading to
+            after the warm-up, in units of 2**20 bytes. Of a file that is mapped, the
+            parts that were touched count, and 1 to 4 MB are the runtime's own code.
+            NaN on a system without `/proc`.
+        peak_mb: The same at its peak.
+        difference: The largest difference of the outputs from those of the mode
+            `"reference"` if that is asked for, and of `"interpreter"` otherwise, as a
+            share of the largest output; of the rounds, the largest. Infinite if there
+            is NaN or infinity in one of both, NaN if there is nothing to compare with.
+        error: Why the mode does not run the file, whose figures are NaN then; empty
+            where it does.
+    """
+
+    file: str
+    mode: str
+    file_bytes: int
+    load_ms: float = math.nan
+    first_ms: float = math.nan
+    median_ms: float = math.nan
+    p90_ms: float = math.nan
+    grown_mb: float = math.nan
+    peak_mb: float = math.nan
+    difference: float = math.nan
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class BenchmarkReport:
+    """What `benchmark` measured.
+
+    Attributes:
+        rows: A `Measurement` for each file and mode.
+    """
+
+    rows: tuple[Measurement, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in dicts, lists, text and numbers."""
+        return {"rows": [asdict(row) for row in self.rows]}
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """The report as a DataFrame with a row for each file and mode."""
+        import pandas as pd
+
+        return pd.DataFrame(map(asdict, self.rows))
 
 
 def benchmark(
@@ -41,7 +97,7 @@ def benchmark(
     rounds: int = 3,
     timeout: float = 300,
     progress: Progress | None = None,
-) -> "pandas.DataFrame":
+) -> BenchmarkReport:
     """Measures time and memory of files, and compares the outputs of runtimes.
 
     Each file runs in each mode in a process of its own, once in every round, and files
@@ -78,25 +134,7 @@ def benchmark(
             number of all, and the file and mode of this one.
 
     Returns:
-        A DataFrame with a row for each file and mode:
-
-        - `file`, `mode`: the name of the file and the mode.
-        - `file_bytes`: size of the file.
-        - `load_ms`: time from the path to a model that is ready for its inputs.
-        - `first_ms`: time of the first run.
-        - `median_ms`, `p90_ms`: median and 90th percentile of the runs after the
-          warm-up.
-        - `grown_mb`: growth of the process's resident memory from just before loading
-          to after the warm-up, in units of 2**20 bytes. Of a file that is mapped, the
-          parts that were touched count, and 1 to 4 MB are the runtime's own code. NaN
-          on a system without `/proc`.
-        - `peak_mb`: the same at its peak.
-        - `difference`: the largest difference of the outputs from those of the mode
-          `"reference"` if that is asked for, and of `"interpreter"` otherwise, as a
-          share of the largest output; of the rounds, the largest. Infinite if there is
-          NaN or infinity in one of both, NaN if there is nothing to compare with.
-        - `error`: why the mode does not run the file, whose figures are NaN then; empty
-          where it does.
+        A `BenchmarkReport`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -110,20 +148,18 @@ def benchmark(
     >>> import keras, keras_share
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
     >>> report = keras_share.export_tflite(model, "model.tflite")
-    >>> frame = benchmark("model.tflite", modes=("interpreter", "compiled"), rounds=1)
-    >>> frame[["file", "mode", "error"]].values.tolist()
-    [['model.tflite', 'interpreter', ''], ['model.tflite', 'compiled', '']]
+    >>> report = benchmark("model.tflite", modes=("interpreter", "compiled"), rounds=1)
+    >>> [(row.file, row.mode, row.error) for row in report.rows]
+    [('model.tflite', 'interpreter', ''), ('model.tflite', 'compiled', '')]
     """
-    import pandas
-
     _check(modes, num_threads, runs, rounds, timeout)
     files = _named(sources)
     data = {name: flatbuffer.contents(source) for name, source in files.items()}
     models = {name: flatbuffer.read(content) for name, content in data.items()}
     trusted = next((mode for mode in _TRUSTED if mode in modes), _TRUSTED[-1])
     turns = [(name, mode) for mode in dict.fromkeys((*modes, trusted)) for name in data]
-    results = {turn: _Result() for turn in turns}
-    options = {"num_threads": num_threads, "runs": runs, "timeout": timeout}
+    figures: dict[tuple[str, str], list[dict[str, float]]] = {t: [] for t in turns}
+    errors: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = {
             name: _path(source, os.path.join(folder, f"{i}.tflite"))
@@ -131,59 +167,37 @@ def benchmark(
         }
         for seed in range(rounds):
             calls = {name: random_inputs(model, seed) for name, model in models.items()}
-            for i, (name, mode) in enumerate(turns, seed * len(turns) + 1):
-                result = results[name, mode]
-                result.outputs = None
-                if not result.error:
-                    result.measure(mode, paths[name], calls[name], **options)
+            outputs = {}
+            for i, turn in enumerate(turns, seed * len(turns) + 1):
+                name, mode = turn
+                job = "measure", mode, paths[name], calls[name], num_threads, runs
+                if turn not in errors:
+                    try:
+                        measured, outputs[turn] = run_apart(*job, timeout=timeout)
+                        figures[turn].append(measured)
+                    except RunError as error:
+                        errors[turn] = str(error)
                 if progress is not None:
                     progress(i, rounds * len(turns), f"{name}, {mode}")
-            for name in data:
-                _compare({m: r for (n, m), r in results.items() if n == name})
-    rows = [
-        {"file": name, "mode": mode, "file_bytes": len(data[name])}
-        | results[name, mode].summary()
+            for (name, mode), given in outputs.items():
+                right = [outputs[name, m] for m in _TRUSTED if (name, m) in outputs]
+                far = difference(right[0], given) if right else math.nan
+                figures[name, mode][-1]["difference"] = far
+    rows = tuple(
+        Measurement(name, mode, len(data[name]), error=errors[name, mode])
+        if (name, mode) in errors
+        else Measurement(name, mode, len(data[name]), **_medians(figures[name, mode]))
         for name in data
         for mode in modes
-    ]
+    )
     _warn_if_wrong(rows)
-    return pandas.DataFrame(rows)
+    return BenchmarkReport(rows)
 
 
-class _Result:
-    """What was measured of a file in a mode, round after round."""
-
-    def __init__(self):
-        self.rounds: list[dict[str, float]] = []
-        self.outputs: Outputs | None = None
-        self.error = ""
-
-    def measure(self, mode: str, path: str, calls: list[Call], **options) -> None:
-        """Measures another round."""
-        try:
-            figures, self.outputs = run_apart(mode, path, calls, **options)
-        except RunError as error:
-            self.error = str(error)
-        else:
-            self.rounds.append(figures)
-
-    def summary(self) -> dict[str, float | str]:
-        """The medians of the rounds; NaN if one failed."""
-        figures = dict.fromkeys((*_FIGURES, "difference"), float("nan"))
-        if not self.error:
-            for name in _FIGURES:
-                figures[name] = float(np.median([each[name] for each in self.rounds]))
-            figures["difference"] = max(each["difference"] for each in self.rounds)
-        return {**figures, "error": self.error}
-
-
-def _compare(results: dict[str, _Result]) -> None:
-    """Adds to the last round of each mode how far its outputs are from right."""
-    ran = {mode: result for mode, result in results.items() if result.outputs}
-    right = next((ran[mode].outputs for mode in _TRUSTED if mode in ran), None)
-    for result in ran.values():
-        far = float("nan") if right is None else difference(right, result.outputs)
-        result.rounds[-1]["difference"] = far
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """The medians of the rounds, and of how far outputs are from right the largest."""
+    medians = {k: float(np.median([each[k] for each in rounds])) for k in rounds[0]}
+    return medians | {"difference": max(each["difference"] for each in rounds)}
 
 
 def _check(
@@ -233,12 +247,12 @@ def _path(source: Source, written: str) -> str:
     return written
 
 
-def _warn_if_wrong(rows: list[dict]) -> None:
+def _warn_if_wrong(rows: Sequence[Measurement]) -> None:
     for row in rows:
-        if row["difference"] > WRONG:
+        if row.difference > WRONG:
             warnings.warn(
-                f"Mode {row['mode']!r} gives wrong outputs for {row['file']!r}: they "
-                f"differ by {row['difference']:.2g} of the largest one. Don't ship the "
+                f"Mode {row.mode!r} gives wrong outputs for {row.file!r}: they "
+                f"differ by {row.difference:.2g} of the largest one. Don't ship the "
                 "file with this runtime, and don't trust its figures.",
                 stacklevel=3,
             )

@@ -42,7 +42,7 @@ def plot_benchmark(
     of the first file in the same mode it is, and whether the outputs are wrong.
 
     Args:
-        frame: What `benchmark` returned.
+        frame: The DataFrame of what `benchmark` returned.
         to_file: Where to write the picture: a path that ends in `.png`, `.svg` or
             `.pdf`. None writes nothing.
 
@@ -58,7 +58,8 @@ def plot_benchmark(
     >>> from keras_share.tflite.runtimes.benchmark import benchmark
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
     >>> report = keras_share.export_tflite(model, "model.tflite")
-    >>> figure = plot_benchmark(benchmark("model.tflite", rounds=1), "benchmark.png")
+    >>> frame = benchmark("model.tflite", rounds=1).to_dataframe()
+    >>> figure = plot_benchmark(frame, "benchmark.png")
     """
     if to_file is not None:
         ending = os.path.splitext(to_file)[1].lower()

@@ -2,17 +2,23 @@
 
 import os
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_share.tflite.file.flatbuffer import contents
+from keras_share.tflite.runtimes.samples import (
+    End,
+    Outputs,
+    Samples,
+    batches,
+    joined,
+)
 
 
 def predict_tflite(
-    source: str | os.PathLike | bytes, inputs: np.ndarray | Mapping[str, np.ndarray]
-) -> np.ndarray | dict[str, np.ndarray]:
+    source: str | os.PathLike | bytes, inputs: Samples, *, raw: bool = False
+) -> Outputs:
     """Runs a file on samples in LiteRT's interpreter.
 
     They go in one after the other or, where the file leaves the batch size open, all
@@ -21,16 +27,20 @@ def predict_tflite(
     Args:
         source: Path of a file with a signature, as `export_tflite` writes, or its
             bytes.
-        inputs: The samples along the first axis; for several inputs, a dict from
-            their names to arrays.
+        inputs: The samples along the first axis: an array, for several inputs a dict
+            from their names to arrays or a list in their order, or a function that
+            returns an iterable of such. Real numbers are rounded where the file takes
+            integers.
+        raw: Whether integers with a scale are returned as they are. By default they
+            are converted to the real numbers that they stand for.
 
     Returns:
         The outputs along the first axis; for several outputs, a dict from their names
-        in the file to arrays. Integers with a scale are converted to real numbers, as
-        are real inputs to integers where the file takes such.
+        in the file to arrays.
 
     Raises:
-        ValueError: If the names or numbers of the inputs don't fit the file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the names, shapes or types of the inputs don't fit the file.
 
     Example:
     >>> import keras, keras_share, numpy as np
@@ -46,54 +56,27 @@ def predict_tflite(
     if not signatures:
         raise ValueError("The file must have a signature. Received: one without.")
     runner = interpreter.get_signature_runner(signatures[0])
-    takes, gives = runner.get_input_details(), runner.get_output_details()
-    if not isinstance(inputs, Mapping):
-        inputs = {next(iter(takes)): inputs} if len(takes) == 1 else {"": inputs}
-    lengths = {len(array) for array in inputs.values()}
-    if set(inputs) != set(takes) or len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
-            "`inputs` must give the file's inputs, with equally many samples, at least "
-            f"one. The file takes {sorted(takes)}. "
-            f"Received: { {name: len(array) for name, array in inputs.items()} }"
-        )
-    length = lengths.pop()
-    is_open = all(list(d["shape_signature"][:1]) == [-1] for d in takes.values())
-    step = length if is_open else 1
+    details = runner.get_input_details()
+    takes = [_end(*item) for item in details.items()]
+    gives = [_end(*i) for i in sorted(runner.get_output_details().items(), key=_place)]
+    is_open = all(list(d["shape_signature"][:1]) == [-1] for d in details.values())
     rows = []
-    for i in range(0, length, step):
-        part = {k: np.asarray(inputs[k][i : i + step]) for k in takes}
-        rows.append(runner(**{k: _to_file(part[k], takes[k]) for k in takes}))
-    names = sorted(gives, key=_natural)
-    outputs = {
-        name: _from_file(np.concatenate([row[name] for row in rows]), gives[name])
-        for name in names
-    }
-    return outputs if len(names) > 1 else outputs[names[0]]
+    for batch in batches(inputs, takes):
+        step = len(batch[0]) if is_open else 1
+        for i in range(0, len(batch[0]), step):
+            arrays = {
+                e.name: a[i : i + step] for e, a in zip(takes, batch, strict=True)
+            }
+            results = runner(**arrays)
+            rows.append([results[end.name] for end in gives])
+    return joined(rows, gives, raw)
 
 
-def _natural(name: str) -> list[Any]:
+def _end(name: str, details: dict[str, Any]) -> End:
+    shape = tuple(map(int, details["shape_signature"][1:]))
+    return End(name, shape, np.dtype(details["dtype"]), *details["quantization"])
+
+
+def _place(item: tuple[str, Any]) -> list[Any]:
     """Orders output_2 before output_10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def to_integers(
-    array: np.ndarray, dtype: np.dtype, scale: float, zero_point: int
-) -> np.ndarray:
-    """Real numbers as the integers of a quantized tensor; those outside at its ends."""
-    limits = np.iinfo(dtype)
-    array = np.round(array / scale) + zero_point
-    return np.clip(array, limits.min, limits.max).astype(dtype)
-
-
-def _to_file(array: np.ndarray, details: dict) -> np.ndarray:
-    scale, zero_point = details["quantization"]
-    if scale and np.issubdtype(array.dtype, np.floating):
-        return to_integers(array, details["dtype"], scale, zero_point)
-    return array.astype(details["dtype"])
-
-
-def _from_file(array: np.ndarray, details: dict) -> np.ndarray:
-    scale, zero_point = details["quantization"]
-    if not scale or np.issubdtype(array.dtype, np.floating):
-        return array
-    return (array.astype("float32") - zero_point) * np.float32(scale)
+    return [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", item[0])]

@@ -117,7 +117,7 @@ def metadata(data):
 def test_equal_weights_are_stored_once(converted, duplicated):
     assert audit(duplicated).weight_bytes == 3 * (KERNEL + BIAS)
     assert audit(duplicated).duplicate_bytes == 2 * (KERNEL + BIAS)
-    smaller = dedupe(duplicated)
+    smaller = dedupe(duplicated).data
     report = audit(smaller)
     assert (report.weight_bytes, report.duplicate_bytes) == (KERNEL + BIAS, 0)
     assert [(b.nbytes, b.uses, b.num_tensors) for b in report.buffers] == [
@@ -130,12 +130,12 @@ def test_equal_weights_are_stored_once(converted, duplicated):
 
 
 def test_int8_of_different_scales(duplicated_int8):
-    before, after = audit(duplicated_int8), audit(dedupe(duplicated_int8))
+    before, after = audit(duplicated_int8), audit(dedupe(duplicated_int8).data)
     assert before.duplicate_bytes >= 2 * UNITS * UNITS
     assert after.duplicate_bytes == 0
     assert after.weight_bytes == before.weight_bytes - before.duplicate_bytes
     assert after.operators == before.operators
-    assert_same_outputs(dedupe(duplicated_int8), duplicated_int8)
+    assert_same_outputs(dedupe(duplicated_int8).data, duplicated_int8)
 
 
 def test_tensors_keep_everything_but_their_buffer(duplicated_int8):
@@ -149,17 +149,17 @@ def test_tensors_keep_everything_but_their_buffer(duplicated_int8):
         q = tensor.quantization
         return q and [np.asarray(part).tolist() for part in (q.scale, q.zeroPoint)]
 
-    assert tensors(dedupe(duplicated_int8)) == tensors(duplicated_int8)
+    assert tensors(dedupe(duplicated_int8).data) == tensors(duplicated_int8)
 
 
 def test_nothing_twice_returns_the_same_object(converted, duplicated):
-    assert dedupe(converted) is converted
-    smaller = dedupe(duplicated)
-    assert dedupe(smaller) is smaller
+    assert dedupe(converted).data is converted
+    smaller = dedupe(duplicated).data
+    assert dedupe(smaller).data is smaller
 
 
 def test_metadata_are_renumbered(duplicated):
-    smaller = dedupe(duplicated)
+    smaller = dedupe(duplicated).data
     assert metadata(smaller) == metadata(duplicated)
     assert all(metadata(smaller).values())
     before, after = flatbuffer.read(duplicated), flatbuffer.read(smaller)
@@ -172,7 +172,7 @@ def test_metadata_are_renumbered(duplicated):
 def test_list_of_metadata_buffers_is_renumbered(duplicated):
     model = flatbuffer.read(duplicated)
     model.metadataBuffer = [entry.buffer for entry in model.metadata]
-    again = flatbuffer.read(dedupe(flatbuffer.pack(model)))
+    again = flatbuffer.read(dedupe(flatbuffer.pack(model)).data)
     assert list(again.metadataBuffer) == [entry.buffer for entry in again.metadata]
 
 
@@ -181,13 +181,13 @@ def test_metadata_never_share_a_buffer_with_weights(duplicated):
     kernels = [i for i, t in flatbuffer.weights(model).items() if t[0].shape.size == 2]
     model.metadata[0].buffer = kernels[-1]
     data = flatbuffer.pack(model)
-    report = audit(dedupe(data))
+    report = audit(dedupe(data).data)
     assert report.duplicate_bytes == KERNEL
-    assert metadata(dedupe(data)) == metadata(data)
+    assert metadata(dedupe(data).data) == metadata(data)
 
 
 def test_buffer_0_stays_the_empty_one(duplicated):
-    model = flatbuffer.read(dedupe(duplicated))
+    model = flatbuffer.read(dedupe(duplicated).data)
     assert flatbuffer.buffer_bytes(model, 0) == b""
     assert 0 not in flatbuffer.weights(model)
 
@@ -197,7 +197,7 @@ def test_state_of_variable_tensors_stays_apart(duplicated):
     for tensors in flatbuffer.weights(model).values():
         for tensor in tensors:
             tensor.isVariable = tensor.shape.size == 2
-    report = audit(dedupe(flatbuffer.pack(model)))
+    report = audit(dedupe(flatbuffer.pack(model)).data)
     assert sorted(b.nbytes for b in report.buffers) == [BIAS] + 3 * [KERNEL]
 
 
@@ -210,14 +210,14 @@ def test_duplicates_across_subgraphs(converted):
     model.subgraphs.append(graph)
     data = flatbuffer.pack(model)
     assert audit(data).duplicate_bytes == KERNEL + BIAS
-    report = audit(dedupe(data))
+    report = audit(dedupe(data).data)
     assert (report.num_subgraphs, report.duplicate_bytes) == (2, 0)
     assert {b.uses for b in report.buffers} == {6}
-    assert_same_outputs(dedupe(data), converted)
+    assert_same_outputs(dedupe(data).data, converted)
 
 
 def test_constants_stay_aligned(duplicated_int8):
-    data = dedupe(duplicated_int8)
+    data = dedupe(duplicated_int8).data
     start = np.frombuffer(data, np.uint8).ctypes.data
     root = schema.Model.GetRootAs(data, 0)
     buffers = [root.Buffers(i) for i in range(root.BuffersLength())]
@@ -225,9 +225,23 @@ def test_constants_stay_aligned(duplicated_int8):
     assert offsets and not any(offset % 16 for offset in offsets)
 
 
-def test_bytes_only():
-    with pytest.raises(TypeError, match=r"bytes.*Received: 'a\.tflite' of type str"):
+def test_a_path_and_where_to_write(duplicated, tmp_path):
+    path, out = tmp_path / "model.tflite", tmp_path / "smaller.tflite"
+    path.write_bytes(duplicated)
+    report = dedupe(path, out)
+    assert out.read_bytes() == report.data == dedupe(duplicated).data
+    assert report.to_dict() == {"bytes": [len(duplicated), len(report.data)]}
+    assert str(report) == f"bytes {len(duplicated):,} -> {len(report.data):,}"
+    assert "nothing is stored twice" in str(dedupe(out))
+    with pytest.raises(FileNotFoundError, match="existing folder"):
+        dedupe(path, tmp_path / "none" / "smaller.tflite")
+
+
+def test_no_model():
+    with pytest.raises(FileNotFoundError, match=r"existing file.*'a\.tflite'"):
         dedupe("a.tflite")
+    with pytest.raises(TypeError, match=r"as a path .* or as bytes. Received: 3"):
+        dedupe(3)
     with pytest.raises(ValueError, match=r"identifier b'TFL3'.*Received: 5 bytes"):
         dedupe(b"nope!")
 

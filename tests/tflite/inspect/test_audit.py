@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -174,6 +173,13 @@ def test_calls_count_what_runs(duplicated):
         audit(flatbuffer.pack(model))
 
 
+def test_metadata_are_told_in_words():
+    facts = {"name": "small", "patterns": {"encoder": "ABAB"}, "labels": ["a", "b"]}
+    report = Audit(None, 100, (), (), 0, metadata={**facts, "nothing": {}})
+    lines = str(report).splitlines()
+    assert lines[-4:-1] == ["name: small", "patterns: encoder ABAB", "labels: a, b"]
+
+
 @pytest.mark.parametrize(
     "content, expected",
     [
@@ -278,28 +284,30 @@ def test_str_without_weights_and_operators():
 
 
 def test_frames(duplicated, int8):
-    frame = audit(duplicated).weights
+    frame = audit(duplicated).to_dataframe()
     assert list(frame.columns) == [f.name for f in dataclasses.fields(BufferFacts)]
     assert frame["nbytes"].tolist() == [KERNEL] * 3
     assert frame["shape"].tolist() == [(UNITS, UNITS)] * 3
     assert frame["duplicate_of"].isna().tolist() == [True, False, False]
     assert frame["duplicate_of"].dtype == "Int64"
-    assert frame.equals(audit(duplicated).to_frame())
+    assert frame.equals(audit(duplicated).to_dataframe("buffers"))
     report = audit(int8)
-    assert report.weights["nbytes"].is_monotonic_decreasing
-    assert report.weights["nbytes"].sum() == report.weight_bytes
-    operators = report.operators_frame
+    assert report.to_dataframe()["nbytes"].is_monotonic_decreasing
+    assert report.to_dataframe()["nbytes"].sum() == report.weight_bytes
+    operators = report.to_dataframe("operators")
     assert operators.iloc[0].tolist() == ["FULLY_CONNECTED", "int8", 3]
     assert operators["count"].sum() == 8
-    assert len(Audit(None, 1, (), (), 0).weights) == 0
+    assert len(Audit(None, 1, (), (), 0).to_dataframe()) == 0
+    with pytest.raises(ValueError, match=r"one of buffers, operators.*rows='weights'"):
+        report.to_dataframe("weights")
 
 
 def test_frames_of_costs_and_kernels(tied):
-    costs = audit(tied).costs_frame
+    costs = audit(tied).to_dataframe("costs")
     assert costs["name"].tolist() == ["FULLY_CONNECTED"] * 3
     assert (costs["macs"] * costs["calls"]).sum() == 3 * UNITS**2
-    assert audit(tied).kernels_frame.empty
-    assert "state" in audit(tied).kernels_frame
+    kernels = audit(tied).to_dataframe("kernels")
+    assert kernels.empty and "state" in kernels
 
 
 def test_str_fits_a_terminal(int8):
@@ -331,15 +339,10 @@ def test_errors_are_those_of_reading(tied, tmp_path):
 def test_needs_no_tensorflow_and_no_pandas(tied, tmp_path):
     path = tmp_path / "tied.tflite"
     path.write_bytes(tied)
-    package = Path(sys.modules[audit.__module__].__file__).parents[1]
-    # The packages' own __init__ may import Keras and with it a backend.
     code = f"""
-import sys, types
+import sys
 sys.modules.update(tensorflow=None, keras=None, pandas=None)
-for name in ("", ".auditing", ".tflite"):
-    module = sys.modules["keras_share" + name] = types.ModuleType("keras_share" + name)
-    module.__path__ = [{str(package)!r} + name.replace(".", "/")]
-from keras_share.tflite.inspect.audit import audit
+from keras_share.tflite import audit
 print(audit({str(path)!r}))
 """
     done = subprocess.run(

@@ -11,8 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_share.tflite.file import flatbuffer
-from keras_share.tflite.repeats.line import Steps
-from keras_share.tflite.repeats.roll import roll_model
+from keras_share.tflite.repeats.line import Line
+from keras_share.tflite.repeats.roll import roll_data
 from keras_share.tflite.runtimes.agreement import difference, random_inputs
 from keras_share.tflite.runtimes.apart_process import MODES
 
@@ -391,16 +391,16 @@ def uses(data):
     """How often each kernel is read by operators that are alike."""
     model = flatbuffer.read(data)
     counts = Counter()
-    for step in Steps.of(model).line:
+    for step in Line.of(model).operations:
         if step is not None and step.kernel is not None:
             counts[step.kernel, step.key] += 1
     return counts
 
 
 def check(data, folder):
-    report = roll_model(data)
-    assert report.data == roll_model(data).data
-    again = roll_model(report.data)
+    report = roll_data(data)
+    assert report.data == roll_data(data).data
+    again = roll_data(report.data)
     assert again.bodies == () and again.data is report.data
     assert not report.bodies or max(uses(report.data).values()) == 1
     if report.bodies:

@@ -16,8 +16,8 @@ from keras_share.pattern.partitions import strings
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.inspect.audit import audit
-from keras_share.tflite.repeats.line import Steps
-from keras_share.tflite.repeats.roll import roll_model
+from keras_share.tflite.repeats.line import Line
+from keras_share.tflite.repeats.roll import roll_data
 from keras_share.tflite.runtimes.agreement import difference, random_inputs
 from keras_share.tflite.runtimes.apart_process import MODES
 
@@ -65,7 +65,7 @@ def kernel_uses(data):
     """How many operators of a file or a model use each kernel."""
     uses = {}
     model = flatbuffer.read(data) if isinstance(data, bytes) else data
-    for step in Steps.of(model).line:
+    for step in Line.of(model).operations:
         if step is not None and step.kernel is not None:
             uses[step.kernel] = uses.get(step.kernel, 0) + 1
     return uses
@@ -100,7 +100,7 @@ def test_every_partition(tied, largest, tmp_path):
     inputs = random_inputs(flatbuffer.read(tied))
     for pattern in (p for p in PARTITIONS if max(p) + 1 == largest):
         data = repartitioned(tied, pattern)
-        report = roll_model(data)
+        report = roll_data(data)
         assert reference_difference(data, report.data, inputs, tmp_path) == 0, pattern
         assert furthest(data, report.data, shape_of(inputs)) < 1e-5, pattern
         assert not report.left, pattern
@@ -119,7 +119,7 @@ def test_made_files_are_like_converted_ones(tied, pattern, tmp_path):
     report = roll(data)
     assert not report.left
     assert set(kernel_uses(report.data).values()) == {1}
-    made = roll_model(repartitioned(tied, SharingPattern.get(pattern).labels))
+    made = roll_data(repartitioned(tied, SharingPattern.get(pattern).labels))
     calls = sorted(body.calls for body in report.bodies)
     assert calls == sorted(body.calls for body in made.bodies)
 
@@ -240,14 +240,14 @@ def test_a_kernel_in_a_loop_and_outside_of_it(tmp_path):
 def test_every_runtime_runs_rolled_files(tmp_path):
     model = stacked("dense", "ABAB")
     data = export(model, tmp_path / "model.tflite")
-    frame = keras_share.benchmark(
+    report = keras_share.benchmark(
         {"rolled": roll(data).data},
         modes=("interpreter", "reference", "compiled", "compiled_cache", "micro"),
         runs=1,
         rounds=1,
     )
-    assert list(frame.error) == [""] * 5
-    assert frame.difference.max() < 1e-6
+    assert [row.error for row in report.rows] == [""] * 5
+    assert max(row.difference for row in report.rows) < 1e-6
 
 
 def test_dynamic_batch(tmp_path):
@@ -262,7 +262,7 @@ def test_dynamic_batch(tmp_path):
 
 
 def test_a_rolled_file_is_left_as_it_is(tied):
-    rolled = roll_model(tied).data
+    rolled = roll_data(tied).data
     report = roll(rolled)
     assert report.data is rolled
     assert str(report).startswith("nothing to roll")
@@ -278,7 +278,7 @@ def test_small_kernels_stay_if_asked(tied):
     report = roll(tied, min_bytes=10**6)
     assert report.data is tied
     assert {left.packed for left in report.left} == {6}
-    assert "min_bytes=1000000" in str(report)
+    assert "`min_bytes` (1000000)" in str(report)
 
 
 def test_says_that_scales_differ(tmp_path):
@@ -319,13 +319,13 @@ def test_a_file_that_differs_is_not_written(tmp_path, tied, monkeypatch):
     module = sys.modules[roll.__module__]
 
     def wrong(data, min_bytes):
-        report = roll_model(data, min_bytes)
+        report = roll_data(data, min_bytes)
         model = flatbuffer.read(report.data)
         buffer = max(model.buffers, key=lambda b: 0 if b.data is None else len(b.data))
         buffer.data = np.array(buffer.data) ^ 1
         return type(report)(*list(vars(report).values())[:-1], flatbuffer.pack(model))
 
-    monkeypatch.setattr(module, "roll_model", wrong)
+    monkeypatch.setattr(module, "roll_data", wrong)
     out = tmp_path / "rolled.tflite"
     with pytest.raises(
         RuntimeError, match=r"its outputs are others. Nothing was written"

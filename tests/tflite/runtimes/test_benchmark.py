@@ -18,7 +18,8 @@ from keras_share import export_tflite
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.runtimes import apart
 from keras_share.tflite.runtimes import apart_process as process
-from keras_share.tflite.runtimes.benchmark import MODES, benchmark
+from keras_share.tflite.runtimes.benchmark import benchmark as measure
+from keras_share.tflite.runtimes.modes import MODES
 
 COLUMNS = [
     *("file", "mode", "file_bytes", "load_ms", "first_ms", "median_ms", "p90_ms"),
@@ -27,6 +28,11 @@ COLUMNS = [
 FIGURES = COLUMNS[3:9]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
+
+
+def benchmark(*sources, **options):
+    """What is measured, as a DataFrame."""
+    return measure(*sources, **options).to_dataframe()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def answers(monkeypatch):
         jobs, results = [], iter(results)
 
         def run(command, input, **kwargs):
-            jobs.append(pickle.loads(input))
+            jobs.append(pickle.loads(input)[1:])
             result = next(results)
             if isinstance(result, Exception):
                 raise result
@@ -70,7 +76,7 @@ def answer(number=1.0, output=1.0):
 
 
 def test_what_is_measured(folder):
-    path, modes, steps = folder / "float32.tflite", MODES[:4], []
+    path, modes, steps = folder / "float32.tflite", list(MODES)[:4], []
     frame = benchmark(
         path, modes=modes, rounds=1, progress=lambda *step: steps.append(step)
     )
@@ -83,6 +89,9 @@ def test_what_is_measured(folder):
     assert (frame["p90_ms"] >= frame["median_ms"]).all()
     assert (frame["peak_mb"] >= frame["grown_mb"]).all()
     assert (frame["difference"] < 1e-5).all() and frame["difference"][1] == 0
+    report = measure(path, runs=1, rounds=1)
+    assert [*report.to_dict()["rows"][0]] == COLUMNS
+    assert report.to_dict()["rows"][0]["file"] == report.rows[0].file == str(path)
     assert steps == [(i, 4, f"{path}, {mode}") for i, mode in enumerate(modes, 1)]
 
 
@@ -202,6 +211,11 @@ def test_what_is_right(folder, answers):
     ("lines", "error"),
     [
         (["os.kill(os.getpid(), 11)"], "the process was ended by SIGSEGV"),
+        (
+            ["os.kill(os.getpid(), 9)"],
+            "it ran out of memory, it seems: the process was ended by SIGKILL",
+        ),
+        (["raise MemoryError"], "it ran out of memory, it seems: MemoryError"),
         (["sys.exit(3)"], "the process ended with code 3"),
         (["time.sleep(60)"], "it was ended after 0.5 seconds"),
         (
@@ -251,9 +265,10 @@ def test_memory_without_proc(monkeypatch):
     monkeypatch.setattr(process, "open", missing, raising=False)
     assert math.isnan(process.resident("VmRSS")) and not process.reset_peak()
     load = lambda *job: lambda: [{"y": np.ones(1)}]  # noqa: E731
+    monkeypatch.setitem(process.MODES, "none", lambda: load)
     monkeypatch.setattr(process, "_WARM_UP", 0)
     monkeypatch.setattr(process, "_AT_LEAST", 0)
-    figures, outputs = process.measure(load, "", [], 1, 3)
+    figures, outputs = process.measure("none", "", [], 1, 3)
     unknown = [name for name, figure in figures.items() if math.isnan(figure)]
     assert unknown == ["grown_mb", "peak_mb"]
     assert outputs[0]["y"] == 1

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 from random_data import randomize, values
 
+import keras_share
 from keras_share import export_tflite
 from keras_share.tflite.runtimes import micro
 from keras_share.tflite.runtimes.micro import run_micro
@@ -99,11 +100,34 @@ def test_float_ends(files, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_integers_stay_integers(integers):
+def test_integers_on_request(integers):
     samples = np.random.default_rng(0).integers(-128, 128, X.shape).astype("int8")
-    run = run_micro(integers, samples)
+    run = run_micro(integers, samples, raw=True)
     assert run.outputs.dtype == "int8" and run.outputs.shape == (6, 4)
     check_near_ties(run.outputs, reference(integers, samples))
+    interpreter = Interpreter(model_content=integers)
+    scale, zero_point = interpreter.get_output_details()[0]["quantization"]
+    real = run_micro(integers, samples).outputs
+    expected = (run.outputs.astype("float32") - zero_point) * np.float32(scale)
+    np.testing.assert_array_equal(real, expected, strict=True)
+
+
+def test_the_same_forms_and_numbers_as_in_litert(integers):
+    interpreter = Interpreter(model_content=integers)
+    scale, _ = interpreter.get_output_details()[0]["quantization"]
+    [name] = interpreter.get_signature_runner().get_input_details()
+    forms = [X, [X], {name: X}, lambda: (X[i : i + 2] for i in (0, 2, 4))]
+    first, *others = (run_micro(integers, form, raw=True).outputs for form in forms)
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    for raw in (False, True):
+        ours = run_micro(integers, X, raw=raw).outputs
+        for form in forms:
+            theirs = keras_share.predict_tflite(integers, form, raw=raw)
+            assert theirs.dtype == ours.dtype and theirs.shape == ours.shape
+            # XNNPACK rounds some of them the other way.
+            step = 1.01 if raw else 1.01 * scale
+            assert np.abs(ours - theirs.astype("float32")).max() <= step
 
 
 def test_real_numbers_are_quantized(integers):
@@ -124,10 +148,10 @@ def test_the_arena_is_the_smallest(scheme, files):
     # Too small ones are an error at most sizes, and a crash at some.
     sizes = [*range(0, size, 256), size - 16, size, size + 16, 2 * size]
     code = (
-        "import resource, micro_process\n"
+        "import resource, apart_process\n"
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         f"data = open({str(path)!r}, 'rb').read()\n"
-        f"print([s for s in {sizes} if micro_process.fits(data, s)])\n"
+        f"print([s for s in {sizes} if apart_process.fits(data, s)])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -151,7 +175,9 @@ def test_several_inputs_and_outputs(tmp_path):
     for name, output in run.outputs.items():
         np.testing.assert_allclose(output, expected[name], atol=1e-6)
     for wrong in (inputs["a"], {**inputs, "a": values(3, 5)}, {"a": inputs["a"]}):
-        with pytest.raises(ValueError, match=r"takes {'b': \('samples', 3\), 'a': \('"):
+        with pytest.raises(
+            ValueError, match=r"takes {'b': \('samples', 3, 'float32'\), 'a"
+        ):
             run_micro(tmp_path / "model.tflite", wrong)
 
 
@@ -174,8 +200,15 @@ def test_what_cannot_run_is_told(tmp_path):
 
 @pytest.mark.parametrize("shape", [(12, 8), (6, 12, 9), (0, 12, 8), ()])
 def test_inputs_that_do_not_fit(shape, files):
-    with pytest.raises(ValueError, match=r"\('samples', 12, 8\)}\. Received: "):
+    with pytest.raises(
+        ValueError, match=r"\('samples', 12, 8, 'float32'\)}\. Received: "
+    ):
         run_micro(files / "int8.tflite", np.zeros(shape, "float32"))
+
+
+def test_too_slow(files):
+    with pytest.raises(ValueError, match=r"within `timeout` seconds.*timeout=0.01 for"):
+        run_micro(files / "int8.tflite", X, timeout=0.01)
 
 
 def test_bad_files(tmp_path):

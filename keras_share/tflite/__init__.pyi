@@ -1,0 +1,13 @@
+from .file.c_array import export_c_array as export_c_array
+from .file.dedupe import DedupeReport as DedupeReport
+from .file.dedupe import dedupe as dedupe
+from .inspect.audit import Audit as Audit
+from .inspect.audit import audit as audit
+from .repeats.roll import RollReport as RollReport
+from .repeats.roll import roll as roll
+from .runtimes.benchmark import BenchmarkReport as BenchmarkReport
+from .runtimes.benchmark import benchmark as benchmark
+from .runtimes.micro import MicroRun as MicroRun
+from .runtimes.micro import run_micro as run_micro
+from .runtimes.plot_benchmark import plot_benchmark as plot_benchmark
+from .runtimes.predict import predict_tflite as predict_tflite
