@@ -16,7 +16,7 @@ from .layers.tied import Tied as Tied
 from .layers.transposed import Transposed as Transposed
 from .pattern.sharing_pattern import SharingPattern as SharingPattern
 from .quantize.model import quantize_model as quantize_model
-from .retrofit.kinds import find_sites as find_sites
+from .retrofit.find_sites import find_sites as find_sites
 from .retrofit.share import share as share
 from .retrofit.untie import untie as untie
 from .tflite.inspect.audit import audit as audit

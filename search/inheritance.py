@@ -13,8 +13,8 @@ from keras_share import SharedStack
 from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import block_of
+from keras_share.layers.variable_map import VariableMap
 from keras_share.retrofit.fit import fit_kernel, merge
-from keras_share.retrofit.kinds import has_weights
 from keras_share.retrofit.nodes import Node, walk
 
 from .donor import load_donor
@@ -165,8 +165,8 @@ def _children(layer: keras.Layer) -> list[keras.Layer]:
     if isinstance(layer, keras.Model):
         return layer.layers
     parts = list(sublayers(layer))[1:]
-    below = {id(p) for part in parts for p in list(sublayers(part))[1:]}
-    return [part for part in parts if id(part) not in below]
+    below = {p for part in parts for p in list(sublayers(part))[1:]}
+    return [part for part in parts if part not in below]
 
 
 def _holds_stack(layer: keras.Layer) -> bool:
@@ -189,7 +189,7 @@ def _same_calls(model: keras.Model, donor: keras.Model) -> Pairs | None:
     return [
         (node.path, node.op, source.op)
         for node, source in zip(nodes, sources, strict=True)
-        if has_weights(node)
+        if node.has_weights
     ]
 
 
@@ -198,9 +198,9 @@ _WALKS: WeakKeyDictionary[keras.Model, list[Node]] = WeakKeyDictionary()
 
 
 def _form(nodes: list[Node]) -> list[tuple]:
-    order = {id(node): i for i, node in enumerate(nodes)}
+    order = {node: i for i, node in enumerate(nodes)}
     return [
-        (type(_bare(node.op)), tuple(order[id(source)] for source in node.sources))
+        (type(_bare(node.op)), tuple(order[source] for source in node.sources))
         for node in nodes
     ]
 
@@ -248,15 +248,15 @@ def _uses(path: str, unit: Any) -> list[_Use]:
 def _use(path: str, unit: Any) -> _Use:
     if isinstance(unit, list):
         return _Use(path, _form_of(unit), unit, {})
-    own = {id(v): stand_in for v, stand_in in getattr(unit, "private_copies", ())}
+    own = VariableMap(getattr(unit, "private_copies", ()))
     block, weights = block_of(unit), _bare(unit).weights
-    positions = {id(v): i for i, v in enumerate(weights)}
+    positions = VariableMap((v, i) for i, v in enumerate(weights))
     kernels = block.relaxed_kernels if isinstance(block, Relaxed) else ()
     return _Use(
         path,
         _form_of(weights),
-        [own.get(id(v), v) for v in weights],
-        {positions[id(k.kernel.variable)]: k.replace(own) for k in kernels},
+        [own.of(v) for v in weights],
+        {positions[k.kernel.variable]: k.replace(own) for k in kernels},
     )
 
 
@@ -278,23 +278,21 @@ def _difference(uses: list[_Use], sources: list[_Use]) -> str | None:
 
 def _carry(carried: list[tuple[_Use, _Use]]) -> list[str]:
     """Assigns the weights; returns the paths of uses that could not be fitted."""
-    variables: dict[int, keras.Variable] = {}
-    starts: dict[int, list[np.ndarray]] = {}
+    starts: VariableMap[list[np.ndarray]] = VariableMap()
     groups: dict[Hashable, list[tuple[RelaxedKernel, np.ndarray]]] = {}
     unfit = []
     for use, source in carried:
         values = source.values()
         for variable, value in zip(use.variables, values, strict=True):
-            variables[id(variable)] = variable
-            starts.setdefault(id(variable), []).append(value)
+            starts.setdefault(variable, []).append(value)
         for position, kernel in use.kernels.items():
             if len(kernel.chain) > 1:
                 unfit.append(use.path)
             else:
                 group = groups.setdefault(_group(kernel), [])
                 group.append((kernel, values[position]))
-    for key, values in starts.items():
-        variables[key].assign(merge(values, "mean"))
+    for variable, values in starts.items():
+        variable.assign(merge(values, "mean"))
     for group in groups.values():
         kernels, values = zip(*group, strict=True)
         # With nothing to add, both factors of `LowRank` would be zero and not train.

@@ -152,10 +152,9 @@ def _on_channels(layer: keras.layers.DepthwiseConv2D, x: Any, num_axes: int) -> 
 
 def _scale_and_offset(step: Step) -> list[np.ndarray]:
     """The kernel and bias of the convolution that stands for a normalization."""
-    own = {id(v): stand_in for v, stand_in in step.stand_ins}
 
     def value(variable):
-        return np.asarray(ops.convert_to_numpy(own.get(id(variable), variable)))
+        return np.asarray(ops.convert_to_numpy(step.stand_ins.of(variable)))
 
     norm = step.op
     if isinstance(norm, keras.layers.Rescaling):

@@ -3,9 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
+
+from keras_share.flat.tensors import tensors
+from keras_share.layers.transposed import Transposed
+from keras_share.layers.variable_map import VariableMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,42 +21,46 @@ class Step:
         op: The layer or operation. The same object at every use.
         name: Unique in the graph and readable: where in the model this use stands.
         args: Positional arguments; tensors among them are outputs of earlier steps
-            or inputs of the graph, known by identity.
+            or inputs of the graph.
         kwargs: Keyword arguments, likewise.
         outputs: The outputs, a `KerasTensor` or a structure of them.
-        stand_ins: Pairs of a variable of the layer and the private variable that
-            this use has in its place.
+        stand_ins: The private variables that this use has in place of the layer's.
         within: The layers that were opened to find this step, outermost first, each
             with the place of the step in it.
         reason: Why a layer with layers inside is a leaf, else None.
     """
 
-    op: Any
+    op: keras.Operation
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: Any
-    stand_ins: tuple[tuple[keras.Variable, keras.Variable], ...] = ()
-    within: tuple[tuple[Any, int], ...] = ()
+    stand_ins: VariableMap[keras.Variable] = field(default_factory=VariableMap)
+    within: tuple[tuple[keras.Layer, int], ...] = ()
     reason: str | None = None
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
         """The tensors among the arguments."""
-        return _tensors((self.args, self.kwargs))
+        return tensors((self.args, self.kwargs))
 
     @property
     def weights(self) -> list[keras.Variable]:
         """The weights that this use has, in the order of the layer's."""
-        own = {id(v): stand_in for v, stand_in in self.stand_ins}
         weights = self.op.weights if isinstance(self.op, keras.Layer) else []
-        return [own.get(id(v), v) for v in weights]
+        return [self.stand_ins.of(v) for v in weights]
 
     @property
     def output(self) -> keras.KerasTensor:
         """The output, where there is one."""
-        [output] = _tensors(self.outputs)
+        [output] = tensors(self.outputs)
         return output
+
+    @property
+    def matrix(self) -> keras.Variable | None:
+        """What a `Transposed` has as its matrix; None for others."""
+        op = self.op
+        return self.stand_ins.of(op.matrix) if isinstance(op, Transposed) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,43 +78,46 @@ class FlatGraph:
     steps: tuple[Step, ...]
     outputs: Any
     name: str
-    _producers: dict[int, Step] = field(init=False, repr=False)
-    _consumers: dict[int, list[Step]] = field(init=False, repr=False)
-    _uses: Counter = field(init=False, repr=False)
-
-    def __post_init__(self):
-        producers: dict[int, Step] = {}
-        consumers: dict[int, list[Step]] = {}
-        for step in self.steps:
-            producers.update((id(x), step) for x in _tensors(step.outputs))
-            for x in step.inputs:
-                consumers.setdefault(id(x), []).append(step)
-        object.__setattr__(self, "_producers", producers)
-        object.__setattr__(self, "_consumers", consumers)
-        uses = Counter(id(v) for step in self.steps for v in step.weights)
-        object.__setattr__(self, "_uses", uses)
 
     def producer(self, tensor: keras.KerasTensor) -> Step | None:
         """The step that makes `tensor`; None for an input of the graph."""
-        return self._producers.get(id(tensor))
+        return self._producers.get(tensor)
 
     def consumers(self, tensor: keras.KerasTensor) -> list[Step]:
         """The steps that read `tensor`."""
-        return self._consumers.get(id(tensor), [])
+        return self._consumers.get(tensor, [])
 
     def is_output(self, tensor: keras.KerasTensor) -> bool:
         """Whether the graph returns `tensor`."""
-        return any(tensor is x for x in _tensors(self.outputs))
+        return tensor in tensors(self.outputs)
 
     def num_uses(self, variable: keras.Variable) -> int:
         """How many steps use a weight."""
         return self._uses[id(variable)]
 
+    def is_used_transposed(self, variable: keras.Variable) -> bool:
+        """Whether a weight is the matrix of a `Transposed`."""
+        return id(variable) in self._matrices
+
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
 
+    @cached_property
+    def _producers(self) -> dict[keras.KerasTensor, Step]:
+        return {x: step for step in self.steps for x in tensors(step.outputs)}
 
-def _tensors(structure: Any) -> list[keras.KerasTensor]:
-    return [
-        x for x in keras.tree.flatten(structure) if isinstance(x, keras.KerasTensor)
-    ]
+    @cached_property
+    def _consumers(self) -> dict[keras.KerasTensor, list[Step]]:
+        consumers: dict[keras.KerasTensor, list[Step]] = {}
+        for step in self.steps:
+            for x in step.inputs:
+                consumers.setdefault(x, []).append(step)
+        return consumers
+
+    @cached_property
+    def _uses(self) -> Counter[int]:
+        return Counter(id(v) for step in self.steps for v in step.weights)
+
+    @cached_property
+    def _matrices(self) -> set[int]:
+        return {id(step.matrix) for step in self.steps if step.matrix is not None}

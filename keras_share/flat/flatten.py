@@ -1,28 +1,32 @@
 """From a model to the flat list of the leaf operations it runs."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
 from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.kernel_use import RelaxedUse
-from keras_share.flat.opened import LayerUse, Opened, Variants
+from keras_share.flat.kernel_use import write_relaxed
 from keras_share.flat.precision import full_precision
-from keras_share.flat.program import Program, fresh_input
+from keras_share.flat.program import Program
+from keras_share.flat.tensors import fresh_input
+from keras_share.flat.written import LayerUse, Refusal, Written
 from keras_share.layers.relax.kernel import einsum_axes
 from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
+from keras_share.layers.variable_map import VariableMap
 
-OpenWith = Callable[[Any, tuple, dict], Callable[..., Any] | None]
+# Of a layer without layers inside: to be opened by its own `call`.
+OWN_CALL = object()
 
-# What layers raise that can't be called on symbolic tensors.
-_NOT_SYMBOLIC = (ValueError, TypeError, AttributeError, NotImplementedError)
+OpenWith = Callable[[keras.Operation, tuple, dict], Any]
 
 
 def flatten(
@@ -46,11 +50,12 @@ def flatten(
             operations in training can be opened then.
         open_with: Called with a layer or operation and the arguments of its call;
             returns a function that writes what it computes (called with a `LayerUse`
-            and those arguments), or None to open it as usual.
+            and those arguments), `OWN_CALL`, or None to open it as usual.
 
     Raises:
         ValueError: If `model` is not a built Sequential or Functional model, or
             computes masks implicitly.
+        Exception: What a function that `open_with` returned raises.
     """
     check_model(model)
     flattener = _Flattener(leaves, inference, open_with)
@@ -58,7 +63,7 @@ def flatten(
         lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
     )
     with full_precision():
-        outputs = flattener.expand(model, (inputs,), {}, {}, prefix=None)
+        outputs = flattener.expand(model, (inputs,), {}, VariableMap(), prefix=None)
     if flattener.steps and flattener.steps[0].op is model:
         raise ValueError(
             f"The model '{model.name}' can't be taken apart: "
@@ -105,101 +110,109 @@ class _Flattener:
         # A recurrent layer holds its cell as a layer, but runs it in a loop; a
         # transposed use reads a weight of a layer that has steps of its own.
         self.leaves = (keras.layers.RNN, Transposed, *leaves)
-        self.variants = Variants()
+        self.parts: dict[tuple[Hashable, ...], keras.Layer] = {}
         self.steps: list[Step] = []
         self.names: set[str] = set()
         # The layers that are open, outermost first, and their first steps.
-        self.within: list[tuple[keras.Layer, int]] = []
+        self.within: list[tuple[keras.Operation, int]] = []
 
     def expand(
         self,
-        op: Any,
+        op: keras.Operation,
         args: tuple,
         kwargs: dict,
-        stand_ins: dict[int, keras.Variable],
+        stand_ins: VariableMap,
         prefix: str | None,
     ) -> Any:
-        """Records the leaves that `op` runs on these arguments; returns its outputs."""
+        """Records the leaves that `op` runs on these arguments; returns its outputs.
+
+        A use of a relaxed kernel has a `RelaxedKernel` among the stand-ins.
+        """
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
             return args[0]  # a nested model begins with one
-        if not _relaxed(op, stand_ins):
-            function = self.open_with(op, args, kwargs)
-            if function is not None:
-                use = LayerUse(op, stand_ins, self.variants)
-                try:
-                    opened = Opened(use, function)
-                    program = Program(opened, args, kwargs, self.inference)
-                except _NOT_SYMBOLIC as error:
-                    reason = f"it can't be opened: {error}"
-                    return self.record(op, args, kwargs, stand_ins, prefix, reason)
-                inner = {**stand_ins, **use.stand_ins}
-                return self._replay(op, program, inner, _path(prefix, op))
+        relaxed = any(_relaxed(op, stand_ins))
+        function = None if relaxed else self.open_with(op, args, kwargs)
+        if function is OWN_CALL:
+            return self._open(op, op, args, kwargs, stand_ins, prefix)
+        if function is not None:
+            use = LayerUse(op, stand_ins, self.parts)
+            written = Written(use, function)
+            return self._open(op, written, args, kwargs, use.stand_ins, prefix)
         if isinstance(op, self.leaves) or not isinstance(op, keras.Layer):
             return self.record(op, args, kwargs, stand_ins, prefix)
         if not args and "inputs" in kwargs:
             kwargs = dict(kwargs)
             args = (kwargs.pop("inputs"),)
-        if isinstance(op, SharedStack):
+        if isinstance(op, (SharedStack, Relaxed, Tied)):
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
-            x, *rest = args
-            self.within.append((op, len(self.steps)))
-            for site in op.sites:
-                path = _path(prefix, op)
-                x = self.expand(site, (x, *rest), kwargs, stand_ins, path)
-            self.within.pop()
-            return x
-        if isinstance(op, Relaxed):
-            return self._expand_relaxed(op, args, kwargs, stand_ins, prefix)
-        if isinstance(op, Tied):
-            copies = {id(v): stand_ins.get(id(c), c) for v, c in op.private_copies}
-            kwargs = {k: v for k, v in kwargs.items() if k != "training"}
-            self.within.append((op, len(self.steps)))
-            copies = {**stand_ins, **copies}
-            outputs = self.expand(op.layer, args, kwargs, copies, prefix)
-            self.within.pop()
-            return outputs
+            return self._expand_uses(op, args, kwargs, stand_ins, prefix)
         if len(list(sublayers(op))) == 1:
             _check_masks(op)
             return self.record(op, args, kwargs, stand_ins, prefix)
-        reason = _closed(op)
-        if reason is None:
-            try:
-                program = Program(op, args, kwargs, self.inference)
-            except _NOT_SYMBOLIC as error:
-                reason = f"it can't be opened: {error}"
-        if reason is not None:
+        if reason := _closed(op):
+            return self.record(op, args, kwargs, stand_ins, prefix, reason)
+        return self._open(op, op, args, kwargs, stand_ins, prefix)
+
+    def _expand_uses(
+        self,
+        op: SharedStack | Relaxed | Tied,
+        args: tuple,
+        kwargs: dict,
+        stand_ins: VariableMap,
+        prefix: str | None,
+    ) -> Any:
+        x, *rest = args
+        if isinstance(op, SharedStack):
+            with self._inside(op):
+                for site in op.sites:
+                    path = _path(prefix, op)
+                    x = self.expand(site, (x, *rest), kwargs, stand_ins, path)
+            return x
+        own = VariableMap(stand_ins)
+        if isinstance(op, Tied):
+            own.update((v, stand_ins.of(copy)) for v, copy in op.private_copies)
+            with self._inside(op):
+                return self.expand(op.layer, args, kwargs, own, prefix)
+        for layer in op.before:
+            x = self.expand(layer, (x,), {}, stand_ins, _path(prefix, op))
+        own.update((r.shared, r.replace(stand_ins)) for r in op.relaxed_kernels)
+        return self.expand(op.inner_layer(), (x, *rest), kwargs, own, prefix)
+
+    def _open(
+        self,
+        op: keras.Operation,
+        layer: keras.Layer,
+        args: tuple,
+        kwargs: dict,
+        stand_ins: VariableMap,
+        prefix: str | None,
+    ) -> Any:
+        """Records what a layer runs in place of the layer, or of what it writes."""
+        try:
+            program = Program(layer, args, kwargs, self.inference)
+        except Refusal as refusal:
+            reason = f"it can't be opened: {refusal}"
             return self.record(op, args, kwargs, stand_ins, prefix, reason)
         # The model itself has no prefix and gives none.
         path = "" if prefix is None else _path(prefix, op)
-        return self._replay(op, program, stand_ins, path)
+        with self._inside(op):
+            return program.replay(
+                lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
+            )
 
-    def _replay(self, op: Any, program: Program, stand_ins: dict, path: str) -> Any:
-        """Records what a layer runs in place of the layer."""
+    @contextmanager
+    def _inside(self, op: keras.Operation) -> Iterator[None]:
         self.within.append((op, len(self.steps)))
-        outputs = program.replay(
-            lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
-        )
+        yield
         self.within.pop()
-        return outputs
 
-    def _expand_relaxed(
-        self, op: Relaxed, args: tuple, kwargs: dict, stand_ins: dict, prefix: Any
-    ) -> Any:
-        x, *rest = args
-        for layer in op.before:
-            x = self.expand(layer, (x,), {}, stand_ins, _path(prefix, op))
-        uses = {id(r.shared): r.replace(stand_ins) for r in op.relaxed_kernels}
-        kwargs = {k: v for k, v in kwargs.items() if k != "training"}
-        stand_ins = {**stand_ins, **uses}
-        return self.expand(op.inner_layer(), (x, *rest), kwargs, stand_ins, prefix)
-
-    def _expand_use(
+    def _open_relaxed(
         self,
         op: keras.Layer,
         relaxed: RelaxedKernel,
         args: tuple,
-        stand_ins: dict,
-        prefix: Any,
+        stand_ins: VariableMap,
+        prefix: str | None,
         reason: str | None,
     ) -> Any:
         if relaxed.kernel.layer is not op:
@@ -209,22 +222,23 @@ class _Flattener:
                 "Leave this part out: relax={'part': ...}"
             )
         bias = getattr(op, "bias", None)
-        use = RelaxedUse(relaxed, stand_ins.get(id(bias), bias), self.variants)
-        program = Program(use, args, {}, self.inference)
-        stand_ins = {**stand_ins, **use.stand_ins}
-        return self._replay(op, program, stand_ins, _path(prefix, op))
+        function = partial(write_relaxed, relaxed, stand_ins.of(bias))
+        use = LayerUse(op, VariableMap(), self.parts)
+        written = Written(use, function)
+        return self._open(op, written, args, {}, use.stand_ins, prefix)
 
     def record(
         self,
-        op: Any,
+        op: keras.Operation,
         args: tuple,
         kwargs: dict,
-        stand_ins: dict[int, keras.Variable],
+        stand_ins: VariableMap,
         prefix: str | None,
         reason: str | None = None,
     ) -> Any:
+        """Adds a step, or the steps of a relaxed kernel; returns its outputs."""
         for relaxed in _relaxed(op, stand_ins):
-            return self._expand_use(op, relaxed, args, stand_ins, prefix, reason)
+            return self._open_relaxed(op, relaxed, args, stand_ins, prefix, reason)
         spec = op.compute_output_spec(*args, **kwargs)
         if isinstance(op, keras.layers.EinsumDense):
             shape = _einsum_shape(op, args[0].shape, spec.shape)
@@ -232,20 +246,12 @@ class _Flattener:
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype), spec
         )
-        variables = op.variables if isinstance(op, keras.Layer) else []
-        pairs = tuple((v, stand_ins[id(v)]) for v in variables if id(v) in stand_ins)
+        own = ((v, stand_ins[v]) for v in _variables(op) if v in stand_ins)
+        within = ((layer, len(self.steps) - first) for layer, first in self.within)
+        name = self._unique(_path(prefix, op))
         self.steps.append(
             Step(
-                op=op,
-                name=self._unique(_path(prefix, op)),
-                args=args,
-                kwargs=kwargs,
-                outputs=outputs,
-                stand_ins=pairs,
-                within=tuple(
-                    (layer, len(self.steps) - first) for layer, first in self.within
-                ),
-                reason=reason,
+                op, name, args, kwargs, outputs, VariableMap(own), tuple(within), reason
             )
         )
         return outputs
@@ -259,11 +265,14 @@ class _Flattener:
         return candidate
 
 
-def _relaxed(op: Any, stand_ins: dict) -> list[RelaxedKernel]:
+def _variables(op: keras.Operation) -> list[keras.Variable]:
+    return op.variables if isinstance(op, keras.Layer) else []
+
+
+def _relaxed(op: keras.Operation, stand_ins: VariableMap) -> Iterator[RelaxedKernel]:
     """The kernels of a layer that are relaxed in this use."""
-    variables = op.variables if isinstance(op, keras.Layer) else []
-    found = [stand_ins.get(id(v)) for v in variables]
-    return [kernel for kernel in found if isinstance(kernel, RelaxedKernel)]
+    found = (stand_ins.get(v) for v in _variables(op))
+    return (kernel for kernel in found if isinstance(kernel, RelaxedKernel))
 
 
 def _einsum_shape(
@@ -279,7 +288,7 @@ def _einsum_shape(
     )
 
 
-def _is_identity(op: Any, args: tuple) -> bool:
+def _is_identity(op: keras.Operation, args: tuple) -> bool:
     """Whether a conversion changes nothing in a graph of full precision."""
     before, after = args[0].dtype, op.compute_output_spec(*args).dtype
     return before == after or ("float" in before and "float" in after)
@@ -304,7 +313,7 @@ def _check_masks(layer: keras.Layer) -> None:
         )
 
 
-def _path(prefix: str | None, op: Any) -> str:
+def _path(prefix: str | None, op: keras.Operation) -> str:
     # Operations are numbered through the process: the same model would have other
     # names each time.
     name = op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)

@@ -110,11 +110,4 @@ def is_shared_kernel(graph: FlatGraph, step: Step) -> bool:
     """Whether a step uses a kernel that other steps use too."""
     if not isinstance(base_layer(step), KERNEL_LAYERS):
         return False
-    return graph.num_uses(kernel_variable(step)) > 1
-
-
-def kernel_variable(step: Step) -> keras.Variable:
-    """The variable that a step of a kernel layer has as its kernel."""
-    kernel = base_layer(step).kernel
-    own = {id(v): stand_in for v, stand_in in step.stand_ins}
-    return own.get(id(kernel), kernel)
+    return graph.num_uses(step.stand_ins.of(base_layer(step).kernel)) > 1

@@ -2,16 +2,15 @@
 
 import string
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
-from keras_share.flat.opened import StandIns, Variants
+from keras_share.flat.written import LayerUse
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.relax.kernel import Kernel, einsum_axes
 from keras_share.layers.relax.relaxed import RelaxedKernel
-from keras_share.layers.sublayers import Untracked
 
 
 class KernelUse:
@@ -19,53 +18,67 @@ class KernelUse:
 
     Attributes:
         weights: The variables of the relaxation that this use has, by name.
+
+    Args:
+        use: The use of the layer that has the kernel.
+        kernel: The kernel.
+        weights: As the attribute.
+        linear: Computes what the kernel does without this relaxation.
+        position: That of the relaxation in the kernel's chain.
     """
 
     def __init__(
         self,
+        use: LayerUse,
         kernel: Kernel,
         weights: dict[str, keras.Variable],
-        linear: Callable[..., Any],
-        call: Callable[..., Any],
+        linear: Callable[[KerasTensor], KerasTensor],
+        position: int,
     ):
         self.weights = weights
+        self._use = use
         self._kernel = kernel
         self._linear = linear
-        self._call_part = call
+        self._position = position
 
-    def linear(self, x: Any, name: str | None = None) -> Any:
+    def linear(self, x: KerasTensor, name: str | None = None) -> KerasTensor:
         """What the shared kernel computes, or a weight of its shape in its place."""
         if name is None:
             return self._linear(x)
-        return self._call("linear", name, x, lambda: linear_layer(self._kernel, name))
+        return self._part("linear", name, x, lambda: linear_layer(self._kernel, name))
 
-    def inner(self, x: Any, name: str) -> Any:
+    def inner(self, x: KerasTensor, name: str) -> KerasTensor:
         """What a kernel of shape `kernel.inner_shape(rank)` computes."""
         rank = self.weights[name].shape[-1]
-        return self._call("in", name, x, lambda: _inner(self._kernel, rank, name))
+        return self._part("in", name, x, lambda: _inner(self._kernel, rank, name))
 
-    def outer(self, x: Any, name: str) -> Any:
+    def outer(self, x: KerasTensor, name: str) -> KerasTensor:
         """What a kernel of shape `kernel.outer_shape(rank)` computes."""
-        return self._call("out", name, x, lambda: _outer(self._kernel, name))
+        return self._part("out", name, x, lambda: _outer(self._kernel, name))
 
-    def scale(self, x: Any, name: str) -> Any:
+    def scale(self, x: KerasTensor, name: str) -> KerasTensor:
         """`x` times a weight of the shape of its last axes."""
         shape = tuple(self.weights[name].shape)
-        return self._call(
+        return self._part(
             "scale", name, x, lambda: Affine(shape, offset=False, name=name)
         )
 
-    def mix(self, outputs: list[Any], name: str) -> Any:
+    def mix(self, outputs: list[KerasTensor], name: str) -> KerasTensor:
         """The sum of `outputs`, each times a value of a weight of that length."""
         x = ops.stack(outputs, axis=-1)
-        return self._call("mix", name, x, lambda: _mixture(x, name))
+        return self._part("mix", name, x, lambda: _mixture(x, name))
 
-    def _call(self, role: str, name: str, x: Any, make: Callable) -> Any:
-        return self._call_part(make, (role, name), x, [self.weights[name]])
+    def _part(
+        self, role: str, name: str, x: KerasTensor, make: Callable[[], keras.Layer]
+    ) -> KerasTensor:
+        key = (self._position, role, name)
+        return self._use.part(key, make, x, [self.weights[name]])
 
 
-class RelaxedUse(layers.Layer):
-    """What a layer with a relaxed kernel computes, out of plain layers.
+def write_relaxed(
+    relaxed: RelaxedKernel, bias: keras.Variable | None, use: LayerUse, x: KerasTensor
+) -> KerasTensor:
+    """Writes what a layer with a relaxed kernel computes, out of plain layers.
 
     The kernel of such a use is a function of the shared kernel, and would be a
     constant of its own in a file. Here the shared kernel is that of a layer of its
@@ -74,73 +87,34 @@ class RelaxedUse(layers.Layer):
     Args:
         relaxed: The kernel of the layer, with the weights that this use has.
         bias: The variable that it has as bias, or None.
-        variants: Where the layers inside come from.
-        **kwargs: Base layer keyword arguments, such as `name`.
+        use: The use of the layer.
+        x: Its input.
     """
+    kernel, layer = relaxed.kernel, relaxed.kernel.layer
+    inside = bias is not None and all(r.additive for r in relaxed.chain)
 
-    def __init__(
-        self,
-        relaxed: RelaxedKernel,
-        bias: keras.Variable | None,
-        variants: Variants,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self._relaxed = relaxed
-        self._bias = Untracked(bias)  # a variable of another layer
-        self._variants = variants
-        self._stand_ins = Untracked({})
-
-    @property
-    def stand_ins(self) -> StandIns:
-        """By id of a variable of the plain layers, the one in its place."""
-        return self._stand_ins.value
-
-    def call(self, inputs: Any) -> Any:
-        relaxed, layer, bias = self._relaxed, self._relaxed.kernel.layer, self._bias
-        bias = bias.value
-        inside = bias is not None and all(r.additive for r in relaxed.chain)
-
-        def linear(x):
-            return self._part(
-                lambda: linear_layer(relaxed.kernel, "linear", use_bias=inside),
-                ("linear",),
-                x,
-                [relaxed.shared, *([bias] if inside else [])],
+    def product(x: KerasTensor, depth: int) -> KerasTensor:
+        """What the kernel computes with the first relaxations of the chain."""
+        if depth == 0:
+            weights = [relaxed.shared, *([bias] if inside else [])]
+            return use.part(
+                ("linear",), lambda: linear_layer(kernel, "linear", inside), x, weights
             )
+        position = depth - 1
+        linear = partial(product, depth=position)
+        weights = relaxed.weights[position]
+        kernel_use = KernelUse(use, kernel, weights, linear, position)
+        return relaxed.chain[position].call(x, kernel_use)
 
-        function = linear
-        parts = zip(relaxed.chain, relaxed.weights, strict=True)
-        for position, (relaxation, weights) in enumerate(parts):
-            call = _bind(self._part, position)
-            use = KernelUse(relaxed.kernel, weights, function, call)
-            function = _bind_use(relaxation.call, use)
-        y = function(inputs)
-        if bias is not None and not inside:
-            shape = tuple(bias.shape)
-            y = self._part(
-                lambda: Affine(shape, scale=False, name="bias"), ("bias",), y, [bias]
-            )
-        if layer.activation is not keras.activations.linear:
-            y = layers.Activation(layer.activation, name="activation")(y)
-        return y
-
-    def _part(
-        self, make: Callable, role: tuple, x: Any, weights: list[keras.Variable]
-    ) -> Any:
-        key = (id(self._relaxed.kernel.layer), *role)
-        part = self._variants.get(key, make, x)
-        for own, weight in zip(part.weights, weights, strict=True):
-            self.stand_ins[id(own)] = weight
-        return part(x)
-
-
-def _bind(part: Callable, position: int) -> Callable:
-    return lambda make, role, *args: part(make, (position, *role), *args)
-
-
-def _bind_use(call: Callable, use: KernelUse) -> Callable:
-    return lambda x: call(x, use)
+    y = product(x, len(relaxed.chain))
+    if bias is not None and not inside:
+        shape = tuple(bias.shape)
+        y = use.part(
+            ("bias",), lambda: Affine(shape, scale=False, name="bias"), y, [bias]
+        )
+    if layer.activation is not keras.activations.linear:
+        y = layers.Activation(layer.activation, name="activation")(y)
+    return y
 
 
 def linear_layer(kernel: Kernel, name: str, use_bias: bool = False) -> keras.Layer:
@@ -211,6 +185,6 @@ def _einsum_parts(kernel: Kernel) -> tuple[str, str, str, str, str]:
     return inputs, summed, kept, outputs.removesuffix(kept), letter
 
 
-def _mixture(x: Any, name: str) -> keras.Layer:
+def _mixture(x: KerasTensor, name: str) -> keras.Layer:
     lead = string.ascii_letters[: len(x.shape) - 1]
     return layers.EinsumDense(f"{lead}z,z->{lead}", x.shape[1:-1], name=name)

@@ -6,15 +6,43 @@ public, and between them they open composite layers without a list of known ones
 """
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops, tree
 
+from keras_share.flat.tensors import corresponding, fresh_input, replaced, tensors
+from keras_share.flat.written import Refusal, Written, on_symbols
 from keras_share.layers.substitute import accepts_training
 
 # Their calls run what was recorded when they were made, in training as at inference.
 _FUNCTIONAL = (keras.Sequential, keras.Function)
+
+
+class Call(NamedTuple):
+    """A call in a record."""
+
+    op: keras.Operation
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+
+
+def record(model: keras.Model) -> tuple[keras.Model, list[Call]]:
+    """Runs a Functional model on new inputs; returns that run and its calls."""
+    calls: list[Call] = []
+
+    def call(op: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        op = _with_free_size(op)
+        outputs = op(*args, **kwargs)
+        calls.append(Call(op, args, kwargs, outputs))
+        return outputs
+
+    run = keras.models.clone_model(
+        model, clone_function=lambda op: op, call_function=call
+    )
+    return run, calls
 
 
 class Program:
@@ -27,78 +55,49 @@ class Program:
         inference: Whether to record what it runs at inference only.
 
     Raises:
-        ValueError: If the layer uses weights outside of the calls of the layers inside,
-            or runs other operations in training than at inference.
+        Refusal: If its own `call` fails on symbolic tensors, uses weights outside of
+            the calls of the layers inside, or runs other operations in training than at
+            inference.
     """
 
     def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict, inference: bool):
-        # By identity: attention takes one tensor as query, value and key.
-        outer = {
-            id(x): x
-            for x in tree.flatten((args, kwargs))
-            if isinstance(x, keras.KerasTensor)
-        }
-        self.outer = list(outer.values())
+        # Each once: attention takes one tensor as query, value and key.
+        self.outer = list(dict.fromkeys(tensors((args, kwargs))))
         inputs = [fresh_input(x) for x in self.outer]
-        fresh = dict(zip(outer, inputs, strict=True))
-        args, kwargs = tree.map_structure(
-            lambda x: fresh.get(id(x), x), (args, dict(kwargs))
-        )
-        self.calls: list[tuple[Any, tuple, dict, Any]] = []
-        switched = accepts_training(layer) and not isinstance(layer, _FUNCTIONAL)
-        if switched and inference:
-            kwargs = {**kwargs, "training": False}
+        fresh = dict(zip(self.outer, inputs, strict=True))
+        args, kwargs = replaced((args, dict(kwargs)), fresh)
         training = None
-        if switched and not inference:
-            self._trace(layer, inputs, args, {**kwargs, "training": True})
-            training, self.calls = self.calls, []
-        recorded, outputs = self._trace(layer, inputs, args, kwargs)
+        if accepts_training(layer) and not isinstance(layer, _FUNCTIONAL):
+            if inference:
+                kwargs = {**kwargs, "training": False}
+            else:
+                switched = {**kwargs, "training": True}
+                _, training, _ = _trace(layer, inputs, args, switched)
+        run, self.calls, outputs = _trace(layer, inputs, args, kwargs)
         if training is not None and _types(training) != _types(self.calls):
-            raise ValueError("it runs other operations in training")
+            raise Refusal("it runs other operations in training")
         _check_weights(layer, self.calls)
-        self.inputs = recorded.inputs
-        self.outputs = tree.pack_sequence_as(outputs, recorded.outputs)
+        self.inputs = run.inputs
+        self.outputs = tree.pack_sequence_as(outputs, run.outputs)
 
-    def _trace(
-        self, layer: keras.Layer, inputs: list, args: tuple, kwargs: dict
-    ) -> tuple[keras.Model, Any]:
-        outputs = layer.call(*args, **kwargs)
-        recorded = keras.models.clone_model(
-            keras.Model(inputs, outputs),
-            clone_function=lambda op: op,
-            call_function=self._record,
-        )
-        return recorded, outputs
-
-    def _record(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        op = _with_free_size(op)
-        outputs = op(*args, **kwargs)
-        self.calls.append((op, args, kwargs, outputs))
-        return outputs
-
-    def replay(self, call: Callable[[Any, tuple, dict], Any]) -> Any:
+    def replay(self, call: Callable[[keras.Operation, tuple, dict], Any]) -> Any:
         """Runs the program with `call(op, args, kwargs)` in place of each call."""
-        env = {id(x): y for x, y in zip(self.inputs, self.outer, strict=True)}
-
-        def resolve(structure):
-            return tree.map_structure(lambda x: env.get(id(x), x), structure)
-
+        env = dict(zip(self.inputs, self.outer, strict=True))
         for op, args, kwargs, outputs in self.calls:
-            results = call(op, resolve(args), resolve(kwargs))
-            pairs = zip(tree.flatten(outputs), tree.flatten(results), strict=True)
-            env.update((id(x), y) for x, y in pairs)
-        return resolve(self.outputs)
+            results = call(op, replaced(args, env), replaced(kwargs, env))
+            env.update(corresponding(outputs, results))
+        return replaced(self.outputs, env)
 
 
-def fresh_input(
-    x: keras.KerasTensor, batch_size: int | None = None, name: str | None = None
-) -> keras.KerasTensor:
-    """An input like a tensor, with another batch size if one is given."""
-    shape = x.shape if batch_size is None else (batch_size, *x.shape[1:])
-    return keras.Input(batch_shape=shape, dtype=x.dtype, name=name)
+def _trace(
+    layer: keras.Layer, inputs: list[keras.KerasTensor], args: tuple, kwargs: dict
+) -> tuple[keras.Model, list[Call], Any]:
+    with nullcontext() if isinstance(layer, Written) else on_symbols():
+        outputs = layer.call(*args, **kwargs)
+        return *record(keras.Model(inputs, outputs)), outputs
 
 
-def _with_free_size(op: Any) -> Any:
+def _with_free_size(op: keras.Operation) -> keras.Operation:
     """A reshape by sizes as they were read off a tensor of unknown batch size."""
     sizes = None if isinstance(op, keras.Layer) else getattr(op, "newshape", None)
     if isinstance(sizes, (list, tuple)) and list(sizes).count(None) == 1:
@@ -106,12 +105,12 @@ def _with_free_size(op: Any) -> Any:
     return op
 
 
-def _types(calls: list) -> list[type]:
-    return [type(op) for op, *_ in calls]
+def _types(calls: list[Call]) -> list[type]:
+    return [type(call.op) for call in calls]
 
 
-def _check_weights(layer: keras.Layer, calls: list) -> None:
-    """Raises ValueError if weights reach the record as values and not as layers.
+def _check_weights(layer: keras.Layer, calls: list[Call]) -> None:
+    """Refuses weights that reach the record as values and not as layers.
 
     Such a value would be a constant of the rebuilt model. Of the tensors in a record
     it can't be told where they came from: what could be a weight, or be computed from
@@ -123,21 +122,24 @@ def _check_weights(layer: keras.Layer, calls: list) -> None:
     }
     unowned = [v.path for v in layer.weights if id(v) not in owned]
     if unowned:
-        raise ValueError(f"it uses weights outside of their layers' calls: {unowned}")
+        raise Refusal(f"it uses weights outside of their layers' calls: {unowned}")
     scalars = any(len(v.shape) == 0 for v in layer.weights)
     integers = any("float" not in v.dtype for v in layer.weights)
+
+    def may_be_weight(x: Any) -> bool:
+        if isinstance(x, keras.KerasTensor) or not ops.is_tensor(x):
+            return False
+        if isinstance(layer, _FUNCTIONAL) or (len(x.shape) == 0 and not scalars):
+            return False
+        return "float" in keras.backend.standardize_dtype(x.dtype) or integers
+
     for op, args, kwargs, _ in calls:
         for x in tree.flatten((args, kwargs)):
-            tensor = ops.is_tensor(x) and not isinstance(x, keras.KerasTensor)
-            constant = tensor and (
-                (len(x.shape) == 0 and not scalars)
-                or (
-                    ("float" not in keras.backend.standardize_dtype(x.dtype))
-                    and not integers
-                )
-            )
-            tensor = tensor and not constant and not isinstance(layer, _FUNCTIONAL)
-            if tensor or isinstance(x, keras.Variable):
+            if isinstance(x, keras.Variable) and isinstance(layer, Written):
                 raise ValueError(
-                    f"it passes a weight or a constant tensor to {op.name}"
+                    f"The rule for '{layer.use.op.name}' passes its weight '{x.name}' "
+                    f"to {op.name} as a value, which would become a constant. Pass it "
+                    "to `use.affine`, `use.dense` or `use.call`."
                 )
+            if isinstance(x, keras.Variable) or may_be_weight(x):
+                raise Refusal(f"it passes a weight or a constant tensor to {op.name}")

@@ -12,7 +12,8 @@ from keras_share.layers.relax.relaxed import Relaxed, relax_layer
 from keras_share.layers.relax.scale import Scale
 from keras_share.layers.relax.templates import Templates
 from keras_share.layers.shared_stack import SharedStack
-from keras_share.layers.tied import Tied, TiedCloner
+from keras_share.layers.tied import Tied
+from keras_share.layers.tied_cloner import TiedCloner
 from keras_share.layers.transposed import Transposed
 
 __all__ = [

@@ -10,6 +10,7 @@ from keras_share.layers.components import components_by_weight
 from keras_share.layers.sublayers import Untracked
 from keras_share.layers.substitute import build_by_call, needs_several_inputs
 from keras_share.layers.tied import Tied, site_weights, value_of
+from keras_share.layers.variable_map import VariableMap
 from keras_share.pattern.sharing_pattern import SharingPattern
 
 
@@ -47,16 +48,16 @@ class ComponentSite(Tied):
     def _own_weights(self, input_shape: Any) -> list[tuple[keras.Variable, Any]]:
         patterns = self._patterns.value
         earlier = self._earlier.value
-        private = {id(v): start for v, start in super()._own_weights(input_shape)}
+        private = VariableMap(super()._own_weights(input_shape))
         parts = components_by_weight(self.layer, list(patterns))
         fresh: list[keras.Variable] = []
         own: list[tuple[keras.Variable, Any]] = []
         lent: list[tuple[keras.Variable, keras.Variable]] = []
         for position, variable in enumerate(self.layer.weights):
-            part = parts.get(id(variable))
+            part = parts.get(variable)
             owner = first_site(patterns.get(part), len(earlier))
-            if id(variable) in private:
-                own.append((variable, private[id(variable)]))
+            if variable in private:
+                own.append((variable, private[variable]))
             elif owner == len(earlier):
                 fresh = fresh or self._fresh_weights(input_shape)
                 own.append((variable, value_of(fresh[position])))

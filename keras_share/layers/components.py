@@ -3,6 +3,7 @@
 import keras
 
 from keras_share.layers.sublayers import sublayers
+from keras_share.layers.variable_map import VariableMap
 
 
 def component_names(layer: keras.Layer) -> list[str]:
@@ -35,21 +36,21 @@ def component_weights(layer: keras.Layer, name: str) -> list[keras.Variable]:
     return found
 
 
-def components_by_weight(layer: keras.Layer, names: list[str]) -> dict[int, str]:
-    """For the id of each weight of the named parts, the smallest part it is in.
+def components_by_weight(layer: keras.Layer, names: list[str]) -> VariableMap[str]:
+    """For each weight of the named parts, the smallest part it is in.
 
     Raises:
         ValueError: If the layer has no part of one of the names.
     """
     weights = {name: component_weights(layer, name) for name in names}
-    owner: dict[int, str] = {}
+    owner: VariableMap[str] = VariableMap()
     for name in sorted(weights, key=lambda name: -len(weights[name])):
-        owner.update((id(v), name) for v in weights[name])
+        owner.update((v, name) for v in weights[name])
     for part in sublayers(layer):
         # What relaxations share beside a kernel goes with it.
         for kernel, extra in getattr(part, "shared_weights", ()):
-            if id(kernel) in owner:
-                owner[id(extra)] = owner[id(kernel)]
+            if kernel in owner:
+                owner[extra] = owner[kernel]
     return owner
 
 

@@ -14,6 +14,7 @@ from keras_share.layers.substitute import (
     call_on_values,
 )
 from keras_share.layers.tied import Tied, block_of
+from keras_share.layers.variable_map import VariableMap
 
 InTurn = Callable[[Any, Sequence[keras.Layer]], Any]
 
@@ -98,7 +99,7 @@ def find_runs(sites: Sequence[keras.Layer]) -> list[Run]:
     >>> find_runs(stack.sites)
     [Run(start=0, length=2, times=3), Run(start=6, length=1, times=1)]
     """
-    blocks = [id(block_of(site)) for site in sites]
+    blocks = list(map(block_of, sites))
     uses = _uses(sites)
     # From the last site on, the best plan from each site to the end: the number of
     # traced sites, that of runs, and the runs.
@@ -120,7 +121,7 @@ def find_runs(sites: Sequence[keras.Layer]) -> list[Run]:
 
 
 def _repetitions(
-    blocks: list[int], uses: list[list[keras.Variable]], length: int
+    blocks: list[keras.Layer], uses: list[list[keras.Variable]], length: int
 ) -> int:
     """How many times the first `length` sites come in a row."""
     first = _row(uses, length, 0)
@@ -154,13 +155,11 @@ def _row(
 
 def _uses(sites: Sequence[keras.Layer]) -> list[list[keras.Variable]]:
     """The variables that each site uses, in the order of its block's."""
-    blocks = {id(block): block for block in map(block_of, sites)}
-    variables = {key: all_variables(block) for key, block in blocks.items()}
+    variables = {block: all_variables(block) for block in map(block_of, sites)}
     uses = []
     for site in sites:
-        pairs = site.private_copies if isinstance(site, Tied) else ()
-        own = {id(v): stand_in for v, stand_in in pairs}
-        uses.append([own.get(id(v), v) for v in variables[id(block_of(site))]])
+        own = VariableMap(site.private_copies if isinstance(site, Tied) else ())
+        uses.append([own.of(v) for v in variables[block_of(site)]])
     return uses
 
 
@@ -178,7 +177,7 @@ def _loop(
     """
     body, uses, times = sites[:length], _uses(sites), len(sites) // length
     rows = [_row(uses, length, number) for number in range(times)]
-    columns = {id(column[0]): column for column in zip(*rows, strict=True)}
+    columns = VariableMap((column[0], column) for column in zip(*rows, strict=True))
 
     def select(trains: bool, varies: bool) -> list[tuple[keras.Variable, ...]]:
         return [
@@ -221,12 +220,11 @@ def _loop(
         added_losses.extend(losses)
         for term in losses:
             loss = loss + ops.cast(ops.sum(term), loss.dtype)
-        new = dict(zip(map(id, variables), values, strict=True))
+        new = VariableMap(zip(variables, values, strict=True))
         # What is assigned to a variable is no path for gradients.
-        new.update((id(v), ops.stop_gradient(value)) for v, value in updates)
+        new.update((v, ops.stop_gradient(value)) for v, value in updates)
         new_shared, new_own = (
-            [new[id(column[0])] for column in group]
-            for group in (shared_state, own_state)
+            [new[column[0]] for column in group] for group in (shared_state, own_state)
         )
         return (y, new_masks, loss, new_shared), new_own
 

@@ -192,8 +192,8 @@ def _parts(stack: "SharedStack", block: keras.Layer) -> Iterator[int]:
     for variable in block.weights:
         if id(variable) in private:
             yield rest + 1
-        elif id(variable) in named:
-            yield names.index(named[id(variable)])
+        elif variable in named:
+            yield names.index(named[variable])
         else:
             yield rest if names else 0
 

@@ -6,8 +6,10 @@ from typing import Any
 import keras
 
 from keras_share.layers.component_site import ComponentSite, first_site
+from keras_share.layers.copying import copy_layer
 from keras_share.layers.relax.relaxed import relax_layer
-from keras_share.layers.tied import Tied, TiedCloner
+from keras_share.layers.tied import Tied
+from keras_share.layers.tied_cloner import TiedCloner, is_graph
 from keras_share.pattern.sharing_pattern import SharingPattern
 
 Block = keras.Layer | Callable[[], keras.Layer] | Sequence[keras.Layer]
@@ -145,7 +147,7 @@ def _blocks(block: Block, names: list[str]) -> list[keras.Layer]:
             "`block` must be a Keras layer, a function that returns one, or a list "
             f"with one layer per group. Received: block={block!r}"
         )
-    separate = len({id(b) for b in blocks})
+    separate = len(set(blocks))
     if len(blocks) != len(names) or separate != len(names):
         raise ValueError(
             f"`block` must give one separate layer per group ({len(names)}); a "
@@ -156,12 +158,7 @@ def _blocks(block: Block, names: list[str]) -> list[keras.Layer]:
 
 
 def _copy(block: keras.Layer, name: str) -> keras.Layer:
-    if isinstance(block, keras.Model) and hasattr(block, "layers"):
-        # Not by config, which would give each `Tied` inside a layer of its own.
-        copy = keras.models.clone_model(block, clone_function=TiedCloner())
-        copy.name = name
-        return copy
-    config = block.get_config()
-    if "name" in config:
-        config["name"] = name
-    return type(block).from_config(config)
+    if is_graph(block):
+        # By its config each `Tied` inside would get a layer of its own.
+        return TiedCloner().model(block, name)
+    return copy_layer(block, name=name)

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_share.layers.variable_map import VariableMap
+
 
 def call_with(
     layer: keras.Layer,
@@ -30,17 +32,16 @@ def call_with(
         scope around this call.
     """
     variables = all_variables(layer)
-    used: dict[int, Any] = {id(v): v for v in variables}
-    used.update((id(v), stand_in) for v, stand_in in stand_ins)
+    used = VariableMap(stand_ins)
     # Every variable is passed, also those that stand for themselves: on JAX an inner
     # scope hides the outer one, which holds the values of this training step.
     outputs, losses, updates = call_on_values(
         lambda: layer(*args, **kwargs),
-        [(v, _value(used[id(v)])) for v in variables],
+        [(v, _value(used.of(v))) for v in variables],
         _InnerScope,
     )
     for variable, new in updates:
-        stand_in = used[id(variable)]
+        stand_in = used.of(variable)
         if isinstance(stand_in, keras.Variable):
             stand_in.assign(new)
     return outputs, losses
@@ -92,7 +93,7 @@ def all_variables(layer: keras.Layer) -> list[keras.Variable]:
     """Every variable that a layer may read: weights, state and metrics."""
     # `variables` leaves out those of metrics.
     variables = (*layer.variables, *layer.metrics_variables)
-    return list({id(v): v for v in variables}.values())
+    return list(VariableMap((v, v) for v in variables))
 
 
 def build_by_call(layer: keras.Layer, input_shape: Any, dtype: str) -> Any:

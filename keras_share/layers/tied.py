@@ -15,7 +15,7 @@ from keras_share.layers.substitute import (
     call_with,
     needs_several_inputs,
 )
-from keras_share.layers.transposed import Transposed
+from keras_share.layers.variable_map import VariableMap
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -98,12 +98,12 @@ class Tied(keras.layers.Wrapper):
 
     def _own_weights(self, input_shape: Any) -> list[tuple[keras.Variable, Any]]:
         """Pairs of a weight to keep private and the initializer of its copy."""
-        starts: dict[int, Any] = {}
+        starts: VariableMap[Any] = VariableMap()
         for part in sublayers(self.layer):
             if isinstance(part, Relaxed):
                 starts.update(part.start_site())
         return [
-            (v, starts.get(id(v), value_of(v)))
+            (v, starts.get(v, value_of(v)))
             for v in private_spec.private_variables(self.layer, self.private)
         ]
 
@@ -153,9 +153,9 @@ class Tied(keras.layers.Wrapper):
     ) -> Any:
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def use_of(self, layer: keras.Layer) -> "Tied":
-        """The same use of another layer."""
-        config = self.get_config()
+    def use_of(self, layer: keras.Layer, **changes: Any) -> "Tied":
+        """The same use of another layer, with other arguments where given."""
+        config = {**self.get_config(), **changes}
         config.pop("layer")
         config["private"] = private_spec.deserialize(config["private"])
         return type(self)(layer, **config)
@@ -194,8 +194,8 @@ def site_weights(layer: keras.Layer) -> list[keras.Variable]:
     """The weights that a layer uses: of a `Tied`, in the order of its layer's."""
     if not isinstance(layer, Tied):
         return layer.weights
-    own = {id(v): stand_in for v, stand_in in layer.private_copies}
-    return [own.get(id(v), v) for v in layer.layer.weights]
+    own = VariableMap(layer.private_copies)
+    return [own.of(v) for v in layer.layer.weights]
 
 
 def _trainable_ids(layer: keras.Layer) -> set[int]:
@@ -212,35 +212,3 @@ def _trainable_ids(layer: keras.Layer) -> set[int]:
     for part in sorted(parts, key=lambda part: -len(list(sublayers(part)))):
         part.trainable = states[id(part)]
     return found
-
-
-class TiedCloner:
-    """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
-
-    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` would
-    come back with a layer of its own. A cloner remembers what it has cloned. Use a new
-    one per model.
-
-    Example:
-    >>> import keras, keras_share
-    >>> dense = keras.layers.Dense(8)
-    >>> model = keras.Sequential([keras.Input((8,)), dense, keras_share.Tied(dense)])
-    >>> clone = keras.models.clone_model(
-    ...     model, clone_function=keras_share.layers.TiedCloner()
-    ... )
-    >>> clone.count_params() == model.count_params()
-    True
-    """
-
-    def __init__(self):
-        self._clones: dict[int, keras.Layer] = {}
-
-    def __call__(self, layer: keras.Layer) -> keras.Layer:
-        """Returns the clone of `layer`: the same one each time."""
-        if id(layer) not in self._clones:
-            if isinstance(layer, (Tied, Transposed)):
-                clone = layer.use_of(self(layer.layer))
-            else:
-                clone = type(layer).from_config(layer.get_config())
-            self._clones[id(layer)] = clone
-        return self._clones[id(layer)]

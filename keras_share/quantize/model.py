@@ -194,7 +194,7 @@ class _Builder:
         self,
         graph: FlatGraph,
         placements: dict[Step, Placement],
-        ranges: dict[int, Range],
+        ranges: dict[keras.KerasTensor, Range],
         scheme: Scheme,
     ):
         self.graph = graph
@@ -203,11 +203,11 @@ class _Builder:
         self.scheme = scheme
         self.rebuilder = Rebuilder(graph, wrap=self._wrap)
         self.rules = {
-            id(s.op): p.rule
+            s.op: p.rule
             for s, p in placements.items()
             if p.rule.weights and not p.is_float
         }
-        self.fakes: dict[int, FakeQuantize] = {}
+        self.fakes: dict[Range, FakeQuantize] = {}
 
     def build(self) -> keras.Model:
         for tensor in tree.flatten(self.graph.inputs):
@@ -234,20 +234,20 @@ class _Builder:
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
         moved = self.placements[step].output == "input" and not _has_constant(step)
-        inputs = [self.ranges.get(id(x)) for x in step.inputs]
-        return moved and self.ranges.get(id(tensor)) in inputs
+        inputs = [self.ranges.get(x) for x in step.inputs]
+        return moved and self.ranges.get(tensor) in inputs
 
     def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
-        found, bits = self.ranges.get(id(tensor)), self.scheme.activations
+        found, bits = self.ranges.get(tensor), self.scheme.activations
         if found is None or bits is None or (found.weights and bits == 8):
             return x
-        if id(found) not in self.fakes:
+        if found not in self.fakes:
             name = f"{found.name}_range"
-            self.fakes[id(found)] = FakeQuantize(bits, found.fixed, name=name)
-        return self.fakes[id(found)](x)
+            self.fakes[found] = FakeQuantize(bits, found.fixed, name=name)
+        return self.fakes[found](x)
 
     def _wrap(self, copy: keras.Layer, original: keras.Layer) -> keras.Layer:
-        rule = self.rules.get(id(original))
+        rule = self.rules.get(original)
         if rule is None:
             return copy
         bits = max(self.scheme.weights, rule.min_bits)

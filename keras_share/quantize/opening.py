@@ -1,15 +1,14 @@
 """The graph of a model as it is quantized: layers opened by their rules."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph
-from keras_share.flat.flatten import flatten
+from keras_share.flat.flatten import OWN_CALL, flatten
 from keras_share.flat.folding import IDENTITY_LAYERS
-from keras_share.flat.opened import Opened
+from keras_share.flat.written import Written
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import accepts_training
 from keras_share.layers.transposed import Transposed
@@ -33,14 +32,18 @@ def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
         bits: Bits of the activations.
     """
     transposed = [x for x in sublayers(model) if isinstance(x, Transposed)]
-    both_ways = {id(x) for t in transposed for x in (t, t.source)}
+    both_ways = {x for t in transposed for x in (t, t.source)}
     return flatten(model, open_with=partial(_function, both_ways, bits))
 
 
 def _function(
-    both_ways: set[int], bits: int | None, op: Any, args: tuple, kwargs: dict
-) -> Callable[..., Any] | None:
-    if id(op) in both_ways and isinstance(op, (keras.layers.Dense, Transposed)):
+    both_ways: set[keras.Layer],
+    bits: int | None,
+    op: keras.Operation,
+    args: tuple,
+    kwargs: dict,
+) -> Any:
+    if op in both_ways and isinstance(op, (keras.layers.Dense, Transposed)):
         bare = op.bias is None and op.activation is keras.activations.linear
         return None if bare else product_then_bias
     if bits == 16:
@@ -59,11 +62,9 @@ def _function(
         if rule.write is not None:
             return rule.write
         return linear_then_activation if split_activation(op) else None
-    if isinstance(op, Opened):
-        return lambda use, *a: op.call(*a)
+    if isinstance(op, Written):
+        return OWN_CALL
     stateless = isinstance(op, keras.Layer) and not op.variables
     if not stateless or isinstance(op, IDENTITY_LAYERS) or accepts_training(op):
         return None
-    if len(list(sublayers(op))) > 1:
-        return None
-    return lambda use, *a, **k: use.op.call(*a, **k)
+    return OWN_CALL if len(list(sublayers(op))) == 1 else None

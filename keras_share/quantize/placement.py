@@ -13,9 +13,7 @@ from keras_share.flat.folding import (
     on_last_axis,
     scale_would_fold,
 )
-from keras_share.flat.rebuild import transposed_matrix
 from keras_share.layers.relax.affine import Affine
-from keras_share.layers.transposed import Transposed
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
 
@@ -50,14 +48,11 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
         graph: A graph whose layers were opened by their rules.
         selection: Returns why a step is left in floating point by request, or None.
     """
-    matrices = {
-        id(transposed_matrix(step)) for step in graph if isinstance(step.op, Transposed)
-    }
     placements = {}
     for step in graph:
         reason = selection(step) if selection else None
         placement = Placement(reason=reason) if reason else _place(graph, step)
-        if placement.rule.weights and any(id(v) in matrices for v in step.weights):
+        if placement.rule.weights and any(map(graph.is_used_transposed, step.weights)):
             # The same integers in both directions.
             rule = replace(placement.rule, channels=(), min_bits=8)
             placement = replace(placement, rule=rule)

@@ -1,13 +1,14 @@
 """Which tensors of a graph are integers, and which of them have one range."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
+from scipy.cluster.hierarchy import DisjointSet
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.opened import Opened
+from keras_share.flat.written import Written
 from keras_share.quantize.placement import Placement
 
 
@@ -35,8 +36,8 @@ class Range:
 
 def find_ranges(
     graph: FlatGraph, placements: dict[Step, Placement], per_group: bool = False
-) -> dict[int, Range]:
-    """The range of each tensor that is integers, by id.
+) -> dict[keras.KerasTensor, Range]:
+    """The range of each tensor that is integers.
 
     Args:
         graph: The graph.
@@ -59,14 +60,11 @@ def find_ranges(
                 finder.add(tensor, finder.start(placement, step, name))
     for step in graph:
         if placements[step].output == "input" and not placements[step].is_float:
-            inputs = _numbers(step.inputs)
-            for tensor in [*inputs, *_numbers(keras.tree.flatten(step.outputs))]:
-                finder.unite(inputs[0], tensor)
-    loops = _same_places(graph, Opened)
+            finder.unite(_numbers([*step.inputs, *keras.tree.flatten(step.outputs)]))
+    loops = _same_places(graph, Written)
     blocks = _same_places(graph, keras.Layer) if per_group else []
     for same in [*loops, *blocks]:
-        for tensor in same:
-            finder.unite(same[0], tensor)
+        finder.unite(same)
     return finder.found()
 
 
@@ -95,44 +93,43 @@ def _same_places(
     the step that reads it: what one site hands to the next then has the range that
     the next one expects.
     """
-    times = Counter(
-        id(layer) for step in graph for layer, place in _layers(step) if place == 0
-    )
+    times = Counter(x for step in graph for x, place in _layers(step) if place == 0)
     places: dict[tuple, list[keras.KerasTensor]] = {}
-    starts: dict[int, tuple | None] = {}
+    starts: dict[Step, tuple[keras.Layer, int]] = {}
     for index, step in enumerate(graph):
-        layers = [(x, place) for x, place in _layers(step) if isinstance(x, kind)]
-        repeated = [(id(x), place) for x, place in layers if times[id(x)] > 1]
-        starts[id(step)] = None
+        repeated = [x for x in _layers(step) if isinstance(x[0], kind)]
+        repeated = [x for x in repeated if times[x[0]] > 1]
         if not repeated:
             continue
         block, place = repeated[0]
-        starts[id(step)] = (block, index - place)
+        starts[step] = (block, index - place)
         for i, tensor in enumerate(_numbers(keras.tree.flatten(step.outputs))):
             places.setdefault((block, place, "out", i), []).append(tensor)
         for i, tensor in enumerate(_numbers(step.inputs)):
             producer = graph.producer(tensor)
-            outside = producer is None or starts[id(producer)] != starts[id(step)]
-            if outside:
+            if starts.get(producer) != starts[step]:
                 places.setdefault((block, place, "in", i), []).append(tensor)
     return list(places.values())
 
 
-def _layers(step: Step) -> list[tuple[Any, int]]:
+def _layers(step: Step) -> list[tuple[keras.Operation, int]]:
     return [*step.within, (step.op, 0)]
 
 
 class _Finder:
-    """Sets of tensors that grow together (a disjoint-set forest)."""
+    """Tensors that have one range, in sets that grow together."""
 
     def __init__(self):
-        self.parents: dict[int, int] = {}
-        self.ranges: dict[int, Range] = {}
+        self.sets = DisjointSet()
+        self.ranges: dict[keras.KerasTensor, Range] = {}  # by root of a set
 
-    def add(self, tensor: Any, first: Range) -> None:
-        if id(tensor) not in self.parents:
-            self.parents[id(tensor)] = id(tensor)
-            self.ranges[id(tensor)] = first
+    def __getitem__(self, tensor: keras.KerasTensor) -> Range:
+        return self.ranges[self.sets[tensor]]
+
+    def add(self, tensor: keras.KerasTensor, first: Range) -> None:
+        if tensor not in self.sets:
+            self.sets.add(tensor)
+            self.ranges[tensor] = first
 
     def start(self, placement: Placement, step: Step, name: str) -> Range:
         """The range of an output of a step before others are made one with it."""
@@ -141,22 +138,20 @@ class _Finder:
         if placement.output == "weights":
             return Range(name, weights=id(step.weights[0]))
         if placement.output == "input":
-            first, *rest = [self.ranges[id(x)] for x in _numbers(step.inputs)]
+            first, *rest = [self[x] for x in _numbers(step.inputs)]
             if all(first.fits(other) for other in rest):
                 return Range(name, first.fixed, first.weights)
         return Range(name)
 
-    def unite(self, first: Any, second: Any) -> None:
-        if id(first) not in self.parents or id(second) not in self.parents:
-            return
-        a, b = self._root(id(first)), self._root(id(second))
-        if a != b and self.ranges[a].fits(self.ranges[b]):
-            self.parents[b] = a
+    def unite(self, tensors: Sequence[keras.KerasTensor]) -> None:
+        """Gives tensors the range of the first of them, where it fits theirs."""
+        first, *others = tensors
+        for other in others:
+            if first in self.sets and other in self.sets:
+                found = self[first]
+                if found.fits(self[other]):
+                    self.sets.merge(first, other)
+                    self.ranges[self.sets[first]] = found
 
-    def found(self) -> dict[int, Range]:
-        return {tensor: self.ranges[self._root(tensor)] for tensor in self.parents}
-
-    def _root(self, tensor: int) -> int:
-        while self.parents[tensor] != tensor:
-            tensor = self.parents[tensor]
-        return tensor
+    def found(self) -> dict[keras.KerasTensor, Range]:
+        return {tensor: self[tensor] for tensor in self.sets}

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_share.flat.opened import LayerUse, Opened
+from keras_share.flat.written import LayerUse, Written
 from keras_share.quantize.rules import QuantizeRule, register_rule
 from keras_share.quantize.weight_rules import activate
 
@@ -27,7 +27,7 @@ def _run(
     if initial_state is not None:
         states = keras.tree.flatten(initial_state)
     # One object for all steps, which have their quantization ranges in common.
-    cell = Opened(use, step, name="step")
+    cell = Written(use, step, name="step")
     outputs = []
     for i in range(length):
         place = length - 1 - i if layer.go_backwards else i

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_share.flat.opened import LayerUse
+from keras_share.flat.written import LayerUse
 from keras_share.quantize.rules import operation_name
 
 # Operators that the converter refuses in 16 bits, or that run wrong.

@@ -7,7 +7,7 @@ import keras
 from keras import layers, ops
 
 from keras_share.flat.folding import is_linear
-from keras_share.flat.opened import LayerUse
+from keras_share.flat.written import LayerUse
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.rules import QuantizeRule, register_rule
 

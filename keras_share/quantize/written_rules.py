@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_share.flat.opened import LayerUse
+from keras_share.flat.written import LayerUse
 from keras_share.quantize.inverse_root import InverseRoot
 from keras_share.quantize.rules import QuantizeRule, register_rule
 

@@ -10,6 +10,7 @@ from keras_share.layers.relax.kernel import Kernel
 from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
+from keras_share.layers.variable_map import VariableMap
 
 INITS = ("mean", "first", "last")
 
@@ -52,15 +53,15 @@ def carry_group(
             that of the first or last member.
         init: One of `INITS`.
     """
-    own = [{id(v): copy for v, copy in tie.private_copies} for tie in ties]
+    own = [VariableMap(tie.private_copies) for tie in ties]
     for variable, *sources in zip(
         base.weights, *(member.weights for member in members), strict=True
     ):
         values = [_value(source) for source in sources]
-        if all(id(variable) in copies for copies in own):
+        if all(variable in copies for copies in own):
             variable.assign(values[0])
             for copies, value in zip(own, values[1:], strict=True):
-                copies[id(variable)].assign(value)
+                copies[variable].assign(value)
         else:
             variable.assign(merge(values, init))
     _finish(base, members[0])
@@ -80,13 +81,13 @@ def fit_group(
         ties: Its further uses, one per further member.
         members: The layers that the group stands for.
     """
-    positions = {id(v): i for i, v in enumerate(base.weights)}
-    own = [{id(v): copy for v, copy in tie.private_copies} for tie in ties]
+    own = [VariableMap(tie.private_copies) for tie in ties]
+    rows = zip(*(member.weights for member in members), strict=True)
+    values = VariableMap(zip(base.weights, rows, strict=True))
     for kernel in relaxed.relaxed_kernels:
-        position = positions[id(kernel.kernel.variable)]
         fit_kernel(
             [kernel, *map(kernel.replace, own)],
-            [_value(member.weights[position]) for member in members],
+            [_value(value) for value in values[kernel.kernel.variable]],
         )
 
 

@@ -11,12 +11,11 @@ from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.relaxed import relax_layer
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
-from keras_share.layers.transposed import Transposed
+from keras_share.layers.tied_cloner import TiedCloner
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.retrofit.clone import Cloner, copy_layer
+from keras_share.retrofit.find_sites import Kind, find_kinds, shareable
 from keras_share.retrofit.fit import carry, carry_group, check_init, fit_group
-from keras_share.retrofit.kinds import Kind, find_kinds, has_weights, shareable
-from keras_share.retrofit.nodes import walk
+from keras_share.retrofit.nodes import Node, walk
 from keras_share.retrofit.signature import difference
 
 
@@ -81,64 +80,64 @@ def share(
         _check_private(private, members)
         _check_relax(relax, members)
     sharer = _Sharer(groups, private, init, relax)
-    shared = sharer.clone.model(model)
+    shared = sharer.model(model)
     sharer.carry_weights()
     return shared
 
 
-class _Sharer:
+class _Sharer(TiedCloner):
     """Copies layers, those of a group as uses of the copy of its first."""
 
     def __init__(
         self,
         groups: list[list[keras.Layer]],
-        private: tuple[str | int, ...] | Any,
+        private: private_spec.Private,
         init: str,
         relax: Any,
     ):
-        self.clone = Cloner(self._copy)
-        self._groups = {id(layer): group for group in groups for layer in group}
+        super().__init__()
+        self._groups = {
+            layer: group
+            for group in groups
+            if not _keeps_all(group[0], private)
+            for layer in group
+        }
         self._private = private
         self._init = init
         self._relax = relax
         self._copied: list[tuple[keras.Layer, keras.Layer]] = []
-        self._bases: dict[int, keras.Layer] = {}  # by first member: its bare copy
+        self._bases: dict[keras.Layer, keras.Layer] = {}  # by first member: its copy
 
     def carry_weights(self) -> None:
         """Gives the copies the weights of the layers, once the new model is built."""
         for layer, copy in self._copied:
             carry(copy, layer)
-        for group in self._groups.values():
-            base = self._bases.pop(id(group[0]), None)
-            if base is not None:
-                ties = [self.clone(layer) for layer in group[1:]]
-                carry_group(base, ties, group, self._init)
-                relaxed = self.clone(group[0])
-                if relaxed is not base:
-                    fit_group(relaxed, base, ties, group)
+        for first, base in self._bases.items():
+            group = self._groups[first]
+            ties = [self(layer) for layer in group[1:]]
+            carry_group(base, ties, group, self._init)
+            relaxed = self(first)
+            if relaxed is not base:
+                fit_group(relaxed, base, ties, group)
 
-    def _copy(self, layer: keras.Layer, name: str) -> keras.Layer:
-        group = self._groups.get(id(layer))
-        if group is None or self._keeps_all(group[0]):
-            if isinstance(layer, (Tied, Transposed)):
-                copy = layer.use_of(self.clone(layer.layer))
-            else:
-                copy = copy_layer(layer, name)
+    def copy(self, layer: keras.Layer, name: str) -> keras.Layer:
+        group = self._groups.get(layer)
+        if group is None:
+            copy = super().copy(layer, name)
             self._copied.append((layer, copy))
             return copy
         first = group[0]
-        if layer is first:
-            base = self._bases[id(first)] = copy_layer(first, name)
-            if self._relax is None or not _can_relax(first):
-                return base
-            return relax_layer(base, self._relax, len(group), name)
-        private = _private_of(first, self._private)
-        return Tied(self.clone(first), private, name=name)
+        if layer is not first:
+            return Tied(self(first), _private_of(first, self._private), name=name)
+        base = self._bases[first] = super().copy(first, name)
+        if self._relax is None or not _can_relax(first):
+            return base
+        return relax_layer(base, self._relax, len(group), name)
 
-    def _keeps_all(self, layer: keras.Layer) -> bool:
-        private = _private_of(layer, self._private)
-        own = private_spec.private_variables(layer, private)
-        return len(own) == len(layer.weights)
+
+def _keeps_all(layer: keras.Layer, private: private_spec.Private) -> bool:
+    own = private_spec.private_variables(layer, _private_of(layer, private))
+    return len(own) == len(layer.weights)
 
 
 def _can_relax(layer: keras.Layer) -> bool:
@@ -204,10 +203,9 @@ def _groups_of_kind(kind: Kind, spec: Any) -> list[list[keras.Layer]]:
     ]
 
 
-def _named_groups(nodes: list, pattern: Sequence) -> list[list[keras.Layer]]:
-    by_path = {node.path: node for node in nodes if has_weights(node)}
-    free = {id(node) for node in shareable(nodes)}
-    order = {id(node): i for i, node in enumerate(nodes)}
+def _named_groups(nodes: list[Node], pattern: Sequence) -> list[list[keras.Layer]]:
+    by_path = {node.path: node for node in nodes if node.has_weights}
+    free = shareable(nodes)
     seen: set[str] = set()
     groups = []
     for names in pattern:
@@ -224,7 +222,7 @@ def _named_groups(nodes: list, pattern: Sequence) -> list[list[keras.Layer]]:
                     f"pattern={pattern!r}"
                 )
             seen.add(name)
-        members = sorted((by_path[n] for n in names), key=lambda n: order[id(n)])
+        members = sorted((by_path[name] for name in names), key=nodes.index)
         for other in members[1:]:
             reason = difference(members[0].op, other.op)
             if reason is not None:
@@ -238,14 +236,14 @@ def _named_groups(nodes: list, pattern: Sequence) -> list[list[keras.Layer]]:
     return groups
 
 
-def _check_layer(name: str, by_path: dict, free: set[int]) -> None:
+def _check_layer(name: str, by_path: dict[str, Node], free: set[Node]) -> None:
     if name not in by_path:
         near = get_close_matches(name, by_path, n=8, cutoff=0)
         raise ValueError(
             f"The model has no layer {name!r} with weights. Those with the most "
             f"similar names: {near}"
         )
-    if id(by_path[name]) not in free:
+    if by_path[name] not in free:
         raise ValueError(
             f"The layer '{name}' is shared already: it is used several times, or is "
             "part of a `Tied` or holds one. Take it apart with "

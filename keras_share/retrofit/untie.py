@@ -1,5 +1,6 @@
 """`untie`: gives each use of a shared layer weights of its own."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -9,9 +10,9 @@ from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
-from keras_share.layers.transposed import Transposed
+from keras_share.layers.tied_cloner import TiedCloner
+from keras_share.layers.variable_map import VariableMap
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.retrofit.clone import Cloner, copy_layer
 from keras_share.retrofit.fit import carry
 
 
@@ -43,35 +44,35 @@ def untie(model: keras.Model) -> keras.Model:
     (72, 216)
     """
     check_model(model)
-    untier = _Untier({})
-    untied = untier.clone.model(model)
+    untier = _Untier()
+    untied = untier.model(model)
     for copied in untier.copied:
         carry(*copied)
     return untied
 
 
-class _Untier:
+class _Untier(TiedCloner):
     """Copies layers, each `Tied` as a layer of its own.
 
     Args:
-        stand_ins: By id of a variable of the layers: the variable or tensor that is
-            used instead.
+        stand_ins: Pairs of a variable of the layers and what is used in its place.
     """
 
-    def __init__(self, stand_ins: dict[int, Any]):
-        self.clone = Cloner(self._copy)
+    def __init__(self, stand_ins: Iterable[tuple[keras.Variable, Any]] = ()):
+        super().__init__()
         self.copied: list[tuple[keras.Layer, keras.Layer, list[Any]]] = []
-        self._stand_ins = stand_ins
+        self._stand_ins = VariableMap(stand_ins)
 
-    def _copy(self, layer: keras.Layer, name: str) -> keras.Layer:
+    def copy(self, layer: keras.Layer, name: str) -> keras.Layer:
+        used = self._stand_ins.of
         if isinstance(layer, Tied):
-            own = {id(v): self._used(copy) for v, copy in layer.private_copies}
+            own = [(v, used(copy)) for v, copy in layer.private_copies]
             return self._copy_with(own, layer.layer, name)
         if isinstance(layer, Relaxed) and not layer.before:
-            kernels = {
-                id(relaxed.kernel.variable): relaxed.replace(self._stand_ins).value()
+            kernels = [
+                (relaxed.kernel.variable, relaxed.replace(self._stand_ins).value())
                 for relaxed in layer.relaxed_kernels
-            }
+            ]
             return self._copy_with(kernels, layer.inner_layer(), name)
         if isinstance(layer, SharedStack):
             return self._copy_of_stack(layer, name)
@@ -81,27 +82,21 @@ class _Untier:
                 "`Tied` or a `SharedStack` that only its own code can replace. Untied "
                 "are those in Sequential, Functional and nested models."
             )
-        if isinstance(layer, Transposed):
-            copy = layer.use_of(self.clone(layer.layer))
-        else:
-            copy = copy_layer(layer, name)
-        self.copied.append((copy, layer, [self._used(v) for v in layer.weights]))
+        copy = super().copy(layer, name)
+        self.copied.append((copy, layer, [used(v) for v in layer.weights]))
         return copy
 
     def _copy_with(
-        self, stand_ins: dict[int, Any], layer: keras.Layer, name: str
+        self, own: list[tuple[keras.Variable, Any]], layer: keras.Layer, name: str
     ) -> keras.Layer:
-        untier = _Untier({**self._stand_ins, **stand_ins})
-        copy = untier.clone(layer, name)
+        untier = _Untier([*self._stand_ins.items(), *own])
+        copy = untier(layer, name)
         self.copied += untier.copied
         return copy
 
     def _copy_of_stack(self, stack: SharedStack, name: str) -> SharedStack:
         config = {**stack.get_config(), "name": name, "relax": None}
-        config["block"] = [self.clone(site, site.name) for site in stack.sites]
+        config["block"] = [self(site, site.name) for site in stack.sites]
         config["pattern"] = SharingPattern.unshared(len(stack.sites))
         config["private"] = stack.private
         return type(stack)(**config)
-
-    def _used(self, variable: keras.Variable) -> Any:
-        return self._stand_ins.get(id(variable), variable)

@@ -77,7 +77,7 @@ def test_steps_are_leaves_with_readable_unique_names():
     names = [step.name for step in graph]
     assert len(set(names)) == len(names)
     assert {type(step.op).__name__ for step in graph} == {"Dense", "BatchNormalization"}
-    private = [[v.name for v, _ in step.stand_ins] for step in graph]
+    private = [[v.name for v in step.stand_ins] for step in graph]
     norm = ["gamma", "beta", "moving_mean", "moving_variance"]
     assert private == [[], [], [], [], ["bias"], norm, ["bias"], norm]
 

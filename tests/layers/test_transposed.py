@@ -8,8 +8,8 @@ import pytest
 from keras import layers, ops
 from random_data import randomize, values
 
+from keras_share.layers import TiedCloner
 from keras_share.layers.embeddings import FactorizedEmbedding
-from keras_share.layers.tied import TiedCloner
 from keras_share.layers.transposed import Transposed
 
 ROWS, COLUMNS = 7, 4

@@ -209,3 +209,59 @@ def test_every_operation_exists():
     # older versions of Keras lack two.
     newer = {"depth_to_space", "space_to_depth"}
     assert [name for name in names if name not in known | newer] == ["re_lu"]
+
+
+def misspelled(use, x):
+    return ops.tanh(use.afine(x, use.op.gain))
+
+
+def miscalled(use, x):
+    return ops.tanh(use.affine(x, slope=use.op.gain))
+
+
+def misshaped(use, x):
+    return ops.tanh(ops.reshape(use.affine(x, use.op.gain), (-1, 7)))
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [(misspelled, AttributeError), (miscalled, TypeError), (misshaped, ValueError)],
+)
+def test_a_bug_in_a_rule_is_an_error_and_no_float_layer(write, kind):
+    register_rule(Gain, QuantizeRule(write=write))
+    with pytest.raises(kind) as caught:
+        quantize_model(sequential(Gain(name="gain")))
+    assert write.__name__ in [entry.name for entry in caught.traceback]
+    if hasattr(caught.value, "add_note"):
+        assert f"{write.__name__}', which writes the layer 'gain'" in str(
+            caught.value.__notes__
+        )
+
+
+def test_a_rule_that_takes_a_weight_as_a_value_is_an_error():
+    register_rule(Gain, QuantizeRule(write=lambda use, x: ops.tanh(x * use.op.gain)))
+    with pytest.raises(ValueError, match=r"'gain'.*use\.affine"):
+        quantize_model(sequential(Gain()))
+
+
+def test_a_rule_can_leave_a_use_in_floating_point():
+    def write(use, x):
+        if x.shape[-1] > 4:
+            use.refuse("it is too wide")
+        return ops.tanh(use.affine(x, use.op.gain))
+
+    register_rule(Gain, QuantizeRule(write=write))
+    model = sequential(Gain(name="wide"), layers.Dense(4), Gain(name="narrow"))
+    assert [(row.name, row.reason) for row in left(model)] == [
+        ("wide", "it can't be opened: it is too wide")
+    ]
+
+
+def test_an_activation_that_takes_no_symbols_leaves_its_layer_in_floating_point():
+    def halved(x):
+        if isinstance(x, keras.KerasTensor):
+            raise TypeError("no symbols")
+        return x * 0.5
+
+    model = sequential(layers.Dense(4, activation=halved, name="dense"))
+    assert [row.reason for row in left(model)] == ["it can't be opened: no symbols"]

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 from random_data import randomize, values
 
-from keras_share.retrofit.kinds import find_sites
+from keras_share.retrofit.find_sites import find_sites
 from keras_share.retrofit.share import share
 from keras_share.retrofit.untie import untie
 

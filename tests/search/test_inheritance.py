@@ -20,6 +20,7 @@ from keras_share import (
 )
 from keras_share.blocks import SeparableConvBlock, TransformerBlock
 from keras_share.layers.tied import block_of, site_weights
+from keras_share.layers.variable_map import VariableMap
 from keras_share.search.inheritance import InheritReport, inherit
 
 ALL = list(SharingPattern.all(4))
@@ -146,7 +147,7 @@ def effective(model, kernel):
     found = []
     for site in model.get_layer("stack").sites:
         block = block_of(site)
-        own = {id(v): c for v, c in getattr(site, "private_copies", ())}
+        own = VariableMap(getattr(site, "private_copies", ()))
         if hasattr(block, "relaxed_kernels"):
             [use] = [k for k in block.relaxed_kernels if k.kernel.layer.name == kernel]
             found.append(ops.convert_to_numpy(use.replace(own).value()))
@@ -202,7 +203,7 @@ def test_relaxed_parts_start_closer_than_the_mean(relax, donors):
             bare = block.inner_layer() if hasattr(block, "inner_layer") else block
             names = [v.path.removeprefix(bare.path) for v in bare.weights]
             wanted = dict(zip(names, numbers(source.weights), strict=True))
-            own = {id(v): c for v, c in getattr(site, "private_copies", ())}
+            own = VariableMap(getattr(site, "private_copies", ()))
             for k in block.relaxed_kernels:
                 name = k.kernel.variable.path.removeprefix(bare.path)
                 use = k.replace(own)

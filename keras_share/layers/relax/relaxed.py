@@ -7,10 +7,12 @@ from typing import Any
 import keras
 
 from keras_share.layers.components import components_by_weight
+from keras_share.layers.copying import copy_layer
 from keras_share.layers.relax.kernel import Kernel, kernel_of
 from keras_share.layers.relax.relaxation import Relaxation, Weight
 from keras_share.layers.sublayers import Untracked, sublayers
 from keras_share.layers.substitute import accepts_training, build_by_call, call_with
+from keras_share.layers.variable_map import VariableMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +31,12 @@ class RelaxedKernel:
     chain: tuple[Relaxation, ...]
     weights: tuple[dict[str, keras.Variable], ...]
 
-    def replace(self, stand_ins: dict[int, keras.Variable]) -> "RelaxedKernel":
-        """The same with other variables in place of some, by id."""
+    def replace(self, stand_ins: VariableMap[keras.Variable]) -> "RelaxedKernel":
+        """The same with other variables in place of some."""
         weights = tuple(
-            {name: stand_ins.get(id(v), v) for name, v in own.items()}
-            for own in self.weights
+            {name: stand_ins.of(v) for name, v in own.items()} for own in self.weights
         )
-        shared = stand_ins.get(id(self.shared), self.shared)
+        shared = stand_ins.of(self.shared)
         return RelaxedKernel(self.kernel, shared, self.chain, weights)
 
     def value(self) -> Any:
@@ -135,11 +136,9 @@ class Relaxed(keras.layers.Layer):
         kernels = [k for k in map(kernel_of, sublayers(layer)) if k is not None]
         names = [name for name, _ in self.rules if name is not None]
         parts = components_by_weight(layer, names)
-        chosen: dict[int, list[Relaxation]] = {}
+        chosen: VariableMap[list[Relaxation]] = VariableMap()
         for name, relaxation in self.rules:
-            found = [
-                k for k in kernels if name in (None, parts.get(id(k.variable), ""))
-            ]
+            found = [k for k in kernels if name in (None, parts.get(k.variable, ""))]
             if not found:
                 part = f" part '{name}' of" if name else ""
                 raise ValueError(
@@ -148,9 +147,9 @@ class Relaxed(keras.layers.Layer):
                     f"the layer '{layer.name}'. Received: {relaxation}"
                 )
             for kernel in found:
-                chosen.setdefault(id(kernel.variable), []).append(relaxation)
+                chosen.setdefault(kernel.variable, []).append(relaxation)
         for kernel in kernels:
-            chain = chosen.get(id(kernel.variable))
+            chain = chosen.get(kernel.variable)
             if chain:
                 weights = tuple(self._create(kernel, r) for r in chain)
                 yield RelaxedKernel(kernel, kernel.variable, tuple(chain), weights)
@@ -193,23 +192,23 @@ class Relaxed(keras.layers.Layer):
     @property
     def shared_weights(self) -> list[tuple[keras.Variable, keras.Variable]]:
         """Pairs of a kernel and a weight that its uses share beside it."""
-        specs = {id(v): spec for v, spec in self._weights(0)}
+        specs = VariableMap(self._weights(0))
         return [
             (relaxed.kernel.variable, v)
             for relaxed in self.relaxed_kernels
             for weights in relaxed.weights
             for v in weights.values()
-            if specs[id(v)].shared
+            if specs[v].shared
         ]
 
-    def start_site(self) -> dict[int, Any]:
-        """For one more use: initializers of its own weights, by id of the variable."""
+    def start_site(self) -> VariableMap[keras.Initializer]:
+        """For one more use: initializers of its own weights."""
         site, self._num_started = self._num_started, self._num_started + 1
-        return {
-            id(v): keras.initializers.get(spec.initializer)
+        return VariableMap(
+            (v, keras.initializers.get(spec.initializer))
             for v, spec in self._weights(site)
             if not spec.shared
-        }
+        )
 
     def call(
         self, inputs: Any, *args: Any, training: bool | None = None, **kwargs: Any
@@ -269,13 +268,9 @@ def relax_layer(
     layer: keras.Layer, relax: Any, num_sites: int, name: str | None = None
 ) -> Relaxed:
     """`layer` with relaxations; Keras layers in `relax` are copied for it."""
-
-    def own(item):
-        if isinstance(item, keras.Layer):
-            return type(item).from_config(item.get_config())
-        return item
-
-    relax = keras.tree.map_structure(own, relax)
+    relax = keras.tree.map_structure(
+        lambda x: copy_layer(x) if isinstance(x, keras.Layer) else x, relax
+    )
     return Relaxed(layer, relax, num_sites, name=name or f"{layer.name}_relaxed")
 
 

@@ -1,8 +1,9 @@
 """`find_sites`: which layers of a model can share."""
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A block of layers that repeats: for each site its layers, in order."""
+    """A kind of sites, where a block repeats: for each site its layers, in order."""
 
     sites: tuple[tuple[Node, ...], ...]
 
@@ -91,47 +92,38 @@ def find_sites(model: keras.Model) -> "pandas.DataFrame":
 
 def find_kinds(nodes: list[Node]) -> list[Kind]:
     """The blocks that repeat among the nodes of a model."""
-    free = {id(node) for node in shareable(nodes)}
-    positions = {id(node): i for i, node in enumerate(nodes)}
+    free = shareable(nodes)
+    positions = {node: i for i, node in enumerate(nodes)}
     items = [
         Item(
-            token=_token(node, id(node) in free),
-            inputs=tuple(positions[id(source)] for source in node.sources),
-            counts=id(node) in free and not is_normalization(node.op),
+            token=_token(node, node in free),
+            inputs=tuple(positions[source] for source in node.sources),
+            counts=node in free and not is_normalization(node.op),
         )
         for node in nodes
     ]
     return [
-        Kind(
-            tuple(
-                tuple(nodes[i] for i in site if id(nodes[i]) in free) for site in sites
-            )
-        )
+        Kind(tuple(tuple(nodes[i] for i in site if nodes[i] in free) for site in sites))
         for sites in find_repeats(items)
     ]
 
 
-def shareable(nodes: list[Node]) -> list[Node]:
+def shareable(nodes: list[Node]) -> set[Node]:
     """The nodes of layers with weights that nothing else in the model uses."""
-    uses = Counter(id(node.op) for node in nodes)
+    uses = Counter(node.op for node in nodes)
     for node in nodes:
-        parts = list(sublayers(node.op)) if has_weights(node) else []
+        parts = list(sublayers(node.op)) if node.has_weights else []
         if any(isinstance(part, Tied) for part in parts):
             # The layer itself and all inside, of which one is used elsewhere.
-            uses.update(2 * [id(part) for part in parts])
-    return [node for node in nodes if has_weights(node) and uses[id(node.op)] == 1]
+            uses.update(2 * parts)
+    return {node for node in nodes if node.has_weights and uses[node.op] == 1}
 
 
-def has_weights(node: Node) -> bool:
-    """Whether a node is a layer with weights."""
-    return isinstance(node.op, keras.Layer) and bool(node.op.weights)
-
-
-def _token(node: Node, free: bool) -> Any:
+def _token(node: Node, free: bool) -> Hashable:
     if free:
         return signature(node.op)
     if isinstance(node.op, Tied):
-        return id(node.op.layer)  # as the layer itself: it is the same in all sites
-    if has_weights(node):
-        return id(node.op)
+        return node.op.layer  # as the layer itself: it is the same in all sites
+    if node.has_weights:
+        return node.op
     return type(node.op).__name__ if node.op else node

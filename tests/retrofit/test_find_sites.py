@@ -3,7 +3,7 @@ import pytest
 from keras import layers, ops
 
 from keras_share import SharedStack, Tied
-from keras_share.retrofit.kinds import find_sites
+from keras_share.retrofit.find_sites import find_sites
 
 
 def sites_of(model):

@@ -1,0 +1,36 @@
+"""Symbolic tensors in the arguments and outputs of calls."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+from keras import tree
+
+TensorMap = Mapping[keras.KerasTensor, Any]
+
+
+def tensors(structure: Any) -> list[keras.KerasTensor]:
+    """The symbolic tensors in a structure."""
+    return [x for x in tree.flatten(structure) if isinstance(x, keras.KerasTensor)]
+
+
+def replaced(structure: Any, stand_ins: TensorMap) -> Any:
+    """A structure with other tensors, or values, in place of some."""
+
+    def replace(x: Any) -> Any:
+        return stand_ins.get(x, x) if isinstance(x, keras.KerasTensor) else x
+
+    return tree.map_structure(replace, structure)
+
+
+def corresponding(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    """Pairs of what two structures of one form hold."""
+    return zip(tree.flatten(one), tree.flatten(other), strict=True)
+
+
+def fresh_input(
+    x: keras.KerasTensor, batch_size: int | None = None, name: str | None = None
+) -> keras.KerasTensor:
+    """An input like a tensor, with another batch size if one is given."""
+    shape = x.shape if batch_size is None else (batch_size, *x.shape[1:])
+    return keras.Input(batch_shape=shape, dtype=x.dtype, name=name)
