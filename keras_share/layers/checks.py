@@ -1,7 +1,9 @@
-"""Checks of arguments and input shapes that several blocks need."""
+"""Checks of arguments and input shapes that several layers need."""
 
 from collections.abc import Sequence
 from typing import Any
+
+import keras
 
 
 def check_positive_integer(name: str, value: Any) -> int:
@@ -14,13 +16,30 @@ def check_positive_integer(name: str, value: Any) -> int:
 
 
 def check_rate(name: str, value: Any) -> float:
-    """Returns `value` if it is a rate of dropout."""
+    """Returns `value` if it is a rate, of dropout or of a moving average."""
     if not isinstance(value, int | float) or not 0 <= value < 1:
         raise ValueError(
-            f"`{name}` must be at least 0 (drop nothing) and below 1. "
-            f"Received: {name}={value!r}"
+            f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}"
         )
     return value
+
+
+def options_around(layer: keras.Layer, **kwargs: Any) -> dict[str, Any]:
+    """The base layer keyword arguments of a layer that runs another one.
+
+    Raises:
+        ValueError: If `kwargs` has a `dtype`.
+    """
+    if kwargs.get("dtype") is not None:
+        raise ValueError(
+            f"`dtype` is that of the variables of the layer inside, '{layer.name}' "
+            f"({layer.variable_dtype}): set it there. Received: "
+            f"dtype={kwargs['dtype']!r}"
+        )
+    # The layer inside casts its own inputs and variables. With a mixed policy, reading
+    # them outside to pass them on would round them first.
+    dtype = getattr(layer, "variable_dtype", None)
+    return {**kwargs, "autocast": False, "dtype": dtype}
 
 
 def check_sequence(input_shape: Sequence[int | None], num_heads: int) -> int:

@@ -46,7 +46,8 @@ def private_variables(
     there to differ.
 
     Raises:
-        ValueError: If a name is neither that of a sublayer nor of a weight.
+        ValueError: If a name is neither that of a sublayer nor of a weight, or no
+            weight is at a position.
     """
     parts = list(sublayers(layer))
     chosen = {id(v) for p in parts for v in getattr(p, "private_weights", ())}
@@ -55,6 +56,12 @@ def private_variables(
         private = None
     for name in private or ():
         if isinstance(name, int):
+            if not 0 <= name < len(layer.weights):
+                raise ValueError(
+                    "A position in `private` must be between 0 and "
+                    f"{len(layer.weights) - 1}, the last weight of '{layer.name}'. "
+                    f"Received: private={private!r}"
+                )
             chosen.add(id(layer.weights[name]))
             continue
         owners = [

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_share.layers import private as private_spec
 from keras_share.layers import reuse
+from keras_share.layers.checks import options_around
 from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import (
@@ -42,15 +43,16 @@ class Tied(keras.layers.Wrapper):
             list of such names, a function from a `keras.Variable` to a boolean, or
             None for nothing. A function must be registered with
             `keras.saving.register_keras_serializable` to be saved.
-        **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
-            `layer`'s variables.
+        **kwargs: Base layer keyword arguments, such as `name`. `dtype` is not among
+            them: it is that of `layer`'s variables.
 
     Call arguments:
         inputs: Tensor or structure of tensors, the first argument of `layer`.
         *args, **kwargs: Further arguments of `layer`.
 
     Raises:
-        ValueError: If `private` is malformed or names nothing inside `layer`.
+        ValueError: If `private` is malformed or names nothing inside `layer`, or a
+            `dtype` is given.
 
     Example:
     >>> import keras, keras_share
@@ -68,14 +70,10 @@ class Tied(keras.layers.Wrapper):
         private: private_spec.Private = private_spec.NORMALIZATION,
         **kwargs: Any,
     ):
-        # The layer inside casts its own inputs and variables. With a mixed policy,
-        # reading them here to pass them on would round them first.
-        kwargs["autocast"] = False
-        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
-        super().__init__(layer, **kwargs)
-        if not layer.trainable:
+        if not getattr(layer, "trainable", True):
             # Or unfreezing this use would stop here, as it is no change for it.
-            self.trainable = False
+            kwargs["trainable"] = False
+        super().__init__(layer, **options_around(layer, **kwargs))
         self.private = private_spec.standardize(private)
         self.supports_masking = layer.supports_masking
 
@@ -202,13 +200,16 @@ def _trainable_ids(layer: keras.Layer) -> set[int]:
     """The variables of a layer that train when nothing is frozen.
 
     Keras files a weight that is added as not trainable among the moving statistics,
-    where no later `trainable = True` reaches it.
+    where no later `trainable = True` reaches it, and tells one from the other only by
+    what this switch does. Each switch is put back to where it was.
     """
-    parts = list(sublayers(layer))
-    states = {id(part): part.trainable for part in parts}
-    layer.trainable = True
-    found = {id(v) for v in layer.trainable_variables}
-    # Outer layers first, as they set those inside.
-    for part in sorted(parts, key=lambda part: -len(list(sublayers(part)))):
-        part.trainable = states[id(part)]
-    return found
+    # Outer layers first, as they set those inside; each sets its variables.
+    parts = sorted(sublayers(layer), key=lambda part: -len(list(sublayers(part))))
+    variables = [v for part in parts for v in part.variables]
+    before = [(item, item.trainable) for item in (*parts, *variables)]
+    try:
+        layer.trainable = True
+        return {id(v) for v in layer.trainable_variables}
+    finally:
+        for item, trainable in before:
+            item.trainable = trainable

@@ -6,6 +6,7 @@ of groups and `l` the index of a site, from 0.
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 # Families that take any number of groups, from one to that of sites.
 GROUPED_FAMILIES = ("sequence", "cycle", "cycle_rev")
@@ -140,6 +141,20 @@ def repeats(counts: Sequence[int]) -> list[int]:
     return [group for group, count in enumerate(counts) for _ in range(count)]
 
 
+def nearest(spec: str) -> str | None:
+    """The family that a string names or misspells, None if it names none.
+
+    A string misspells a family if its letters, in any case, are close to those of the
+    name (`difflib.get_close_matches` at 0.7: one letter wrong in `"core"`, two in
+    `"sandwich"`), whatever digits and signs are around them.
+
+    >>> nearest("Shared"), nearest("sandwhich"), nearest("cycle-2"), nearest("AABB")
+    ('shared', 'sandwich', 'cycle', None)
+    """
+    word = "_".join(re.findall("[a-z]+", spec.lower()))
+    return next(iter(get_close_matches(word, FAMILIES, n=1, cutoff=0.7)), None)
+
+
 def from_spec(spec: str, num_sites: int | None = None) -> list[int]:
     """The labels of a family and its numbers in a string, such as `"cycle:2"`.
 
@@ -153,9 +168,12 @@ def from_spec(spec: str, num_sites: int | None = None) -> list[int]:
     """
     family, _, argument = spec.partition(":")
     if family not in FAMILIES:
+        meant = nearest(spec)
+        hint = f"Did you mean {meant!r}? " if meant else ""
         raise ValueError(
-            f"Unknown family of patterns. Known: {', '.join(FAMILIES)}. "
-            f"Received: {spec!r}"
+            f"Unknown family of patterns. {hint}Known: {', '.join(FAMILIES)}. (Labels "
+            "in a string, one per site as in 'AABB', must not come close to one of "
+            f"these names.) Received: {spec!r}"
         )
     argument = re.sub(r"\s*,\s*", ",", argument.strip())
     form, rule = _argument(family)

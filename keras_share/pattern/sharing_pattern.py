@@ -167,12 +167,14 @@ class SharingPattern:
             spec: A `SharingPattern`; labels (`[0, 0, 1]`, `"AAB"`); a family with the
                 numbers it takes (`"shared"`, `"cycle:2"`, `"core:1,2,3,1"`,
                 `"repeats:2,1,3"`); the `str()` of a pattern; or None, which shares
-                nothing.
+                nothing. A string that is close to the name of a family is no labels
+                but a misspelling (`"Shared"`, `"sandwhich"`, `"cycle2"`).
             num_sites: Number of sites. Needed for None and for families other than
                 `"core"` and `"repeats"`, checked otherwise.
 
         Raises:
-            ValueError: If `spec` does not describe a pattern of `num_sites` sites.
+            ValueError: If `spec` does not describe a pattern of `num_sites` sites, or
+                misspells a family; the message has the name that was probably meant.
 
         Example:
         >>> SharingPattern.get("cycle:2", num_sites=4)
@@ -184,7 +186,7 @@ class SharingPattern:
             pattern = spec
         elif spec is None:
             pattern = cls(families.from_spec("unshared", num_sites))
-        elif isinstance(spec, str) and (spec in FAMILIES or ":" in spec):
+        elif isinstance(spec, str) and (":" in spec or families.nearest(spec)):
             pattern = cls(families.from_spec(spec, num_sites))
         elif isinstance(spec, str) and "-" in spec:
             pattern = cls(spec.split("-"))

@@ -5,8 +5,8 @@ from keras import layers, ops
 from random_data import values
 
 import keras_share
-from keras_share import Tied
-from keras_share.layers import TiedCloner
+from keras_share import LowRank, Tied
+from keras_share.layers import Relaxed, TiedCloner
 
 
 def assert_equal(a, b):
@@ -320,6 +320,42 @@ def test_what_is_frozen_inside_stays_frozen(name):
     assert len(copy.trainable_weights) == len(tied.trainable_weights)
 
 
+def freeze_kernel(inner):
+    inner.get_layer("dense").kernel.trainable = False
+
+
+def freeze_all_but_norm(inner):
+    inner.trainable = False
+    inner.get_layer("norm").trainable = True
+
+
+def unfreeze_statistics(inner):
+    inner.get_layer("norm").moving_mean.trainable = True
+
+
+@pytest.mark.parametrize(
+    "change", [freeze_kernel, freeze_all_but_norm, unfreeze_statistics]
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_use_changes_nothing_of_its_layer(change, nested):
+    inner = block()
+    inner.build((None, 8))
+    change(inner)
+    used = keras.Sequential([inner, Tied(inner, "bias")]) if nested else inner
+
+    def switches():
+        items = (inner, *inner.layers, *inner.variables)
+        return [item.trainable for item in items]
+
+    before = switches()
+    tied = Tied(used, ["normalization", "bias"])
+    assert switches() == before
+    tied.build((None, 8))
+    assert switches() == before
+    copies = {v.path: copy.trainable for v, copy in tied.private_copies}
+    assert copies == {v.path: v.trainable for v, _ in tied.private_copies}
+
+
 def test_a_layer_with_several_inputs_must_be_built():
     with pytest.raises(ValueError, match=r"must be built before.*Call 'add'"):
 
@@ -350,6 +386,8 @@ def test_trains_compiled():
         ("head", r"'head', which is neither.*'dense'.*'norm'.*'gamma'"),
         (3, "must be 'normalization', names.*private=3"),
         ([3.5], r"must be 'normalization', names.*private=\[3.5\]"),
+        ([1, 7], r"between 0 and 5, the last weight of.*private=\(1, 7\)"),
+        ([-1], r"between 0 and 5, the last weight of.*private=\(-1,\)"),
     ],
 )
 def test_errors(private, message):
@@ -360,6 +398,15 @@ def test_errors(private, message):
 def test_refuses_what_is_not_a_layer():
     with pytest.raises(ValueError, match="valid Keras layer"):
         Tied(lambda x: x)
+
+
+@pytest.mark.parametrize("use", [Tied, lambda *a, **k: Relaxed(*a, LowRank(1), **k)])
+def test_refuses_a_dtype_of_its_own(use):
+    dense = layers.Dense(3, dtype="mixed_bfloat16", name="inner")
+    assert use(dense, dtype=None).dtype_policy.name == "float32"
+    message = r"`dtype` is that of .* 'inner' \(float32\): set .*dtype='bfloat16'"
+    with pytest.raises(ValueError, match=message):
+        use(dense, dtype="bfloat16")
 
 
 def test_is_exported():

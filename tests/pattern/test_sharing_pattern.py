@@ -1,5 +1,6 @@
 import pickle
 import random
+import string
 from collections import Counter
 from itertools import product
 
@@ -197,8 +198,58 @@ def test_every_family_is_a_method_and_a_map():
         assert callable(getattr(families, name))
 
 
-def test_no_canonical_string_is_the_name_of_a_family():
-    assert all(not name.startswith("A") for name in FAMILIES)
+def misspellings(name):
+    """Every string that is one letter away, and the ways of writing the name."""
+    for i in range(len(name) + 1):
+        start, end = name[:i], name[i:]
+        for letter in string.ascii_lowercase + "_":
+            yield start + letter + end
+            yield start + letter + end[1:]
+        yield start + end[1:]
+        yield start + end[1:2] + end[:1] + end[2:]
+    words = name.split("_")
+    for joint in ("", " ", "-", "_"):
+        joined = joint.join(words)
+        yield from (joined, joined.upper(), joined.title(), f" {joined}")
+        yield from (joined + end for end in ("2", "-2", " 2", "(2)", "=2", ",2"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("number", ["", ":2", ":1,2,3,1"])
+def test_misspelled_families_are_refused(name, number):
+    meant = "(un)?shared" if "shared" in name else name
+    for spec in set(misspellings(name)) - set(FAMILIES):
+        with pytest.raises(ValueError, match=rf"Did you mean '{meant}'\? Known"):
+            SharingPattern.get(spec + number, 6)
+
+
+@pytest.mark.parametrize(
+    "spec, meant",
+    [
+        ("Shared", "shared"),
+        ("share", "shared"),
+        ("sandwhich", "sandwich"),
+        ("cylce:2", "cycle"),
+        ("Cycle:2", "cycle"),
+        ("sequence2", "sequence"),
+        ("middle-cycle", "middle_cycle"),
+    ],
+)
+def test_the_family_that_was_meant_is_named(spec, meant):
+    message = f"(?s)Unknown family.*Did you mean '{meant}'.*Received: '{spec}'"
+    for num_sites in (None, len(spec)):
+        with pytest.raises(ValueError, match=message):
+            SharingPattern.get(spec, num_sites)
+
+
+@pytest.mark.parametrize(
+    "alphabet", ["ABCDEF", "abcdef", "FEDCBA", "ZYXABC", "012345", "123456"]
+)
+def test_labels_in_a_string_are_no_misspellings(alphabet):
+    for n in range(1, 7):
+        for pattern in SharingPattern.all(n):
+            spec = "".join(alphabet[label] for label in pattern.labels)
+            assert SharingPattern.get(spec) == pattern
 
 
 @pytest.mark.parametrize("n", range(1, 7))

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_share.layers.checks import options_around
 from keras_share.layers.components import components_by_weight
 from keras_share.layers.copying import copy_layer
 from keras_share.layers.relax.kernel import Kernel, kernel_of
@@ -64,8 +65,8 @@ class Relaxed(keras.layers.Layer):
             names of parts of the layer to relaxations (the smallest part that holds a
             kernel counts).
         num_sites: Number of uses, for relaxations whose start depends on it.
-        **kwargs: Base layer keyword arguments, such as `name`. `dtype` is that of
-            `layer`'s variables.
+        **kwargs: Base layer keyword arguments, such as `name`. `dtype` is not among
+            them: it is that of `layer`'s variables.
 
     Call arguments:
         inputs: Tensor, the first argument of `layer`.
@@ -73,7 +74,7 @@ class Relaxed(keras.layers.Layer):
 
     Raises:
         ValueError: If `relax` is malformed, names a part that the layer lacks, or
-            doesn't fit a kernel.
+            doesn't fit a kernel, or if a `dtype` is given.
 
     Example:
     >>> import keras, keras_share
@@ -88,10 +89,7 @@ class Relaxed(keras.layers.Layer):
     def __init__(
         self, layer: keras.Layer, relax: Any, num_sites: int = 1, **kwargs: Any
     ):
-        # As in `Tied`: the layer inside casts its own variables.
-        kwargs["autocast"] = False
-        kwargs["dtype"] = getattr(layer, "variable_dtype", None)
-        super().__init__(**kwargs)
+        super().__init__(**options_around(layer, **kwargs))
         entries = list(_entries(relax))
         self.before = [step for _, step in entries if isinstance(step, keras.Layer)]
         self.rules = tuple(e for e in entries if isinstance(e[1], Relaxation))
