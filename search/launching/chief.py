@@ -4,13 +4,12 @@ import threading
 import time
 from typing import Any
 
-from keras_tuner.engine.trial import Trial, TrialStatus
-
-from .. import rows
-from ..durable import Durable
-from ..recording import Recording
-from ..space import patterns_of
-from .events import Emit, row_in
+from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.events import Emit, row_in
+from keras_share.search.project import rows
+from keras_share.search.space.sharing_pattern import patterns_of
+from keras_share.search.tuner.durable import Durable
+from keras_share.search.tuner.recording import Recording
 
 LOST = 60.0  # seconds without a sign of life from the worker of a trial
 FAREWELL = 20.0  # seconds for a worker to ask again and hear that it is over

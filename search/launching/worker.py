@@ -12,11 +12,11 @@ import threading
 import time
 
 import grpc
-from keras_tuner.engine.trial import Trial, TrialStatus
 
-from ..recording import Recording
-from .events import DONE, Reporter, as_metrics
-from .script import prepare
+from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.events import DONE, Reporter, as_metrics
+from keras_share.search.launching.script import prepare
+from keras_share.search.tuner.recording import Recording
 
 HEARTBEAT = 5.0  # seconds between two signs of life to the chief
 
