@@ -30,7 +30,7 @@ def work(function: str, recycle: int) -> None:
     tuner.trials_per_process = recycle
     progress = Reporter(
         stream,
-        lambda row: tuner.oracle.update_trial(row["trial_id"], as_metrics(row)),
+        lambda record: tuner.oracle.update_trial(record.trial_id, as_metrics(record)),
     )
     _report_the_end(tuner, progress)
     threading.Thread(target=_live, args=(tuner, progress), daemon=True).start()
