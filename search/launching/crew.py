@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .events import DONE, Emit
+from keras_share.search.launching.events import DONE, Emit
+from keras_share.search.project.record import TrialRecord
 
 MAX_DEATHS = 5  # in a row, without a trial that ended
 
@@ -141,8 +142,9 @@ class Crew:
             if event == DONE:
                 worker.is_done = True
                 continue
-            if event == "on_row":
+            if event == "on_end":
                 worker.deaths = 0
+                values = [TrialRecord.from_dict(values[0])]
             else:
                 worker.has_trials = True
                 values.append(worker.name)

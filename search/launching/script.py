@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..recording import Recording
+from keras_share.search.tuner.recording import Recording
 
 
 def prepare(function: str) -> tuple[Recording, dict[str, Any]]:

@@ -12,11 +12,11 @@ import threading
 import time
 
 import grpc
-from keras_tuner.engine.trial import Trial, TrialStatus
 
-from ..recording import Recording
-from .events import DONE, Reporter, as_metrics
-from .script import prepare
+from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.events import DONE, Reporter, as_metrics
+from keras_share.search.launching.script import prepare
+from keras_share.search.tuner.recording import Recording
 
 HEARTBEAT = 5.0  # seconds between two signs of life to the chief
 
@@ -30,7 +30,7 @@ def work(function: str, recycle: int) -> None:
     tuner.trials_per_process = recycle
     progress = Reporter(
         stream,
-        lambda row: tuner.oracle.update_trial(row["trial_id"], as_metrics(row)),
+        lambda record: tuner.oracle.update_trial(record.trial_id, as_metrics(record)),
     )
     _report_the_end(tuner, progress)
     threading.Thread(target=_live, args=(tuner, progress), daemon=True).start()

@@ -16,12 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-
-from ..choices import chosen_patterns
-from .strips import box
+from keras_share.search.reporting.strips import box
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 # Names of hyperparameters and metrics are no formulas, whatever they hold.
 PLAIN = {"text.parse_math": False}
@@ -85,7 +83,7 @@ def draw_front(
         ax.set_ylabel(title(y), parse_math=False)
         ax.grid(alpha=0.25)
         ax.margins(0.16)
-        by_id = {row["trial_id"]: chosen_patterns(row) for row in results.rows}
+        by_id = {one.trial_id: one.patterns for one in results.records}
         patterns = [by_id[trial_id] for trial_id in front["trial_id"]]
         _draw_legend(ax, max(patterns, key=len) if len(columns) == 2 else ())
         if len(columns) == 2:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..choices import chosen_patterns, chosen_values
-from ..rows import Row
-from .poster import TOO_FEW, draw_pane, panes
-from .strips import svg
-from .summary import number, summary
+from keras_share.search.project.record import TrialRecord
+from keras_share.search.reporting.poster import TOO_FEW, draw_pane, panes
+from keras_share.search.reporting.strips import svg
+from keras_share.search.reporting.summary import number, summary
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 _BEST = 50  # trials of the leaderboard
 _FAULTS = 20  # kinds of failures
@@ -137,9 +136,9 @@ def _leaderboard(results: "SearchResults") -> str:
     board = results.leaderboard()
     numbers = [
         *results.objectives,
-        *(n for row in results.rows for n in row["measures"]),
+        *(n for one in results.records for n in one.measures),
     ]
-    values = [f"hp/{n}" for row in results.rows for n in chosen_values(row)]
+    values = [f"hp/{n}" for one in results.records for n in one.values]
     shown = {results.objective, "parameters", "seconds", *numbers, *values}
     columns = [name for name in board if name in shown]
     board = board.assign(status=board["status"].str.lower())
@@ -156,13 +155,13 @@ def _table(
     knee: str | None = None,
 ) -> str:
     """Trials with their patterns drawn, numbered as in the pictures."""
-    by_id = {row["trial_id"]: row for row in results.rows}
+    by_id = {one.trial_id: one for one in results.records}
     titles = ["", "trial", "pattern", *(c.removeprefix("hp/") for c in columns)]
     lines = [_row("th", titles)]
     for place, row in enumerate(table.to_dict("records"), start=1):
         cells = [str(place), row["trial_id"]]
         values = [number(row[column]) for column in columns]
-        drawn = svg(chosen_patterns(by_id[row["trial_id"]]))
+        drawn = svg(by_id[row["trial_id"]].patterns)
         mark = ' class="knee"' if row["trial_id"] == knee else ""
         lines.append(_row("td", [*cells, None, *values], drawn, mark))
     found = f'<div class="wide"><table>{"".join(lines)}</table></div>'
@@ -181,23 +180,22 @@ def _row(
 
 def _unfinished(results: "SearchResults") -> str:
     """The trials without a score, one entry for each message."""
-    kinds: dict[tuple[str, str], list[Row]] = {}
-    for row in results.rows:
-        if row["status"] != "COMPLETED":
-            lines = (row["message"] or "").strip().splitlines()
-            kind = row["status"], lines[-1] if lines else "no message"
-            kinds.setdefault(kind, []).append(row)
+    kinds: dict[tuple[str, str], list[TrialRecord]] = {}
+    for record in results.records:
+        if record.status != "COMPLETED":
+            kind = record.status, record.reason or "no message"
+            kinds.setdefault(kind, []).append(record)
     if not kinds:
         return ""
     found = ["<h2>Trials without a score</h2>"]
-    for (status, reason), rows in list(kinds.items())[:_FAULTS]:
-        drawn = "".join(svg(chosen_patterns(row)) for row in rows[:_FAULTS])
-        ids = ", ".join(row["trial_id"] for row in rows)
+    for (status, reason), records in list(kinds.items())[:_FAULTS]:
+        drawn = "".join(svg(record.patterns) for record in records[:_FAULTS])
+        ids = ", ".join(record.trial_id for record in records)
         found.append(
-            f"<details><summary>{len(rows)} {escape(status.lower())}: "
+            f"<details><summary>{len(records)} {escape(status.lower())}: "
             f"<code>{escape(reason)}</code></summary>"
             f"<p>Trials {escape(ids)}</p>{drawn}"
-            f"<pre>{escape(rows[0]['message'] or '')}</pre></details>"
+            f"<pre>{escape(records[0].message or '')}</pre></details>"
         )
     if len(kinds) > _FAULTS:
         found.append(_note(f"... and {len(kinds) - _FAULTS:,} more kinds"))

@@ -10,18 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 
-from ..choices import chosen_patterns
-from . import figures
-from .course import course
-from .front import PLAIN, draw_front
-from .importance import importance
-from .pairs import PairEffects, pair_effects
-from .strips import box
-from .summary import number, summary
-from .trials import MIN_TRIALS
+from keras_share.search.reporting import figures
+from keras_share.search.reporting.course import course
+from keras_share.search.reporting.front import PLAIN, draw_front
+from keras_share.search.reporting.importance import importance
+from keras_share.search.reporting.pairs import PairEffects, pair_effects
+from keras_share.search.reporting.strips import box
+from keras_share.search.reporting.summary import number, summary
+from keras_share.search.reporting.trials import MIN_TRIALS
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 Draw = Callable[[Axes], None]
 
@@ -128,7 +127,7 @@ def _tables(results: "SearchResults") -> dict[str, pd.DataFrame]:
 
 def _row_height(results: "SearchResults") -> float:
     """Inches that the strips of a trial need."""
-    patterns = map(chosen_patterns, results.rows)
+    patterns = (one.patterns for one in results.records)
     return max([0.22, *(box(p).height / 72 + 0.08 for p in patterns if p)])
 
 
@@ -136,7 +135,7 @@ def _draw_table(
     ax: Axes, results: "SearchResults", about: str, table: pd.DataFrame, rows: int
 ) -> None:
     """Trials with their patterns, in an axis with room for a number of rows."""
-    by_id = {row["trial_id"]: row for row in results.rows}
+    by_id = {one.trial_id: one for one in results.records}
     columns = list(dict.fromkeys((*results.default_columns(), results.objective)))
     titles = ["", "trial", *columns, "seconds", "status"]
     places = [0.1, 0.4, *(i + 2.6 for i in range(len(titles) - 2))]
@@ -152,7 +151,7 @@ def _draw_table(
         values += [row["seconds"], row["status"].lower()]
         for x, value in zip(places, values, strict=True):
             ax.text(x, y, number(value), **style)
-        patterns = chosen_patterns(by_id[row["trial_id"]])
+        patterns = by_id[row["trial_id"]].patterns
         if patterns:
             strip = AnnotationBbox(
                 box(patterns), (1, y), box_alignment=(0, 0.5), frameon=False, pad=0

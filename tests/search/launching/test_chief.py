@@ -7,13 +7,19 @@ import pytest
 from quick_search import quick
 
 from keras_share.search import RandomSearch
-from keras_share.search import rows as saved_rows
 from keras_share.search.launching import chief as chief_module
 from keras_share.search.launching.chief import FAREWELL, LOST, Chief
-from keras_share.search.launching.events import Reporter, as_metrics, row_in
+from keras_share.search.launching.events import Reporter, as_metrics, record_in
+from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord, format_patterns
 
 SCORE = {"val_accuracy": 0.5}
-ROW = {"trial_id": "0", "status": "COMPLETED", "message": "a\n'b'", "score": None}
+RECORD = TrialRecord(
+    trial_id="0",
+    status="COMPLETED",
+    objectives={"val_accuracy": "max"},
+    message="a\n'b'",
+)
 
 
 @pytest.fixture
@@ -59,9 +65,7 @@ def test_the_end(chief, clock):
 
 def test_what_runs_is_shown(chief):
     trial = chief.create_trial("a")
-    pattern = saved_rows.format_patterns(
-        chief_module.patterns_of(trial.hyperparameters)
-    )
+    pattern = format_patterns(chief_module.patterns_of(trial.hyperparameters))
     assert chief.events == [("on_trial", "0", "a"), ("on_pattern", pattern, "a")]
 
 
@@ -100,9 +104,9 @@ def test_rows_come_from_afar(chief):
     end(chief, trial)
     chief.events.clear()
     before = chief.get_trial("0").get_state()
-    chief.update_trial("0", as_metrics(ROW))
-    assert saved_rows.read(chief.folder) == (ROW,)
-    assert chief.events == [("on_row", ROW)]
+    chief.update_trial("0", as_metrics(RECORD))
+    assert record_files.read(chief.folder) == (RECORD,)
+    assert chief.events == [("on_end", RECORD)]
     assert chief.get_trial("0").get_state() == before
 
 
@@ -140,19 +144,19 @@ def test_what_a_worker_tells():
     assert list(reporter.running) == [""]
     reporter.on_pattern("AB")
     reporter.on_epoch(1, None)
-    reporter.on_row(ROW)
+    reporter.on_end(RECORD)
     reporter.tell("on_done")
-    assert reporter.running == {} and sent == [ROW]
+    assert reporter.running == {} and sent == [RECORD]
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         ["on_trial", "0"],
         ["on_pattern", "AB"],
         ["on_epoch", 1, None],
-        ["on_row", ROW],
+        ["on_end", RECORD.to_dict()],
         ["on_done"],
     ]
 
 
 def test_rows_as_metrics():
-    assert row_in(as_metrics(ROW)) == ROW
-    assert row_in(SCORE) is None and row_in({}) is None
-    assert list(as_metrics(ROW).values()) == [0.0]
+    assert record_in(as_metrics(RECORD)) == RECORD
+    assert record_in(SCORE) is None and record_in({}) is None
+    assert list(as_metrics(RECORD).values()) == [0.0]

@@ -1,11 +1,13 @@
 """The HTML report: whole, without a network, and harmless."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 import synthetic_search as synthetic
 
+from keras_share import SharingPattern
 from keras_share.search import SearchResults
 from keras_share.search.reporting import page
 
@@ -88,17 +90,23 @@ def test_it_loads_nothing():
 
 
 def test_everything_is_escaped():
-    rows = []
-    for i, row in enumerate(synthetic.search(trials=12).rows):
-        text = "".join(f"<&'{'ab'[(i + site) % 2]}" for site in range(2))
-        row |= {"trial_id": f"{EVIL}{i}", "pattern": text, "worker": EVIL}
-        row |= {"patterns": {EVIL: text}, "objective": EVIL}
-        row["hyperparameters"] = {EVIL + "u": i, "choice": EVIL + str(i % 2)}
-        row["measures"] = {EVIL + "_bytes": i, "exported_bytes": i * 10}
-        rows.append(row)
-    rows[5] |= {"status": "FAILED", "score": None, "message": EVIL}
-    rows[6] |= {"status": EVIL, "score": None, "message": f"x\n</pre>{EVIL}"}
-    text = page.render_page(SearchResults(tuple(rows), EVIL, "max"))
+    objectives = {EVIL: "max"}
+    records = [
+        replace(
+            record,
+            trial_id=f"{EVIL}{i}",
+            patterns={EVIL: SharingPattern([EVIL, EVIL + "ab"[i % 2]])},
+            worker=EVIL,
+            objectives=objectives,
+            hyperparameters={EVIL + "u": i, "choice": EVIL + str(i % 2)},
+            measures={EVIL + "_bytes": i, "exported_bytes": i * 10},
+        )
+        for i, record in enumerate(synthetic.search(trials=12).records)
+    ]
+    records[5] = replace(records[5], status="FAILED", score=None, message=EVIL)
+    evil = f"x\n</pre>{EVIL}"
+    records[6] = replace(records[6], status=EVIL, score=None, message=evil)
+    text = page.render_page(SearchResults(tuple(records), objectives))
     outline = Outline(text)
     assert "script" not in outline.tags and "<script" not in text
     assert sum("<script>alert('&')" in found for found in outline.texts) > 20
@@ -113,7 +121,7 @@ def test_few_trials(trials):
 
 
 def test_three_objectives():
-    objectives = [*synthetic.OBJECTIVES, synthetic.LATENCY]
+    objectives = {**synthetic.OBJECTIVES, "latency_ms": "min"}
     results = synthetic.search(trials=12, objectives=objectives)
     outline = Outline(page.render_page(results))
     assert outline.tags.count("img") == 3 + 2 + 2
