@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,7 @@ def flatten(
         lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
     )
     with full_precision():
-        outputs = flattener.expand(model, (inputs,), {}, VariableMap(), prefix=None)
+        outputs = flattener.expand(_Use(model, (inputs,), {}, None, VariableMap()))
     if flattener.steps and flattener.steps[0].op is model:
         raise ValueError(
             f"The model '{model.name}' can't be taken apart: "
@@ -101,6 +102,52 @@ def check_model(model: Any) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Use:
+    """A call of a layer or operation.
+
+    Attributes:
+        op: The layer or operation.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        prefix: The path of what makes the call; None for the model itself.
+        stand_ins: What is used in place of variables: other variables, and a
+            `RelaxedKernel` for a kernel that is relaxed.
+    """
+
+    op: keras.Operation
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    prefix: str | None
+    stand_ins: VariableMap
+
+    @property
+    def path(self) -> str:
+        """Where in the model this call stands."""
+        # Operations are numbered through the process: the same model would have other
+        # names each time.
+        op = self.op
+        name = op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)
+        return f"{self.prefix}.{name}" if self.prefix else name
+
+    @property
+    def own(self) -> VariableMap:
+        """The stand-ins for variables of the layer itself."""
+        variables = self.op.variables if isinstance(self.op, keras.Layer) else []
+        found = self.stand_ins
+        return VariableMap((v, found[v]) for v in variables if v in found)
+
+    @property
+    def relaxed(self) -> RelaxedKernel | None:
+        """The kernel of the layer, if it is relaxed."""
+        kernels = (x for x in self.own.values() if isinstance(x, RelaxedKernel))
+        return next(kernels, None)
+
+    def inside(self, op: keras.Operation, **changes: Any) -> "_Use":
+        """A call of a part, with the same arguments but for `changes`."""
+        return replace(self, op=op, **{"prefix": self.path, **changes})
+
+
 class _Flattener:
     def __init__(
         self, leaves: tuple[type, ...], inference: bool, open_with: OpenWith | None
@@ -116,88 +163,67 @@ class _Flattener:
         # The layers that are open, outermost first, and their first steps.
         self.within: list[tuple[keras.Operation, int]] = []
 
-    def expand(
-        self,
-        op: keras.Operation,
-        args: tuple,
-        kwargs: dict,
-        stand_ins: VariableMap,
-        prefix: str | None,
-    ) -> Any:
-        """Records the leaves that `op` runs on these arguments; returns its outputs.
-
-        A use of a relaxed kernel has a `RelaxedKernel` among the stand-ins.
-        """
+    def expand(self, use: _Use) -> Any:
+        """Records the leaves that a call runs; returns its outputs."""
+        op, args, kwargs = use.op, use.args, use.kwargs
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
             return args[0]  # a nested model begins with one
-        relaxed = any(_relaxed(op, stand_ins))
-        function = None if relaxed else self.open_with(op, args, kwargs)
+        function = None if use.relaxed else self.open_with(op, args, kwargs)
         if function is OWN_CALL:
-            return self._open(op, op, args, kwargs, stand_ins, prefix)
+            return self._open(use, op)
         if function is not None:
-            use = LayerUse(op, stand_ins, self.parts)
-            written = Written(use, function)
-            return self._open(op, written, args, kwargs, use.stand_ins, prefix)
+            return self._write(use, function)
         if isinstance(op, self.leaves) or not isinstance(op, keras.Layer):
-            return self.record(op, args, kwargs, stand_ins, prefix)
+            return self._record(use)
         if not args and "inputs" in kwargs:
             kwargs = dict(kwargs)
-            args = (kwargs.pop("inputs"),)
+            use = replace(use, args=(kwargs.pop("inputs"),), kwargs=kwargs)
         if isinstance(op, (SharedStack, Relaxed, Tied)):
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
-            return self._expand_uses(op, args, kwargs, stand_ins, prefix)
+            return self._expand_uses(replace(use, kwargs=kwargs), op)
         if len(list(sublayers(op))) == 1:
             _check_masks(op)
-            return self.record(op, args, kwargs, stand_ins, prefix)
-        if reason := _closed(op):
-            return self.record(op, args, kwargs, stand_ins, prefix, reason)
-        return self._open(op, op, args, kwargs, stand_ins, prefix)
+            return self._record(use)
+        reason = _closed(op)
+        return self._record(use, reason) if reason else self._open(use, op)
 
-    def _expand_uses(
-        self,
-        op: SharedStack | Relaxed | Tied,
-        args: tuple,
-        kwargs: dict,
-        stand_ins: VariableMap,
-        prefix: str | None,
-    ) -> Any:
-        x, *rest = args
+    def _expand_uses(self, use: _Use, op: SharedStack | Relaxed | Tied) -> Any:
+        x, *rest = use.args
         if isinstance(op, SharedStack):
             with self._inside(op):
                 for site in op.sites:
-                    path = _path(prefix, op)
-                    x = self.expand(site, (x, *rest), kwargs, stand_ins, path)
+                    x = self.expand(use.inside(site, args=(x, *rest)))
             return x
-        own = VariableMap(stand_ins)
+        stand_ins = VariableMap(use.stand_ins)
         if isinstance(op, Tied):
-            own.update((v, stand_ins.of(copy)) for v, copy in op.private_copies)
+            pairs = op.private_copies
+            stand_ins.update((v, use.stand_ins.of(copy)) for v, copy in pairs)
             with self._inside(op):
-                return self.expand(op.layer, args, kwargs, own, prefix)
+                return self.expand(replace(use, op=op.layer, stand_ins=stand_ins))
         for layer in op.before:
-            x = self.expand(layer, (x,), {}, stand_ins, _path(prefix, op))
-        own.update((r.shared, r.replace(stand_ins)) for r in op.relaxed_kernels)
-        return self.expand(op.inner_layer(), (x, *rest), kwargs, own, prefix)
+            x = self.expand(use.inside(layer, args=(x,), kwargs={}))
+        kernels = op.relaxed_kernels
+        stand_ins.update((r.shared, r.replace(use.stand_ins)) for r in kernels)
+        layer = op.inner_layer()
+        return self.expand(replace(use, op=layer, args=(x, *rest), stand_ins=stand_ins))
 
-    def _open(
-        self,
-        op: keras.Operation,
-        layer: keras.Layer,
-        args: tuple,
-        kwargs: dict,
-        stand_ins: VariableMap,
-        prefix: str | None,
-    ) -> Any:
-        """Records what a layer runs in place of the layer, or of what it writes."""
+    def _write(self, use: _Use, function: Callable[..., Any]) -> Any:
+        """Records what a function writes in place of a layer."""
+        layer_use = LayerUse(use.op, use.stand_ins, self.parts)
+        use = replace(use, stand_ins=layer_use.stand_ins)
+        return self._open(use, Written(layer_use, function))
+
+    def _open(self, use: _Use, layer: keras.Layer) -> Any:
+        """Records what a layer runs in place of a call."""
         try:
-            program = Program(layer, args, kwargs, self.inference)
+            program = Program(layer, use.args, use.kwargs, self.inference)
         except Refusal as refusal:
-            reason = f"it can't be opened: {refusal}"
-            return self.record(op, args, kwargs, stand_ins, prefix, reason)
-        # The model itself has no prefix and gives none.
-        path = "" if prefix is None else _path(prefix, op)
-        with self._inside(op):
+            return self._record(use, f"it can't be opened: {refusal}")
+        # The model itself gives no prefix.
+        path = "" if use.prefix is None else use.path
+        with self._inside(use.op):
             return program.replay(
-                lambda inner, a, k: self.expand(inner, a, k, stand_ins, path)
+                lambda op, a, k: self.expand(_Use(op, a, k, path, use.stand_ins))
             )
 
     @contextmanager
@@ -206,53 +232,30 @@ class _Flattener:
         yield
         self.within.pop()
 
-    def _open_relaxed(
-        self,
-        op: keras.Layer,
-        relaxed: RelaxedKernel,
-        args: tuple,
-        stand_ins: VariableMap,
-        prefix: str | None,
-        reason: str | None,
-    ) -> Any:
-        if relaxed.kernel.layer is not op:
+    def _record(self, use: _Use, reason: str | None = None) -> Any:
+        """Adds a step, or those of a relaxed kernel; returns the outputs."""
+        op, args, relaxed = use.op, use.args, use.relaxed
+        if relaxed and relaxed.kernel.layer is not op:
             raise ValueError(
                 f"The kernel of '{relaxed.kernel.layer.name}' can't be relaxed in a "
                 f"model to be quantized or exported, because of '{op.name}': {reason}. "
                 "Leave this part out: relax={'part': ...}"
             )
-        bias = getattr(op, "bias", None)
-        function = partial(write_relaxed, relaxed, stand_ins.of(bias))
-        use = LayerUse(op, VariableMap(), self.parts)
-        written = Written(use, function)
-        return self._open(op, written, args, {}, use.stand_ins, prefix)
-
-    def record(
-        self,
-        op: keras.Operation,
-        args: tuple,
-        kwargs: dict,
-        stand_ins: VariableMap,
-        prefix: str | None,
-        reason: str | None = None,
-    ) -> Any:
-        """Adds a step, or the steps of a relaxed kernel; returns its outputs."""
-        for relaxed in _relaxed(op, stand_ins):
-            return self._open_relaxed(op, relaxed, args, stand_ins, prefix, reason)
-        spec = op.compute_output_spec(*args, **kwargs)
+        if relaxed:
+            bias = use.stand_ins.of(getattr(op, "bias", None))
+            use = replace(use, kwargs={}, stand_ins=VariableMap())
+            return self._write(use, partial(write_relaxed, relaxed, bias))
+        spec = op.compute_output_spec(*args, **use.kwargs)
         if isinstance(op, keras.layers.EinsumDense):
             shape = _einsum_shape(op, args[0].shape, spec.shape)
             spec = keras.KerasTensor(shape, spec.dtype)
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype), spec
         )
-        own = ((v, stand_ins[v]) for v in _variables(op) if v in stand_ins)
-        within = ((layer, len(self.steps) - first) for layer, first in self.within)
-        name = self._unique(_path(prefix, op))
+        name = self._unique(use.path)
+        within = tuple((x, len(self.steps) - first) for x, first in self.within)
         self.steps.append(
-            Step(
-                op, name, args, kwargs, outputs, VariableMap(own), tuple(within), reason
-            )
+            Step(op, name, args, use.kwargs, outputs, use.own, within, reason)
         )
         return outputs
 
@@ -263,16 +266,6 @@ class _Flattener:
             candidate = f"{name}_{use}"
         self.names.add(candidate)
         return candidate
-
-
-def _variables(op: keras.Operation) -> list[keras.Variable]:
-    return op.variables if isinstance(op, keras.Layer) else []
-
-
-def _relaxed(op: keras.Operation, stand_ins: VariableMap) -> Iterator[RelaxedKernel]:
-    """The kernels of a layer that are relaxed in this use."""
-    found = (stand_ins.get(v) for v in _variables(op))
-    return (kernel for kernel in found if isinstance(kernel, RelaxedKernel))
 
 
 def _einsum_shape(
@@ -311,10 +304,3 @@ def _check_masks(layer: keras.Layer) -> None:
             "tensors, which operations outside of layers drop. Pass masks explicitly "
             "instead (`padding_mask=` or `attention_mask=`), with `mask_zero=False`."
         )
-
-
-def _path(prefix: str | None, op: keras.Operation) -> str:
-    # Operations are numbered through the process: the same model would have other
-    # names each time.
-    name = op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)
-    return f"{prefix}.{name}" if prefix else name

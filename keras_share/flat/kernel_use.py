@@ -3,11 +3,13 @@
 import string
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 from keras import KerasTensor, layers, ops
 
 from keras_share.flat.written import LayerUse
+from keras_share.layers.copying import copy_layer
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.relax.kernel import Kernel, einsum_axes
 from keras_share.layers.relax.relaxed import RelaxedKernel
@@ -45,7 +47,7 @@ class KernelUse:
         """What the shared kernel computes, or a weight of its shape in its place."""
         if name is None:
             return self._linear(x)
-        return self._part("linear", name, x, lambda: linear_layer(self._kernel, name))
+        return self._part("linear", name, x, lambda: _linear(self._kernel, name))
 
     def inner(self, x: KerasTensor, name: str) -> KerasTensor:
         """What a kernel of shape `kernel.inner_shape(rank)` computes."""
@@ -98,7 +100,7 @@ def write_relaxed(
         if depth == 0:
             weights = [relaxed.shared, *([bias] if inside else [])]
             return use.part(
-                ("linear",), lambda: linear_layer(kernel, "linear", inside), x, weights
+                ("linear",), lambda: _linear(kernel, "linear", inside), x, weights
             )
         position = depth - 1
         linear = partial(product, depth=position)
@@ -117,63 +119,51 @@ def write_relaxed(
     return y
 
 
-def linear_layer(kernel: Kernel, name: str, use_bias: bool = False) -> keras.Layer:
-    """A layer like that of a kernel, without its activation."""
-    layer = kernel.layer
-    if isinstance(layer, layers.Dense):
-        return layers.Dense(layer.units, use_bias=use_bias, name=name)
-    if isinstance(layer, layers.EinsumDense):
-        config = layer.get_config()
-        axes = config["bias_axes"] if use_bias else None
-        return layers.EinsumDense(
-            layer.equation, config["output_shape"], bias_axes=axes, name=name
-        )
-    return _convolution(layer, layer.filters, name, use_bias)
+# The weights of plain layers are those of others, with what these have beside a value.
+_PLAIN = {
+    "activation": "linear",
+    "activity_regularizer": None,
+    "bias_axes": None,
+    "bias_constraint": None,
+    "bias_regularizer": None,
+    "dtype": "float32",
+    "kernel_constraint": None,
+    "kernel_initializer": "zeros",
+    "kernel_regularizer": None,
+    "trainable": True,
+    "use_bias": False,
+}
+
+
+def _like(kernel: Kernel, name: str, **changes: Any) -> keras.Layer:
+    """A plain layer like that of a kernel, with other values of its config."""
+    return copy_layer(kernel.layer, name=name, **{**_PLAIN, **changes})
+
+
+def _linear(kernel: Kernel, name: str, use_bias: bool = False) -> keras.Layer:
+    axes = getattr(kernel.layer, "bias_axes", None) if use_bias else None
+    return _like(kernel, name, use_bias=use_bias, bias_axes=axes)
 
 
 def _inner(kernel: Kernel, rank: int, name: str) -> keras.Layer:
-    layer = kernel.layer
-    if isinstance(layer, layers.Dense):
-        return layers.Dense(rank, use_bias=False, name=name)
-    if isinstance(layer, layers.EinsumDense):
-        inputs, summed, kept, lead, letter = _einsum_parts(kernel)
-        shape = layer.get_config()["output_shape"]
-        shape = [shape] if isinstance(shape, int) else list(shape)
-        return layers.EinsumDense(
-            f"{inputs},{summed}{letter}->{lead}{letter}",
-            [*shape[: len(shape) - len(kept)], rank],
-            name=name,
-        )
-    return _convolution(layer, rank, name, use_bias=False)
+    if not isinstance(kernel.layer, layers.EinsumDense):
+        return _like(kernel, name, units=rank, filters=rank)
+    inputs, summed, kept, lead, letter = _einsum_parts(kernel)
+    shape = kernel.layer.get_config()["output_shape"]
+    shape = [shape] if isinstance(shape, int) else list(shape)
+    return _like(
+        kernel,
+        name,
+        equation=f"{inputs},{summed}{letter}->{lead}{letter}",
+        output_shape=[*shape[: len(shape) - len(kept)], rank],
+    )
 
 
 def _outer(kernel: Kernel, name: str) -> keras.Layer:
-    layer = kernel.layer
-    if isinstance(layer, layers.Dense):
-        return layers.Dense(layer.units, use_bias=False, name=name)
-    if isinstance(layer, layers.EinsumDense):
-        _, _, kept, lead, letter = _einsum_parts(kernel)
-        return layers.EinsumDense(
-            f"{lead}{letter},{letter}{kept}->{lead}{kept}",
-            layer.get_config()["output_shape"],
-            name=name,
-        )
-    return type(layer)(layer.filters, 1, use_bias=False, name=name)
-
-
-def _convolution(
-    layer: keras.Layer, filters: int, name: str, use_bias: bool
-) -> keras.Layer:
-    return type(layer)(
-        filters,
-        layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        dilation_rate=layer.dilation_rate,
-        data_format="channels_last",
-        use_bias=use_bias,
-        name=name,
-    )
+    if not isinstance(kernel.layer, layers.EinsumDense):
+        return _like(kernel, name, kernel_size=1, strides=1, dilation_rate=1)
+    _, _, kept, lead, letter = _einsum_parts(kernel)
+    return _like(kernel, name, equation=f"{lead}{letter},{letter}{kept}->{lead}{kept}")
 
 
 def _einsum_parts(kernel: Kernel) -> tuple[str, str, str, str, str]:

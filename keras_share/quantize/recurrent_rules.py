@@ -6,11 +6,21 @@ import keras
 from keras import layers, ops
 
 from keras_share.flat.written import LayerUse, Written
-from keras_share.quantize.rules import QuantizeRule, register_rule
+from keras_share.quantize.rules import writes
 from keras_share.quantize.weight_rules import activate
 
 # Each step is about ten operators in the file.
 _MAX_STEPS = 128
+
+
+def _refuses(layer: layers.LSTM | layers.GRU) -> str | None:
+    if layer.stateful:
+        return "it keeps its state from batch to batch"
+    if layer.dropout or layer.recurrent_dropout:
+        return "it drops out inside of its loop"
+    if isinstance(layer, layers.GRU) and not layer.reset_after:
+        return "it has reset_after=False"
+    return None
 
 
 def _run(
@@ -20,9 +30,9 @@ def _run(
     layer = use.op
     length = x.shape[1]
     if mask is not None:
-        raise ValueError("it has a mask")
+        use.refuse("it has a mask")
     if length is None or length > _MAX_STEPS:
-        raise ValueError(f"its length must be known and at most {_MAX_STEPS}")
+        use.refuse(f"its length must be known and at most {_MAX_STEPS}")
     states = [None] * num_states
     if initial_state is not None:
         states = keras.tree.flatten(initial_state)
@@ -39,6 +49,14 @@ def _run(
     return (result, *states) if layer.return_state else result
 
 
+_settings = {
+    "refuse": _refuses,
+    "how": "one step after the other, for a known length of at most "
+    f"{_MAX_STEPS}; the steps share kernels and ranges",
+}
+
+
+@writes(layers.LSTM, **_settings)
 def _lstm(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_: Any):
     layer = use.op
 
@@ -62,6 +80,7 @@ def _lstm(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_: Any
     return _run(use, x, initial_state, mask, step, num_states=2)
 
 
+@writes(layers.GRU, **_settings)
 def _gru(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_: Any):
     layer = use.op
     bias = layer.cell.bias if layer.use_bias else None
@@ -95,10 +114,11 @@ _MERGE = {
 }
 
 
+@writes(layers.Bidirectional, how="both layers, and what merges them")
 def _bidirectional(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_):
     layer = use.op
     if mask is not None or initial_state is not None or layer.return_state:
-        raise ValueError("it has a mask, or takes or returns states")
+        use.refuse("it has a mask, or takes or returns states")
     forward = layer.forward_layer(sequences)
     backward = layer.backward_layer(sequences)
     if layer.return_sequences:
@@ -106,29 +126,3 @@ def _bidirectional(use: LayerUse, sequences: Any, initial_state=None, mask=None,
     if layer.merge_mode is None:
         return [forward, backward]
     return _MERGE[layer.merge_mode](forward, backward)
-
-
-def _refuses(layer: layers.LSTM | layers.GRU) -> str | None:
-    if layer.stateful:
-        return "it keeps its state from batch to batch"
-    if layer.dropout or layer.recurrent_dropout:
-        return "it drops out inside of its loop"
-    if isinstance(layer, layers.GRU) and not layer.reset_after:
-        return "it has reset_after=False"
-    return None
-
-
-for _layer, _write in ((layers.LSTM, _lstm), (layers.GRU, _gru)):
-    register_rule(
-        _layer,
-        QuantizeRule(
-            write=_write,
-            refuse=_refuses,
-            how="one step after the other, for a known length of at most "
-            f"{_MAX_STEPS}; the steps share kernels and ranges",
-        ),
-    )
-register_rule(
-    layers.Bidirectional,
-    QuantizeRule(write=_bidirectional, how="both layers, and what merges them"),
-)

@@ -1,12 +1,13 @@
 """`QuantizeRule`: how a layer or operation is computed on integers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
+Write = TypeVar("Write", bound=Callable[..., Any])
 Channels = tuple[int, ...] | Callable[[keras.Layer], tuple[int, ...]]
 
 
@@ -34,7 +35,8 @@ class QuantizeRule:
         write: Called with a `LayerUse` and the arguments of the layer or operation;
             returns its output, computed with `keras.ops`, plain layers and the
             methods of `LayerUse`. The rules of these apply then, and `weights`,
-            `channels` and `output` mean nothing.
+            `channels` and `output` mean nothing. What it raises is raised, as a mistake
+            in it; `use.refuse(reason)` leaves this use in floating point.
         refuse: Called with the layer or operation; returns why it must stay in
             floating point, or None.
         how: What the file computes, in words, for the documentation.
@@ -45,7 +47,7 @@ class QuantizeRule:
     min_bits: int = 4
     output: str | tuple[float, float] = "own"
     write: Callable[..., Any] | None = None
-    refuse: Callable[[Any], str | None] = lambda op: None
+    refuse: Callable[..., str | None] = lambda op: None
     how: str = ""
 
     def __post_init__(self):
@@ -111,7 +113,28 @@ def register_rule(kind: type | str, rule: QuantizeRule) -> None:
         )
 
 
-def find_rule(op: Any) -> QuantizeRule | None:
+def register_rules(kinds: Iterable[type | str], rule: QuantizeRule) -> None:
+    """Registers one rule for several layers or operations."""
+    for kind in kinds:
+        register_rule(kind, rule)
+
+
+def writes(*kinds: type | str, **settings: Any) -> Callable[[Write], Write]:
+    """Registers the decorated function as what writes layers or operations.
+
+    Args:
+        *kinds: As in `register_rule`.
+        **settings: Other attributes of the rule.
+    """
+
+    def register(write: Write) -> Write:
+        register_rules(kinds, QuantizeRule(write=write, **settings))
+        return write
+
+    return register
+
+
+def find_rule(op: keras.Operation) -> QuantizeRule | None:
     """The rule for a layer or operation, or None."""
     if not isinstance(op, keras.Layer):
         return _OPERATIONS.get(operation_name(op))
@@ -122,7 +145,7 @@ def find_rule(op: Any) -> QuantizeRule | None:
     return None
 
 
-def operation_name(op: Any) -> str:
+def operation_name(op: keras.Operation) -> str:
     """The name of an operation as in `keras.ops`, from that of its class."""
     kind = type(op).__name__
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()

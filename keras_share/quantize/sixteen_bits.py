@@ -59,7 +59,7 @@ def _with_constant(use: LayerUse, x1: Any, x2: Any) -> Any:
     """`Rescaling`, exported as a convolution of size 1: constants can't be int16."""
     [constant] = _constants((x1, x2))
     if np.ndim(constant):
-        raise ValueError("its constant is no single number")
+        use.refuse("its constant is no single number")
     number = float(constant)
     x = x2 if constant is x1 else x1
     name = operation_name(use.op)
@@ -75,6 +75,8 @@ def _with_constant(use: LayerUse, x1: Any, x2: Any) -> Any:
 def _concatenate(use: LayerUse, xs: Any) -> Any:
     axis = use.op.axis % len(xs[0].shape)
     sizes = [x.shape[axis] for x in xs]
+    if None in sizes:
+        use.refuse("the sizes along its axis are not known")
     total = None
     for i, x in enumerate(xs):
         pads = [[0, 0]] * len(x.shape)

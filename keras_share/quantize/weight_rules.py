@@ -7,9 +7,15 @@ import keras
 from keras import layers, ops
 
 from keras_share.flat.folding import is_linear
-from keras_share.flat.written import LayerUse
+from keras_share.flat.written import LayerUse, on_symbols
+from keras_share.layers.copying import copy_layer
 from keras_share.layers.transposed import Transposed
-from keras_share.quantize.rules import QuantizeRule, register_rule
+from keras_share.quantize.rules import (
+    QuantizeRule,
+    register_rule,
+    register_rules,
+    writes,
+)
 
 # Computed as part of the operator before them.
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
@@ -50,7 +56,8 @@ def activate(activation: Any, x: Any) -> Any:
     name = getattr(activation, "__name__", "")
     operation = getattr(ops, name, None)
     if operation is None or activation is not getattr(keras.activations, name, None):
-        return activation(x)
+        with on_symbols():
+            return activation(x)
     # Functions of `keras.activations` don't all take symbolic tensors, and have
     # defaults of their own.
     taken = inspect.signature(operation).parameters
@@ -63,9 +70,8 @@ def linear_then_activation(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
     """A layer with its activation function as an operation behind it."""
     layer = use.op
 
-    def linear():
-        config = {**layer.get_config(), "activation": "linear", "name": "linear"}
-        return type(layer).from_config(config)
+    def linear() -> keras.Layer:
+        return copy_layer(layer, activation="linear", name="linear")
 
     return activate(layer.activation, use.call(linear, "linear", inputs, layer.weights))
 
@@ -89,27 +95,32 @@ def product_then_bias(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
     return activate(layer.activation, use.affine(x, offset=bias))
 
 
+@writes(
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+    refuse=_channels_first,
+    how="a depthwise and a pointwise convolution",
+)
 def _separable(use: LayerUse, inputs: Any) -> Any:
     layer = use.op
     two = isinstance(layer, layers.SeparableConv2D)
-    shared = {"padding": layer.padding, "data_format": layer.data_format}
     depthwise = layers.DepthwiseConv2D if two else layers.DepthwiseConv1D
     pointwise = layers.Conv2D if two else layers.Conv1D
     x = use.call(
         lambda: depthwise(
             layer.kernel_size,
             strides=layer.strides if two else layer.strides[0],
+            padding=layer.padding,
             depth_multiplier=layer.depth_multiplier,
+            data_format=layer.data_format,
             dilation_rate=layer.dilation_rate,
             use_bias=False,
             name="depthwise",
-            **shared,
         ),
         "depthwise",
         inputs,
         [layer.depthwise_kernel],
     )
-    weights = [layer.pointwise_kernel, *([layer.bias] if layer.use_bias else [])]
     x = use.call(
         lambda: pointwise(
             layer.filters,
@@ -120,42 +131,43 @@ def _separable(use: LayerUse, inputs: Any) -> Any:
         ),
         "pointwise",
         x,
-        weights,
+        [layer.pointwise_kernel, *([layer.bias] if layer.use_bias else [])],
     )
     return activate(layer.activation, x)
 
 
-register_rule(
-    layers.Activation,
+@writes(layers.Activation, how="as the function of its name")
+def _activation(use: LayerUse, inputs: Any) -> Any:
+    return activate(use.op.activation, inputs)
+
+
+register_rules(
+    (layers.Dense, layers.Conv1D, layers.Conv2D),
     QuantizeRule(
-        write=lambda use, x: activate(use.op.activation, x),
-        how="as the function of its name",
+        weights=("kernel",),
+        refuse=_channels_first,
+        how="int8 kernel with a range per output channel, int32 bias",
     ),
 )
-_KERNEL = QuantizeRule(
-    weights=("kernel",),
-    refuse=_channels_first,
-    how="int8 kernel with a range per output channel, int32 bias",
+register_rules(
+    (layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    QuantizeRule(
+        weights=("kernel",),
+        channels=(-2, -1),
+        refuse=_channels_first,
+        how="int8 kernel with a range per channel, int32 bias",
+    ),
 )
-for _layer in (layers.Dense, layers.Conv1D, layers.Conv2D):
-    register_rule(_layer, _KERNEL)
-_DEPTHWISE = QuantizeRule(
-    weights=("kernel",),
-    channels=(-2, -1),
-    refuse=_channels_first,
-    how="int8 kernel with a range per channel, int32 bias",
+register_rules(
+    TRANSPOSED_CONVOLUTIONS,
+    QuantizeRule(
+        weights=("kernel",),
+        channels=(-2,),
+        min_bits=8,
+        refuse=_channels_first,
+        how="int8 kernel with a range per output channel, int32 bias",
+    ),
 )
-for _layer in (layers.DepthwiseConv1D, layers.DepthwiseConv2D):
-    register_rule(_layer, _DEPTHWISE)
-_TRANSPOSED = QuantizeRule(
-    weights=("kernel",),
-    channels=(-2,),
-    min_bits=8,
-    refuse=_channels_first,
-    how="int8 kernel with a range per output channel, int32 bias",
-)
-for _layer in TRANSPOSED_CONVOLUTIONS:
-    register_rule(_layer, _TRANSPOSED)
 register_rule(
     layers.EinsumDense,
     QuantizeRule(
@@ -165,15 +177,6 @@ register_rule(
         "the output's axes are not the kernel's last",
     ),
 )
-for _layer in (layers.SeparableConv1D, layers.SeparableConv2D):
-    register_rule(
-        _layer,
-        QuantizeRule(
-            write=_separable,
-            refuse=_channels_first,
-            how="a depthwise and a pointwise convolution",
-        ),
-    )
 register_rule(
     layers.Embedding,
     QuantizeRule(

@@ -1,15 +1,16 @@
 """Carrying trained weights over to the layers of a new model."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_share.layers.relax.kernel import Kernel
-from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
+from keras_share.layers.relax.relaxed import RelaxedKernel
 from keras_share.layers.sublayers import sublayers
-from keras_share.layers.tied import Tied
+from keras_share.layers.tied import block_of
 from keras_share.layers.variable_map import VariableMap
 
 INITS = ("mean", "first", "last")
@@ -37,76 +38,96 @@ def carry(
     sources = layer.weights if sources is None else sources
     for variable, source in zip(copy.weights, sources, strict=True):
         variable.assign(_value(source))
-    _finish(copy, layer)
+    finish(copy, layer)
 
 
-def carry_group(
-    base: keras.Layer, ties: Sequence[Tied], members: Sequence[keras.Layer], init: str
-) -> None:
-    """Gives a tied group the values of the layers that it stands for.
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One use of a layer, whether it is the first, tied or relaxed.
 
-    Args:
-        base: The layer that the group shares, in place of the first member.
-        ties: Its further uses, one per further member.
-        members: The layers whose values are taken. Of what the uses keep for
-            themselves each has its member's; of what they share all have the mean, or
-            that of the first or last member.
-        init: One of `INITS`.
+    Attributes:
+        form: Name and shape of each weight of the layer.
+        variables: What this use has in place of each.
+        kernels: The relaxed ones among them, by position.
     """
-    own = [VariableMap(tie.private_copies) for tie in ties]
-    for variable, *sources in zip(
-        base.weights, *(member.weights for member in members), strict=True
-    ):
-        values = [_value(source) for source in sources]
-        if all(variable in copies for copies in own):
-            variable.assign(values[0])
-            for copies, value in zip(own, values[1:], strict=True):
-                copies[variable].assign(value)
-        else:
-            variable.assign(merge(values, init))
-    _finish(base, members[0])
 
+    form: list[tuple[str, tuple[int, ...]]]
+    variables: list[keras.Variable]
+    kernels: dict[int, RelaxedKernel]
 
-def fit_group(
-    relaxed: Relaxed,
-    base: keras.Layer,
-    ties: Sequence[Tied],
-    members: Sequence[keras.Layer],
-) -> None:
-    """Starts the relaxations of a tied group at what its members' kernels were.
-
-    Args:
-        relaxed: The layer that the group shares.
-        base: The layer inside of it, with the weights that the group shares.
-        ties: Its further uses, one per further member.
-        members: The layers that the group stands for.
-    """
-    own = [VariableMap(tie.private_copies) for tie in ties]
-    rows = zip(*(member.weights for member in members), strict=True)
-    values = VariableMap(zip(base.weights, rows, strict=True))
-    for kernel in relaxed.relaxed_kernels:
-        fit_kernel(
-            [kernel, *map(kernel.replace, own)],
-            [_value(value) for value in values[kernel.kernel.variable]],
+    @classmethod
+    def of(cls, layer: keras.Layer, bare: keras.Layer) -> "Use":
+        """The use that a layer makes of the one in it, out of ties and relaxations."""
+        own = VariableMap(getattr(layer, "private_copies", ()))
+        block = block_of(layer)
+        kernels = [] if block is bare else block.relaxed_kernels
+        positions = VariableMap((v, i) for i, v in enumerate(bare.weights))
+        return cls(
+            form_of(bare.weights),
+            [own.of(v) for v in bare.weights],
+            {positions[k.kernel.variable]: k.replace(own) for k in kernels},
         )
 
+    def values(self) -> list[np.ndarray]:
+        """The weights that the use computes with, relaxations applied."""
+        found: list[Any] = list(self.variables)
+        for position, kernel in self.kernels.items():
+            found[position] = kernel.value()
+        return list(map(_value, found))
 
-def fit_kernel(uses: Sequence[RelaxedKernel], kernels: Sequence[np.ndarray]) -> None:
-    """Starts the relaxation of a shared kernel at a kernel for each of its uses.
 
-    Args:
-        uses: The uses of the kernel, which has its value.
-        kernels: The kernel that each of them should have.
+def form_of(weights: list[keras.Variable]) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each weight."""
+    return [(v.name, tuple(v.shape)) for v in weights]
 
-    Raises:
-        ValueError: If the kernel has several relaxations.
+
+def carry_uses(
+    pairs: Iterable[tuple[Use, list[np.ndarray]]], init: str = "mean"
+) -> list[Use]:
+    """Gives uses of layers the weights that they should compute with.
+
+    What several uses share starts at the mean of theirs, or that of the first or last;
+    their relaxations start as close to their own kernels as they allow.
+
+    Returns:
+        The uses that have several relaxations of one kernel, which can't be fitted.
     """
+    starts: VariableMap[list[np.ndarray]] = VariableMap()
+    groups: dict[Hashable, list[tuple[RelaxedKernel, np.ndarray]]] = {}
+    unfit = []
+    for use, values in pairs:
+        for variable, value in zip(use.variables, values, strict=True):
+            starts.setdefault(variable, []).append(value)
+        for position, kernel in use.kernels.items():
+            if len(kernel.chain) > 1:
+                unfit.append(use)
+            else:
+                group = groups.setdefault(_group(kernel), [])
+                group.append((kernel, values[position]))
+    for variable, values in starts.items():
+        variable.assign(_merge(values, init))
+    for group in groups.values():
+        kernels, values = zip(*group, strict=True)
+        # With nothing to add, both factors of `LowRank` would be zero and not train.
+        same = all(np.array_equal(value, values[0]) for value in values)
+        if not (same and kernels[0].chain[0].additive):
+            _fit(kernels, values)
+    return unfit
+
+
+def _group(use: RelaxedKernel) -> Hashable:
+    """What the uses of one relaxed kernel have in common."""
+    [relaxation], [weights] = use.chain, use.weights
+    if not relaxation.replaces_kernel:
+        return id(use.shared)
+    specs = relaxation.weights(use.kernel, 0, 1)
+    shared = tuple(id(v) for name, v in weights.items() if specs[name].shared)
+    return shared or id(weights)
+
+
+def _fit(uses: Sequence[RelaxedKernel], kernels: Sequence[np.ndarray]) -> None:
+    """Starts the relaxation of a shared kernel at a kernel for each of its uses."""
     first = uses[0]
-    if len(first.chain) > 1:
-        raise ValueError(
-            "Trained weights can be fitted by one relaxation per kernel. Received: "
-            f"{list(first.chain)} for '{first.kernel.layer.name}'"
-        )
     [relaxation], kernel = first.chain, first.kernel
     found = relaxation.fit(
         _matrix(kernel, first.shared), [_matrix(kernel, value) for value in kernels]
@@ -131,7 +152,7 @@ def _shaped(value: np.ndarray, variable: keras.Variable, kernel: Kernel) -> Any:
     return value.reshape(variable.shape)
 
 
-def merge(values: Sequence[np.ndarray], init: str) -> np.ndarray:
+def _merge(values: Sequence[np.ndarray], init: str) -> np.ndarray:
     """One value for several: their mean (of numbers with a fraction), first or last."""
     if init == "last":
         return values[-1]
@@ -141,7 +162,8 @@ def merge(values: Sequence[np.ndarray], init: str) -> np.ndarray:
     return np.mean(values, axis=0, dtype="float64")
 
 
-def _finish(copy: keras.Layer, layer: keras.Layer) -> None:
+def finish(copy: keras.Layer, layer: keras.Layer) -> None:
+    """Freezes in a copy what is frozen in a layer; derives what weights are for."""
     # Outer layers come first, as they set those inside.
     for new, old in zip(sublayers(copy), sublayers(layer), strict=False):
         if new.trainable != old.trainable:

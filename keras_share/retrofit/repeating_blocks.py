@@ -1,6 +1,6 @@
 """Finding the blocks that repeat in a list of items that feed each other."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -45,20 +45,24 @@ def find_repeats(items: Sequence[Item]) -> list[list[range]]:
 
 def _longest_row(items: list[Item]) -> list[range] | None:
     """The best repetition of a block in a row: its sites, at least two."""
-    best: list[range] = []
+    rows = [row for row in _rows(items) if len(row) > 1]
+    if not rows:
+        return None
+    most = max(_extent(items, row) for row in rows)
+    rows = [row for row in rows if _extent(items, row) == most]
+    return max(rows, key=lambda row: _fitness(items, row))
+
+
+def _rows(items: list[Item]) -> Iterator[list[range]]:
     for period in range(1, len(items) // 2 + 1):
         agreeing = 0  # items from `start` on that equal those one period later
         for start in reversed(range(len(items) - period)):
             same = items[start].token == items[start + period].token
             agreeing = agreeing + 1 if same else 0
-            if agreeing < period or not any(
+            if agreeing >= period and any(
                 item.counts for item in items[start : start + period]
             ):
-                continue
-            row = _row(items, start, period)
-            if len(row) > 1 and (not best or _better(items, row, best)):
-                best = row
-    return best or None
+                yield _row(items, start, period)
 
 
 def _row(items: list[Item], start: int, period: int) -> list[range]:
@@ -82,13 +86,6 @@ def _form(items: list[Item], site: range) -> list[tuple[Hashable, tuple[int, ...
         return j - site.start if inside else -1 - outside.setdefault(j, len(outside))
 
     return [(items[i].token, tuple(map(position, items[i].inputs))) for i in site]
-
-
-def _better(items: list[Item], row: list[range], than: list[range]) -> bool:
-    one, other = _extent(items, row), _extent(items, than)
-    if one != other:
-        return one > other
-    return _fitness(items, row) > _fitness(items, than)
 
 
 def _extent(items: list[Item], row: list[range]) -> tuple[int, int, int]:

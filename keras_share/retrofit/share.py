@@ -14,7 +14,7 @@ from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.retrofit.find_sites import Kind, find_kinds, shareable
-from keras_share.retrofit.fit import carry, carry_group, check_init, fit_group
+from keras_share.retrofit.fit import Use, carry, carry_uses, check_init, finish
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.retrofit.signature import difference
 
@@ -114,11 +114,14 @@ class _Sharer(TiedCloner):
             carry(copy, layer)
         for first, base in self._bases.items():
             group = self._groups[first]
-            ties = [self(layer) for layer in group[1:]]
-            carry_group(base, ties, group, self._init)
-            relaxed = self(first)
-            if relaxed is not base:
-                fit_group(relaxed, base, ties, group)
+            uses = [Use.of(self(layer), base) for layer in group]
+            values = [Use.of(layer, layer).values() for layer in group]
+            if carry_uses(zip(uses, values, strict=True), self._init):
+                raise ValueError(
+                    "Trained weights can be fitted by one relaxation per kernel. "
+                    f"Received: relax={self._relax!r} for '{first.name}'"
+                )
+            finish(base, first)
 
     def copy(self, layer: keras.Layer, name: str) -> keras.Layer:
         group = self._groups.get(layer)

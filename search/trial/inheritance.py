@@ -1,20 +1,18 @@
 """`inherit`: starts a candidate from the weights of a network that was trained once."""
 
 import os
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
-import numpy as np
 
 from keras_share import SharedStack
-from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
+from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import block_of
-from keras_share.layers.variable_map import VariableMap
-from keras_share.retrofit.fit import fit_kernel, merge
+from keras_share.retrofit.fit import Use, carry_uses, form_of
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.search.trial.donor import load_donor
 
@@ -95,7 +93,10 @@ def inherit(
         uses, sources = _uses(path, layer), _uses(path, source)
         problem = _difference(uses, sources)
         if problem is None:
-            carried += zip(uses, sources, strict=True)
+            pairs_of_uses = zip(uses, sources, strict=True)
+            carried += [
+                (place, use, source) for (place, use), (_, source) in pairs_of_uses
+            ]
             inherited.append(layer)
         elif strict:
             raise ValueError(
@@ -105,17 +106,18 @@ def inherit(
                 "out `inherit`; `strict=False` leaves such layers as they are."
             )
         else:
-            fresh += [use.path for use in uses]
+            fresh += [place for place, _ in uses]
     if not carried:
         raise ValueError(
             f"The donor '{donor.name}' has no layer that fits one of the model "
             f"'{model.name}'. Give the layers the same names in both. Received: layers "
             f"{fresh} and donor layers {[path for path, _ in _units(donor)]}"
         )
-    fresh += _carry(carried)
+    unfit = carry_uses((use, source.values()) for _, use, source in carried)
+    fresh += [place for place, use, _ in carried if use in unfit]
     _finish(inherited)
     unfit = set(fresh)
-    paths = [use.path for use, _ in carried]
+    paths = [place for place, _, _ in carried]
     return InheritReport(
         tuple(dict.fromkeys(path for path in paths if path not in unfit)),
         tuple(dict.fromkeys(fresh)),
@@ -213,102 +215,28 @@ def _bare(layer: Any) -> Any:
 # What a layer computes with.
 
 
-@dataclass(frozen=True, eq=False)
-class _Use:
-    """One use of a layer, whether it is the first, tied or relaxed.
-
-    Attributes:
-        path: Its path.
-        form: Name and shape of each weight of the layer.
-        variables: What this use has in place of each.
-        kernels: The relaxed ones among them, by position.
-    """
-
-    path: str
-    form: list[tuple]
-    variables: list[keras.Variable]
-    kernels: dict[int, RelaxedKernel]
-
-    def values(self) -> list[np.ndarray]:
-        """The weights that the use computes with, relaxations applied."""
-        found: list[Any] = list(self.variables)
-        for position, kernel in self.kernels.items():
-            found[position] = kernel.value()
-        # Real copies: JAX donates the buffers of a model that trains.
-        return [np.array(keras.ops.convert_to_numpy(value)) for value in found]
+Uses = list[tuple[str, Use]]
 
 
-def _uses(path: str, unit: Any) -> list[_Use]:
-    if isinstance(unit, SharedStack):
-        return [_use(f"{path}/{i}", site) for i, site in enumerate(unit.sites)]
-    return [_use(path, unit)]
-
-
-def _use(path: str, unit: Any) -> _Use:
+def _uses(path: str, unit: Any) -> Uses:
+    """The uses of a layer, or of a list of weights, by path."""
     if isinstance(unit, list):
-        return _Use(path, _form_of(unit), unit, {})
-    own = VariableMap(getattr(unit, "private_copies", ()))
-    block, weights = block_of(unit), _bare(unit).weights
-    positions = VariableMap((v, i) for i, v in enumerate(weights))
-    kernels = block.relaxed_kernels if isinstance(block, Relaxed) else ()
-    return _Use(
-        path,
-        _form_of(weights),
-        [own.of(v) for v in weights],
-        {positions[k.kernel.variable]: k.replace(own) for k in kernels},
-    )
+        return [(path, Use(form_of(unit), unit, {}))]
+    if isinstance(unit, SharedStack):
+        return [
+            (f"{path}/{i}", Use.of(site, _bare(site)))
+            for i, site in enumerate(unit.sites)
+        ]
+    return [(path, Use.of(unit, _bare(unit)))]
 
 
-def _form_of(weights: list[keras.Variable]) -> list[tuple]:
-    return [(v.name, tuple(v.shape)) for v in weights]
-
-
-def _difference(uses: list[_Use], sources: list[_Use]) -> str | None:
+def _difference(uses: Uses, sources: Uses) -> str | None:
     if len(uses) != len(sources):
         return f"it has {len(uses)} sites, in the donor {len(sources)}"
-    for use, source in zip(uses, sources, strict=True):
+    for (_, use), (_, source) in zip(uses, sources, strict=True):
         if use.form != source.form:
             return f"its weights are {use.form}, in the donor {source.form}"
     return None
-
-
-# Carrying over.
-
-
-def _carry(carried: list[tuple[_Use, _Use]]) -> list[str]:
-    """Assigns the weights; returns the paths of uses that could not be fitted."""
-    starts: VariableMap[list[np.ndarray]] = VariableMap()
-    groups: dict[Hashable, list[tuple[RelaxedKernel, np.ndarray]]] = {}
-    unfit = []
-    for use, source in carried:
-        values = source.values()
-        for variable, value in zip(use.variables, values, strict=True):
-            starts.setdefault(variable, []).append(value)
-        for position, kernel in use.kernels.items():
-            if len(kernel.chain) > 1:
-                unfit.append(use.path)
-            else:
-                group = groups.setdefault(_group(kernel), [])
-                group.append((kernel, values[position]))
-    for variable, values in starts.items():
-        variable.assign(merge(values, "mean"))
-    for group in groups.values():
-        kernels, values = zip(*group, strict=True)
-        # With nothing to add, both factors of `LowRank` would be zero and not train.
-        same = all(np.array_equal(value, values[0]) for value in values)
-        if not (same and kernels[0].chain[0].additive):
-            fit_kernel(kernels, values)
-    return unfit
-
-
-def _group(use: RelaxedKernel) -> Hashable:
-    """What the uses of one relaxed kernel have in common."""
-    [relaxation], [weights] = use.chain, use.weights
-    if not relaxation.replaces_kernel:
-        return id(use.shared)
-    specs = relaxation.weights(use.kernel, 0, 1)
-    shared = tuple(id(v) for name, v in weights.items() if specs[name].shared)
-    return shared or id(weights)
 
 
 def _finish(layers: list[Any]) -> None:
