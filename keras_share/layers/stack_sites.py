@@ -135,6 +135,7 @@ def _relax_of_parts(relax: Any, patterns: dict[str, SharingPattern]) -> Any:
 
 def _blocks(block: Block, names: list[str]) -> list[keras.Layer]:
     if isinstance(block, keras.Layer):
+        _check_config(block)
         blocks = [_copy(block, f"{block.name}_{name}") for name in names]
     elif callable(block):
         blocks = [block() for _ in names]
@@ -155,8 +156,26 @@ def _blocks(block: Block, names: list[str]) -> list[keras.Layer]:
     return blocks
 
 
+def _check_config(block: keras.Layer) -> None:
+    """Raises ValueError for a model of a class of its own that has no `get_config`."""
+    # Keras makes one up for it, with the defaults of the constructor in place of the
+    # arguments that were passed.
+    cls = type(block)
+    if (
+        isinstance(block, keras.Model)
+        and not isinstance(block, (keras.Sequential, keras.Function))
+        and cls.get_config is keras.Model.get_config
+    ):
+        raise ValueError(
+            "A block is copied by its config, and a model of a class of its own has "
+            f"one only if the class says how: give {cls.__name__} a `get_config`, or "
+            f"pass a function that makes a new block, such as lambda: {cls.__name__}"
+            f"(...). Received: block '{block.name}' of type {cls.__name__}"
+        )
+
+
 def _copy(block: keras.Layer, name: str) -> keras.Layer:
-    if isinstance(block, keras.Model) and hasattr(block, "layers"):
+    if isinstance(block, (keras.Sequential, keras.Function)):
         # Not by config, which would give each `Tied` inside a layer of its own.
         copy = keras.models.clone_model(block, clone_function=TiedCloner())
         copy.name = name
