@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 import keras
 from keras import layers, ops
 
+from keras_share.blocks.block import Block
 from keras_share.layers import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class ConformerBlock(layers.Layer):
+class ConformerBlock(Block):
     """Block of a conformer, for speech and other long sequences.
 
     Four modules in turn, each normalized first and added to its input: half a
@@ -39,7 +40,10 @@ class ConformerBlock(layers.Layer):
             feed-forwards and on the output of each module.
         activation: Activation of the feed-forwards and of the convolution module.
         momentum: Momentum of the moving statistics of the BatchNormalization.
-        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
+        seed: Seed of all dropout, an integer; None draws one.
+        **kwargs: `kernel_initializer`, `kernel_regularizer`, `kernel_constraint` and
+            the same of `bias`, as in Keras's layers; and keyword arguments of
+            `keras.layers.Layer`, such as `name`.
 
     Call arguments:
         inputs: Sequences of shape `(batch, length, width)`.
@@ -90,112 +94,88 @@ class ConformerBlock(layers.Layer):
         dropout: float = 0.0,
         activation: Any = "swish",
         momentum: float = 0.99,
+        seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activation, dropout, seed, **kwargs)
         self.num_heads = checks.check_positive_integer("num_heads", num_heads)
         self.intermediate_dim = checks.check_positive_integer(
             "intermediate_dim", intermediate_dim
         )
         self.kernel_size = checks.check_positive_integer("kernel_size", kernel_size)
-        self.dropout = checks.check_rate("dropout", dropout)
         self.momentum = checks.check_rate("momentum", momentum)
-        self.activation = keras.activations.get(activation)
-        self.supports_masking = True
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates and builds the sublayers for the width of the input."""
         width = checks.check_sequence(input_shape, self.num_heads)
         self.input_spec = layers.InputSpec(ndim=3, axes={-1: width})
-        norm, dropout = layers.LayerNormalization, layers.Dropout
 
-        self.feedforward_1 = self._build_feedforward("feedforward_1", input_shape)
+        self.feedforward_1 = self._feedforward("feedforward_1", input_shape)
 
-        self.attention_norm = self._built(norm, "attention_norm", input_shape)
-        self.attention = layers.MultiHeadAttention(
-            self.num_heads,
-            width // self.num_heads,
-            dropout=self.dropout,
-            name="attention",
-            dtype=self.dtype_policy,
-        )
+        self.attention_norm = self._norm("attention_norm")
+        self.attention = self._attention(self.num_heads, width)
         self.attention.build(input_shape, input_shape)
-        self.attention_dropout = self._built(
-            dropout, "attention_dropout", input_shape, rate=self.dropout
-        )
+        self.attention_dropout = self._dropout("attention_dropout")
 
         # `Dense` is the pointwise convolution: one operator in a .tflite file, where
         # `Conv1D` is three.
-        self.convolution_norm = self._built(norm, "convolution_norm", input_shape)
-        self.convolution_expansion = self._built(
-            layers.Dense, "convolution_expansion", input_shape, units=2 * width
-        )
-        self.convolution_depthwise = self._built(
+        self.convolution_norm = self._norm("convolution_norm")
+        self.convolution_expansion = self._dense("convolution_expansion", 2 * width)
+        self.convolution_depthwise = self._sublayer(
             layers.DepthwiseConv1D,
             "convolution_depthwise",
-            input_shape,
             kernel_size=self.kernel_size,
             padding="same",
             data_format="channels_last",
             use_bias=False,
+            **self.weight_arguments(kernel="depthwise_"),
         )
-        self.convolution_batch_norm = self._built(
-            layers.BatchNormalization,
-            "convolution_batch_norm",
-            input_shape,
-            momentum=self.momentum,
+        self.convolution_batch_norm = self._sublayer(
+            layers.BatchNormalization, "convolution_batch_norm", momentum=self.momentum
         )
-        self.convolution_activation = self._built(
-            layers.Activation,
-            "convolution_activation",
-            input_shape,
-            activation=self.activation,
+        self.convolution_activation = self._sublayer(
+            layers.Activation, "convolution_activation", activation=self.activation
         )
-        self.convolution_output = self._built(
-            layers.Dense, "convolution_output", input_shape, units=width
-        )
-        self.convolution_dropout = self._built(
-            dropout, "convolution_dropout", input_shape, rate=self.dropout
-        )
+        self.convolution_output = self._dense("convolution_output", width)
+        self.convolution_dropout = self._dropout("convolution_dropout")
 
-        self.feedforward_2 = self._build_feedforward("feedforward_2", input_shape)
-        self.output_norm = self._built(norm, "output_norm", input_shape)
+        self.feedforward_2 = self._feedforward("feedforward_2", input_shape)
+        self.output_norm = self._norm("output_norm")
+        for layer in (
+            self.attention_norm,
+            self.attention_dropout,
+            self.convolution_norm,
+            self.convolution_expansion,
+            self.convolution_depthwise,
+            self.convolution_batch_norm,
+            self.convolution_activation,
+            self.convolution_output,
+            self.convolution_dropout,
+            self.output_norm,
+        ):
+            layer.build(input_shape)
 
-    def _build_feedforward(
+    def _feedforward(
         self, name: str, input_shape: Sequence[int | None]
     ) -> list[layers.Layer]:
-        hidden = (*input_shape[:-1], self.intermediate_dim)
-        return [
-            self._built(layers.LayerNormalization, f"{name}_norm", input_shape),
-            self._built(
-                layers.Dense,
-                f"{name}_intermediate",
-                input_shape,
-                units=self.intermediate_dim,
-                activation=self.activation,
+        width, hidden = input_shape[-1], self.intermediate_dim
+        built = []
+        for layer, units in (
+            (self._norm(f"{name}_norm"), width),
+            (
+                self._dense(f"{name}_intermediate", hidden, activation=self.activation),
+                width,
             ),
-            self._built(
-                layers.Dropout,
-                f"{name}_intermediate_dropout",
-                hidden,
-                rate=self.dropout,
-            ),
-            self._built(layers.Dense, f"{name}_output", hidden, units=input_shape[-1]),
-            self._built(
-                layers.Dropout, f"{name}_dropout", input_shape, rate=self.dropout
-            ),
-        ]
+            (self._dropout(f"{name}_intermediate_dropout"), hidden),
+            (self._dense(f"{name}_output", width), hidden),
+            (self._dropout(f"{name}_dropout"), width),
+        ):
+            layer.build((*input_shape[:-1], units))
+            built.append(layer)
+        return built
 
-    def _built(
-        self,
-        layer_class: type[layers.Layer],
-        name: str,
-        input_shape: Sequence[int | None],
-        **arguments: Any,
-    ) -> layers.Layer:
-        layer = layer_class(name=name, dtype=self.dtype_policy, **arguments)
-        layer.build(input_shape)
-        return layer
+    def _norm(self, name: str) -> layers.Layer:
+        return self._sublayer(layers.LayerNormalization, name)
 
     def call(
         self,
@@ -237,12 +217,6 @@ class ConformerBlock(layers.Layer):
         x = self.convolution_output(self.convolution_activation(x))
         return self.convolution_dropout(x, training=training)
 
-    def compute_output_shape(
-        self, input_shape: Sequence[int | None]
-    ) -> tuple[int | None, ...]:
-        """Returns `input_shape`."""
-        return tuple(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the block."""
         return {
@@ -250,7 +224,5 @@ class ConformerBlock(layers.Layer):
             "num_heads": self.num_heads,
             "intermediate_dim": self.intermediate_dim,
             "kernel_size": self.kernel_size,
-            "dropout": self.dropout,
-            "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
         }

@@ -6,11 +6,12 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_share.blocks.block import Block
 from keras_share.layers import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class SeparableConvBlock(layers.Layer):
+class SeparableConvBlock(Block):
     """Depthwise separable convolution with batch normalization and a residual.
 
     With `residual=True` the block computes
@@ -31,8 +32,10 @@ class SeparableConvBlock(layers.Layer):
         dropout: Rate of dropout at the end of the residual branch.
         momentum: Momentum of the moving statistics of the normalization. In a run of
             a few hundred steps, 0.9 lets them arrive where 0.99 does not.
-        kernel_initializer: Initializer of both kernels.
-        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
+        seed: Seed of the dropout, an integer; None draws one.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `kernel_constraint`
+            for both kernels, the same of `bias` for the `beta` of the normalization;
+            and keyword arguments of `keras.layers.Layer`, such as `name`.
 
     Call arguments:
         inputs: `(batch, length, channels)` if `rank` is 1, otherwise
@@ -71,10 +74,10 @@ class SeparableConvBlock(layers.Layer):
         residual: bool = True,
         dropout: float = 0.0,
         momentum: float = 0.99,
-        kernel_initializer: Any = "glorot_uniform",
+        seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activation, dropout, seed, **kwargs)
         if rank not in (1, 2):
             raise ValueError(
                 f"`rank` must be 1 (sequences) or 2 (images). Received: rank={rank!r}"
@@ -84,46 +87,46 @@ class SeparableConvBlock(layers.Layer):
         if filters is not None:
             checks.check_positive_integer("filters", filters)
         self.filters = filters
-        self.activation = keras.activations.get(activation)
         self.residual = residual
-        self.dropout = checks.check_rate("dropout", dropout)
         self.momentum = checks.check_rate("momentum", momentum)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.supports_masking = True
 
-        # An initializer draws the same values at each use; a clone draws its own.
         depthwise = layers.DepthwiseConv1D if rank == 1 else layers.DepthwiseConv2D
-        self.depthwise = depthwise(
+        self.depthwise = self._sublayer(
+            depthwise,
+            "depthwise",
             self.kernel_size,
             padding="same",
             data_format="channels_last",
             use_bias=False,
-            depthwise_initializer=self.kernel_initializer.clone(),
-            **self._sublayer("depthwise"),
+            **self.weight_arguments(kernel="depthwise_"),
         )
         # Positions of a sequence stay where they are, and a mask with them; for images
         # a mask has no agreed meaning.
         self.depthwise.supports_masking = rank == 1
-        self.normalization = layers.BatchNormalization(
-            momentum=momentum, **self._sublayer("normalization")
+        self.normalization = self._sublayer(
+            layers.BatchNormalization,
+            "normalization",
+            momentum=momentum,
+            **self.weight_arguments(bias="beta_"),
         )
-        self.activation_layer = layers.Activation(
-            self.activation, **self._sublayer("activation")
+        self.activation_layer = self._sublayer(
+            layers.Activation, "activation", self.activation
         )
-        self.dropout_layer = layers.Dropout(dropout, **self._sublayer("dropout"))
+        self.dropout_layer = self._dropout("dropout")
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Builds the sublayers; creates those that follow the number of channels."""
         channels = self._check_input(input_shape)
         self.input_spec = layers.InputSpec(ndim=self.rank + 2, axes={-1: channels})
         pointwise = layers.Conv1D if self.rank == 1 else layers.Conv2D
-        self.pointwise = pointwise(
+        self.pointwise = self._sublayer(
+            pointwise,
+            "pointwise",
             self.filters or channels,
             1,
             data_format="channels_last",
             use_bias=False,
-            kernel_initializer=self.kernel_initializer.clone(),
-            **self._sublayer("pointwise"),
+            **self.weight_arguments(kernel="kernel_"),
         )
         self.pointwise.supports_masking = self.rank == 1
 
@@ -150,9 +153,6 @@ class SeparableConvBlock(layers.Layer):
             )
         return channels
 
-    def _sublayer(self, name: str) -> dict[str, Any]:
-        return {"name": name, "dtype": self.dtype_policy}
-
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Applies the block; see the class for the arguments."""
         x = self.pointwise(self.depthwise(inputs))
@@ -173,11 +173,8 @@ class SeparableConvBlock(layers.Layer):
             "kernel_size": self.kernel_size,
             "filters": self.filters,
             "rank": self.rank,
-            "activation": keras.activations.serialize(self.activation),
             "residual": self.residual,
-            "dropout": self.dropout,
             "momentum": self.momentum,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
 

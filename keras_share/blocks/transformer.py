@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 import keras
 from keras import layers, ops
 
+from keras_share.blocks.block import Block
 from keras_share.layers import checks
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class TransformerBlock(layers.Layer):
+class TransformerBlock(Block):
     """Encoder block of a transformer.
 
     Multi-head self-attention and a feed-forward network of two `Dense` layers, each
@@ -30,12 +31,13 @@ class TransformerBlock(layers.Layer):
             either half.
         activation: Activation of the hidden layer.
         layer_norm_epsilon: Epsilon of both layer normalizations.
-        kernel_initializer: Initializer of the kernels.
-        bias_initializer: Initializer of the biases.
         normalize_first: If True, normalize the input of either half and leave the
             residual path untouched (pre-norm; can train without warm-up). If False,
             normalize after each residual sum (post-norm, as published).
-        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
+        seed: Seed of all dropout, an integer; None draws one.
+        **kwargs: `kernel_initializer`, `kernel_regularizer`, `kernel_constraint` and
+            the same of `bias`, as in Keras's layers; and keyword arguments of
+            `keras.layers.Layer`, such as `name`.
 
     Call arguments:
         inputs: Sequences of shape `(batch, length, width)`.
@@ -79,55 +81,36 @@ class TransformerBlock(layers.Layer):
         dropout: float = 0.0,
         activation: Any = "relu",
         layer_norm_epsilon: float = 1e-5,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
         normalize_first: bool = False,
+        seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activation, dropout, seed, **kwargs)
         self.num_heads = checks.check_positive_integer("num_heads", num_heads)
         self.intermediate_dim = checks.check_positive_integer(
             "intermediate_dim", intermediate_dim
         )
-        self.dropout = checks.check_rate("dropout", dropout)
-        self.activation = keras.activations.get(activation)
         self.layer_norm_epsilon = layer_norm_epsilon
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
         self.normalize_first = normalize_first
-        self.supports_masking = True
 
-        self.attention_dropout = layers.Dropout(
-            dropout, **self._sublayer("attention_dropout")
+        self.attention_dropout = self._dropout("attention_dropout")
+        self.attention_norm = self._norm("attention_norm")
+        self.feedforward_intermediate = self._dense(
+            "feedforward_intermediate", intermediate_dim, activation=self.activation
         )
-        self.attention_norm = layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, **self._sublayer("attention_norm")
-        )
-        self.feedforward_intermediate = layers.Dense(
-            intermediate_dim,
-            activation=self.activation,
-            **self._sublayer("feedforward_intermediate", initializers=True),
-        )
-        self.feedforward_dropout = layers.Dropout(
-            dropout, **self._sublayer("feedforward_dropout")
-        )
-        self.feedforward_norm = layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, **self._sublayer("feedforward_norm")
-        )
+        self.feedforward_dropout = self._dropout("feedforward_dropout")
+        self.feedforward_norm = self._norm("feedforward_norm")
+
+    def _norm(self, name: str) -> layers.Layer:
+        epsilon = self.layer_norm_epsilon
+        return self._sublayer(layers.LayerNormalization, name, epsilon=epsilon)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Builds the sublayers; creates those that follow the width of the input."""
         width = checks.check_sequence(input_shape, self.num_heads)
         self.input_spec = layers.InputSpec(ndim=3, axes={-1: width})
-        self.attention = layers.MultiHeadAttention(
-            self.num_heads,
-            width // self.num_heads,
-            dropout=self.dropout,
-            **self._sublayer("attention", initializers=True),
-        )
-        self.feedforward_output = layers.Dense(
-            width, **self._sublayer("feedforward_output", initializers=True)
-        )
+        self.attention = self._attention(self.num_heads, width)
+        self.feedforward_output = self._dense("feedforward_output", width)
 
         self.attention.build(input_shape, input_shape)
         self.attention_dropout.build(input_shape)
@@ -136,14 +119,6 @@ class TransformerBlock(layers.Layer):
         self.feedforward_output.build((*input_shape[:-1], self.intermediate_dim))
         self.feedforward_dropout.build(input_shape)
         self.feedforward_norm.build(input_shape)
-
-    def _sublayer(self, name: str, initializers: bool = False) -> dict[str, Any]:
-        arguments = {"name": name, "dtype": self.dtype_policy}
-        if initializers:
-            # An initializer draws the same values at each use; a clone draws its own.
-            arguments["kernel_initializer"] = self.kernel_initializer.clone()
-            arguments["bias_initializer"] = self.bias_initializer.clone()
-        return arguments
 
     def call(
         self,
@@ -164,23 +139,13 @@ class TransformerBlock(layers.Layer):
         x = attended + self.feedforward_dropout(x, training=training)
         return x if self.normalize_first else self.feedforward_norm(x)
 
-    def compute_output_shape(
-        self, input_shape: Sequence[int | None]
-    ) -> tuple[int | None, ...]:
-        """Returns `input_shape`."""
-        return tuple(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the block."""
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
             "intermediate_dim": self.intermediate_dim,
-            "dropout": self.dropout,
-            "activation": keras.activations.serialize(self.activation),
             "layer_norm_epsilon": self.layer_norm_epsilon,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "normalize_first": self.normalize_first,
         }
 

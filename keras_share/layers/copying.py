@@ -18,6 +18,16 @@ def copy_layer(layer: keras.Layer, **changes: Any) -> keras.Layer:
     Raises:
         ValueError: If the layer can't be made from its config.
     """
+    if type(layer).get_config is keras.Model.get_config:
+        # Keras makes one up, with the defaults of the constructor in place of the
+        # arguments that were passed.
+        cls = type(layer).__name__
+        raise ValueError(
+            "A layer is copied by its config, and a model of a class of its own has "
+            f"one only if the class says how: give {cls} a `get_config`, or, for a "
+            f"`SharedStack`, pass a function that makes a new block, such as lambda: "
+            f"{cls}(...). Received: '{layer.name}' of type {cls}"
+        )
     # A layer of the user's own inside a wrapper need not be registered.
     inside = {type(part).__name__: type(part) for part in sublayers(layer)}
     try:

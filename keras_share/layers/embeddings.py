@@ -1,14 +1,15 @@
 """`FactorizedEmbedding`: a narrow table and a projection to the width of the model."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
 from keras_share.layers.checks import check_positive_integer
+from keras_share.layers.weight_arguments import WeightArguments
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class FactorizedEmbedding(keras.layers.Layer):
+class FactorizedEmbedding(WeightArguments):
     """Turns ids into vectors by a narrow table and a projection.
 
     In place of a table of `vocabulary_size x hidden_dim`, one of
@@ -27,9 +28,9 @@ class FactorizedEmbedding(keras.layers.Layer):
         hidden_dim: Width of the output.
         mask_zero: Whether the id 0 is padding, to be masked in the layers after.
         use_bias: Whether the projection has a bias.
-        embeddings_initializer: Initializer of the table.
-        kernel_initializer: Initializer of the kernel of the projection.
-        **kwargs: Base layer keyword arguments, such as `name`.
+        **kwargs: `embeddings_initializer`, `embeddings_regularizer` and
+            `embeddings_constraint` of the table, the same of `kernel` and `bias` of
+            the projection; and base layer keyword arguments, such as `name`.
 
     Input shape:
         Integers between 0 and `vocabulary_size - 1`, usually `(batch, length)`.
@@ -52,6 +53,11 @@ class FactorizedEmbedding(keras.layers.Layer):
     - [Lan et al., 2019](https://arxiv.org/abs/1909.11942), section 3.1
     """
 
+    weight_kinds: ClassVar[dict[str, str]] = {
+        "embeddings": "uniform",
+        **WeightArguments.weight_kinds,
+    }
+
     def __init__(
         self,
         vocabulary_size: int,
@@ -59,8 +65,6 @@ class FactorizedEmbedding(keras.layers.Layer):
         hidden_dim: int,
         mask_zero: bool = False,
         use_bias: bool = True,
-        embeddings_initializer: Any = "uniform",
-        kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ):
         # Ids may come as floats, as `keras.Input` has them unless told otherwise. Half
@@ -74,13 +78,11 @@ class FactorizedEmbedding(keras.layers.Layer):
         self.hidden_dim = check_positive_integer("hidden_dim", hidden_dim)
         self.mask_zero = mask_zero
         self.use_bias = use_bias
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
             embedding_dim,
-            embeddings_initializer=self.embeddings_initializer,
+            **self.weight_arguments(embeddings="embeddings_"),
             mask_zero=mask_zero,
             name="embedding",
             dtype=self.dtype_policy,
@@ -88,7 +90,7 @@ class FactorizedEmbedding(keras.layers.Layer):
         self.projection = keras.layers.Dense(
             hidden_dim,
             use_bias=use_bias,
-            kernel_initializer=self.kernel_initializer,
+            **self.weight_arguments(kernel="kernel_", bias="bias_"),
             name="projection",
             dtype=self.dtype_policy,
         )
@@ -115,8 +117,4 @@ class FactorizedEmbedding(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "mask_zero": self.mask_zero,
             "use_bias": self.use_bias,
-            "embeddings_initializer": keras.initializers.serialize(
-                self.embeddings_initializer
-            ),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

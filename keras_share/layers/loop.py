@@ -221,8 +221,7 @@ def _loop(
         for term in losses:
             loss = loss + ops.cast(ops.sum(term), loss.dtype)
         new = VariableMap(zip(variables, values, strict=True))
-        # What is assigned to a variable is no path for gradients.
-        new.update((v, ops.stop_gradient(value)) for v, value in updates)
+        new.update((v, _assigned(value)) for v, value in updates)
         new_shared, new_own = (
             [new[column[0]] for column in group] for group in (shared_state, own_state)
         )
@@ -253,6 +252,16 @@ def _loop(
     for mask in masks:
         x = _AttachMask()(x, mask=mask)
     return x
+
+
+def _assigned(value: Any) -> Any:
+    """A value as it is read from the variable that it was assigned to.
+
+    On TensorFlow no gradient goes through a variable. On JAX what a training step
+    assigns is a value like others, and the sites in turn have the gradient.
+    """
+    stops = keras.config.backend() == "tensorflow"
+    return ops.stop_gradient(value) if stops else value
 
 
 def _scan(step: Callable, start: tuple, slices: tuple, times: int) -> tuple:

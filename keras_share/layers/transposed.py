@@ -1,16 +1,17 @@
 """`Transposed`: one more use of a layer's matrix, the other way round."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from keras_share.layers import reuse
 from keras_share.layers.sublayers import Untracked, sublayers
+from keras_share.layers.weight_arguments import WeightArguments
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class Transposed(keras.layers.Layer):
+class Transposed(WeightArguments):
     """Multiplies by the transposed matrix of another layer.
 
     The matrix is the kernel of a `Dense` layer or the table of an `Embedding`, and is
@@ -34,9 +35,9 @@ class Transposed(keras.layers.Layer):
             itself.
         activation: Activation function. None applies none.
         use_bias: Whether to add a bias, of one value per row of the matrix.
-        bias_initializer: Initializer of the bias.
-        **kwargs: Base layer keyword arguments, such as `name`. `dtype` defaults to
-            that of the `Dense` or `Embedding`.
+        **kwargs: `bias_initializer`, `bias_regularizer` and `bias_constraint`; and base
+            layer keyword arguments, such as `name`. `dtype` defaults to that of the
+            `Dense` or `Embedding`.
 
     Input shape:
         `(..., columns)` of the matrix: the output of the `Dense` or `Embedding`.
@@ -62,13 +63,14 @@ class Transposed(keras.layers.Layer):
     - [Vincent et al., 2010](https://jmlr.org/papers/v11/vincent10a.html) (autoencoder)
     """
 
+    weight_kinds: ClassVar[dict[str, str]] = {"bias": "zeros"}
+
     def __init__(
         self,
         layer: keras.Layer,
         part: str | None = None,
         activation: Any = None,
         use_bias: bool = True,
-        bias_initializer: Any = "zeros",
         **kwargs: Any,
     ):
         source = find_part(layer, part)
@@ -81,7 +83,6 @@ class Transposed(keras.layers.Layer):
         self.part = part
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.bias_initializer = keras.initializers.get(bias_initializer)
         self.supports_masking = True
 
     @property
@@ -120,7 +121,7 @@ class Transposed(keras.layers.Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
-                name="bias", shape=(rows,), initializer=self.bias_initializer
+                name="bias", shape=(rows,), **self.weight_arguments(bias="")
             )
 
     def call(self, inputs: Any) -> Any:
@@ -153,7 +154,6 @@ class Transposed(keras.layers.Layer):
             "part": self.part,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
         }
 
     @classmethod

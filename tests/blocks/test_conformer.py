@@ -236,6 +236,7 @@ def test_traces_to_its_leaves(x):
         ({"intermediate_dim": 1.5}, r"`intermediate_dim` must .*intermediate_dim=1\.5"),
         ({"kernel_size": 0}, r"`kernel_size` must be an integer .* kernel_size=0"),
         ({"dropout": 1}, r"`dropout` must be at least 0 .* dropout=1"),
+        ({"momentum": 1}, r"`momentum` must be at least 0 and below 1\. .*=1"),
     ],
 )
 def test_rejects_arguments(arguments, message):

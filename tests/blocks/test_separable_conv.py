@@ -214,6 +214,7 @@ def test_traces_to_its_leaves(rank):
         ({"rank": 3}, r"`rank` must be 1 .* or 2 .* Received: rank=3"),
         ({"filters": 0}, r"`filters` must be an integer .* filters=0"),
         ({"dropout": -0.1}, r"`dropout` must be at least 0 .* dropout=-0\.1"),
+        ({"momentum": 1}, r"`momentum` must be at least 0 and below 1\. .*=1"),
         ({"kernel_size": 0}, r"`kernel_size` must be an integer .* kernel_size=0"),
         ({"kernel_size": (3,)}, r"each of the rank=2 axes.* kernel_size=\(3,\)"),
         ({"kernel_size": (3, 0)}, r"each of the rank=2 axes.* kernel_size=\(3, 0\)"),

@@ -57,12 +57,23 @@ def test_mixed_precision_takes_large_ids_as_floats(policy):
 
 
 def test_config_round_trip():
+    arguments = {
+        "embeddings_initializer": "normal",
+        "embeddings_regularizer": "l2",
+        "kernel_initializer": "he_normal",
+        "kernel_constraint": "non_neg",
+    }
     layer = FactorizedEmbedding(
-        7, 2, 5, True, False, "normal", "he_normal", name="words", dtype="float16"
+        7, 2, 5, True, False, name="words", dtype="float16", **arguments
     )
     copy = FactorizedEmbedding.from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()
     assert copy.embedding.mask_zero and not copy.projection.use_bias
+    copy.build((None, 3))
+    table, kernel = copy.weights
+    assert type(table.regularizer) is keras.regularizers.L2
+    assert table.constraint is kernel.regularizer is None
+    assert type(kernel.constraint) is keras.constraints.NonNeg
 
 
 @pytest.mark.parametrize("back", ["own", "projection"])

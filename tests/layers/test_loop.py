@@ -193,6 +193,63 @@ def test_shared_statistics():
     assert_same(dense_and_norm, "AAAA", private=None)
 
 
+class Trace(layers.Layer):
+    """Adds what it has seen of its inputs before, and remembers this one."""
+
+    def build(self, shape):
+        self.seen = self.add_weight(
+            name="seen", shape=shape[-1:], initializer="zeros", trainable=False
+        )
+
+    def call(self, x):
+        y = x + self.seen
+        self.seen.assign(0.5 * self.seen + ops.mean(x, axis=0))
+        return y
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize("private", [None, "seen"])
+def test_gradients_of_what_is_assigned(private):
+    block = lambda: keras.Sequential(  # noqa: E731
+        [layers.Dense(8, activation="tanh"), Trace()]
+    )
+    assert_same(block, "AAA", private=private)
+
+
+def test_everything_together():
+    """Dropout, statistics, losses and loss scaling in half precision, with Adam.
+
+    The layer before the normalization has no bias. The true gradient of one would be
+    zero, and Adam makes steps of full size of the noise of rounding that is left: two
+    unrolled runs, eager and compiled, then end as far apart as the loop and either.
+    """
+
+    def block():
+        policy = "mixed_float16"
+        dense = layers.Dense(8, use_bias=False, kernel_regularizer="l2", dtype=policy)
+        return keras.Sequential(
+            [
+                dense,
+                layers.BatchNormalization(dtype=policy),
+                layers.Dropout(0.3, seed=1, dtype=policy),
+            ]
+        )
+
+    x, results = values(32, 8), []
+    for unroll in (True, False):
+        stack = SharedStack(block, "AAAA", private=None, unroll=unroll)
+        model = randomize(keras.Sequential([keras.Input((8,)), stack, layers.Dense(8)]))
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.05))
+        model.compile(optimizer, "mse", jit_compile=JIT)
+        history = model.fit(x, x[::-1], 16, epochs=3, shuffle=False, verbose=0)
+        weights = [ops.convert_to_numpy(v) for v in model.weights]
+        results.append([*history.history["loss"], *weights, model.predict_on_batch(x)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
 def test_frozen_blocks():
     def frozen(*args, **kwargs):
         model = stack_model(*args, **kwargs)

@@ -99,13 +99,22 @@ def test_moving_statistics_are_kept_per_use():
     assert np.abs(ops.convert_to_numpy(own) - ops.convert_to_numpy(inner)).max() > 0
 
 
-def test_shared_statistics_are_updated_by_each_use():
-    model = tied_model(private=None)
-    one_step(model, values(16, 8) + 3, values(16, 8))
-    norm = model.layers[1].get_layer("norm")
-    untouched = 0.99**1
-    variance = ops.convert_to_numpy(norm.moving_variance)
-    assert not np.allclose(variance, untouched, atol=1e-4)
+@pytest.mark.parametrize("private", [None, "bias"])
+def test_shared_statistics_are_updated_by_each_use(private):
+    model = tied_model(private)
+    plain = block()
+    inputs = keras.Input((8,))
+    twice = keras.Model(inputs, plain(plain(inputs)))
+    plain.set_weights(model.layers[1].get_weights())
+    x, y = values(16, 8) + 3, values(16, 8)
+    for each in (model, twice):
+        one_step(each, x, y)
+    norm, expected = model.layers[1].get_layer("norm"), plain.get_layer("norm")
+    for name in ("moving_mean", "moving_variance"):
+        ours, theirs = (
+            ops.convert_to_numpy(getattr(n, name)) for n in (norm, expected)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_seeds_advance_and_differ_per_use():

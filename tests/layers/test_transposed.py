@@ -87,6 +87,14 @@ def test_multiplies_by_the_transposed_matrix(kind, shape, activation, use_bias):
     assert len(layer.weights) == len(source.weights) + use_bias
 
 
+def test_the_bias_takes_a_regularizer_and_a_constraint():
+    layer = Transposed(built("dense"), bias_regularizer="l2", bias_constraint="non_neg")
+    layer.build((None, COLUMNS))
+    assert type(layer.bias.constraint) is keras.constraints.NonNeg
+    assert len(layer.losses) == 1
+    assert layer.get_config()["bias_regularizer"]["class_name"] == "L2"
+
+
 def test_gradient_of_the_kernel_is_the_sum_over_both_uses():
     model = autoencoder()
     kernel, inner_bias, outer_bias = model.get_weights()
