@@ -2,6 +2,7 @@
 
 import os
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 if TYPE_CHECKING:
     import keras
@@ -22,8 +23,8 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
         )
     try:
         return keras.saving.load_model(path, compile=False)
-    # Whatever a damaged file makes Keras raise, the file is at fault.
-    except Exception as error:
+    # What Keras raises of files that are damaged, or hold layers of others.
+    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
         raise ValueError(
             "A Keras model must be a .keras file that loads with keras, keras_share "
             f"and no other code. Received: {os.fspath(path)!r}: "

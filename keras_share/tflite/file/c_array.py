@@ -42,7 +42,7 @@ const unsigned int {name}_len = {length};
 
 def export_c_array(
     source: str | os.PathLike | bytes,
-    path: str | os.PathLike,
+    output: str | os.PathLike,
     *,
     name: str | None = None,
     arena_bytes: int | None = None,
@@ -55,9 +55,9 @@ def export_c_array(
 
     Args:
         source: Path of the `.tflite` file, or its bytes.
-        path: Where to write the source, which must end in `.cc` or `.cpp`. The header
+        output: Where to write the source, which must end in `.cc` or `.cpp`. The header
             lies beside it, with the ending `.h`.
-        name: Name of the array. Defaults to the name of `path`.
+        name: Name of the array. Defaults to the name of `output`.
         arena_bytes: Size of the tensor arena, from `run_micro`, for the comment.
 
     Returns:
@@ -65,7 +65,7 @@ def export_c_array(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If `source` is not a .tflite model, `path` has another ending, or
+        ValueError: If `source` is not a .tflite model, `output` has another ending, or
             `name` is not a C identifier.
         OSError: If the folder doesn't exist or can't be written.
 
@@ -79,18 +79,18 @@ def export_c_array(
     >>> "extern const unsigned char g_model[];" in files[1].read_text()
     True
     """
-    path = Path(path)
+    path = Path(output)
     name = path.stem if name is None else name
     if path.suffix not in (".cc", ".cpp"):
         raise ValueError(
-            "`path` must be that of a C++ source and end in .cc or .cpp. "
-            f"Received: path={str(path)!r}"
+            "`output` must be that of a C++ source and end in .cc or .cpp. "
+            f"Received: output={str(path)!r}"
         )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in _KEYWORDS.split():
         raise ValueError(
             "`name` must be a C identifier: letters, digits and underscores, no digit "
             f"first, and no keyword. Received: name={name!r}. By default it is the "
-            "name of `path`."
+            "name of `output`."
         )
     read(source)
     data = contents(source)

@@ -15,72 +15,67 @@ from keras_share.tflite.runtimes.agreement import (
 )
 from keras_share.tflite.runtimes.apart import RunError, RunTimeoutError, run_apart
 
-_JOB = "run_once", "reference"
-
 
 def check_same(data: bytes, rolled: bytes, timeout: float) -> None:
     """Runs two files on the same random inputs with LiteRT's reference kernels.
 
     Each in a process of its own: a damaged file may end the interpreter.
 
+    Args:
+        data: The given file.
+        rolled: The other one.
+        timeout: Seconds for all of it.
+
     Raises:
-        ValueError: If LiteRT can't run the first file, or not in time.
+        ValueError: If LiteRT can't run the first file, or not both in time.
         RuntimeError: If it can't run the other one, or if an output differs.
     """
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(folder, name)) for name in ("given.tflite", "rolled.tflite")]
-        for path, content in zip(paths, (data, rolled), strict=True):
-            Path(path).write_bytes(content)
+    end = time.monotonic() + timeout
+    try:
+        calls, expected = _run_given(data, end)
         try:
-            calls, expected = _run_given(paths[0], data, timeout)
-        except RunTimeoutError as error:
-            raise ValueError(_too_slow(timeout)) from error
+            wrong = "its outputs are others"
+            same = not difference(expected, _run(rolled, calls, end))
+        except RunTimeoutError:
+            raise
         except RunError as error:
-            raise ValueError(
-                "LiteRT must be able to run the file, so that it can be compared with "
-                f"the rolled one. Received: a file of which it says: {error}"
-            ) from error
-        left = max(timeout - (time.monotonic() - start), 1e-3)
-        try:
-            actual = run_apart(*_JOB, paths[1], calls, timeout=left)
-        except RunTimeoutError as error:
-            raise ValueError(_too_slow(timeout)) from error
-        except RunError as error:
-            raise RuntimeError(_wrong(f"LiteRT does not run it: {error}")) from error
-    if difference(expected, actual):
-        raise RuntimeError(_wrong("its outputs are others"))
+            same, wrong = False, f"LiteRT does not run it: {error}"
+    except RunTimeoutError as error:
+        raise ValueError(
+            "The file and the rolled one must run on LiteRT's reference kernels within "
+            f"`timeout` seconds, to be compared. Received: timeout={timeout}. Pass "
+            "more if the model is large; these kernels are slow."
+        ) from error
+    except RunError as error:
+        raise ValueError(
+            "LiteRT must be able to run the file, so that it can be compared with "
+            f"the rolled one. Received: a file of which it says: {error}"
+        ) from error
+    if not same:
+        raise RuntimeError(
+            f"The rolled file must compute what the given one does, but {wrong}. "
+            "Nothing was written. Please report this with the file."
+        )
 
 
-def _run_given(path: str, data: bytes, timeout: float) -> tuple[list[Call], Outputs]:
+def _run_given(data: bytes, end: float) -> tuple[list[Call], Outputs]:
     calls = random_inputs(flatbuffer.read(data))
     try:
-        return calls, run_apart(*_JOB, path, calls, timeout=timeout)
+        return calls, _run(data, calls, end)
     except RunTimeoutError:
         raise
     except RunError:
         # A table to look up may have a single row.
-        calls = [(key, _without_ones(inputs), gives) for key, inputs, gives in calls]
-        return calls, run_apart(*_JOB, path, calls, timeout=timeout)
+        for _, inputs, _ in calls:
+            for name, array in inputs.items():
+                if array.dtype.kind in "iu":
+                    inputs[name] = np.zeros_like(array)
+        return calls, _run(data, calls, end)
 
 
-def _without_ones(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        name: np.zeros_like(array) if array.dtype.kind in "iu" else array
-        for name, array in inputs.items()
-    }
-
-
-def _too_slow(timeout: float) -> str:
-    return (
-        "The file and the rolled one must run on LiteRT's reference kernels within "
-        f"`timeout` seconds, to be compared. Received: timeout={timeout}. Pass more if "
-        "the model is large; these kernels are slow."
-    )
-
-
-def _wrong(how: str) -> str:
-    return (
-        f"The rolled file must compute what the given one does, but {how}. Nothing was "
-        "written. Please report this with the file."
-    )
+def _run(data: bytes, calls: list[Call], end: float) -> Outputs:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(data)
+        left = max(end - time.monotonic(), 1e-3)
+        return run_apart("run_once", "reference", str(path), calls, timeout=left)

@@ -20,10 +20,6 @@ class RunTimeoutError(RunError):
     """It took too long."""
 
 
-class RunMemoryError(RunError):
-    """There was not enough memory."""
-
-
 def run_apart(job: str, *arguments: Any, timeout: float) -> Any:
     """Does one of the jobs of `apart_process` in a process of its own.
 
@@ -37,9 +33,8 @@ def run_apart(job: str, *arguments: Any, timeout: float) -> Any:
 
     Raises:
         RunTimeoutError: If it takes too long.
-        RunMemoryError: If the process ran out of memory, or was killed as systems do
-            then.
-        RunError: If the job fails otherwise, or the process crashes.
+        RunError: If the job fails, or the process crashes or runs out of memory, which
+            the text tells.
     """
     try:
         done = subprocess.run(
@@ -55,7 +50,7 @@ def run_apart(job: str, *arguments: Any, timeout: float) -> Any:
         return pickle.loads(done.stdout)
     said = _complaint(done.returncode, done.stderr)
     if any(sign in said for sign in _NO_MEMORY):
-        raise RunMemoryError(f"it ran out of memory, it seems: {said}")
+        said = f"it ran out of memory, it seems: {said}"
     raise RunError(said)
 
 
