@@ -10,6 +10,7 @@ from keras_share.quantize import (
     fake_quantize,
     inverse_root,
     quantize_weights,
+    quantized_model,
     quantized_transposed,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "inverse_root",
     "low_rank",
     "quantize_weights",
+    "quantized_model",
     "quantized_transposed",
     "relaxed",
     "scale",

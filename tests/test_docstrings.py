@@ -17,7 +17,7 @@ MODULES = sorted(
     }
 )
 # Their examples read a file, which the tests beside them make.
-TESTED_ELSEWHERE = {"keras_share.export.int4"} | {
+TESTED_ELSEWHERE = {
     f"keras_share.tflite.{module}"
     for module in ("inspect.audit", "file.dedupe", "file.flatbuffer", "runtimes.micro")
 }

@@ -83,6 +83,7 @@ TYPES = ("float32", "int8", "uint8", "int16")
     show_default=True,
     help="Whether a shared weight that the file stores several times is an error.",
 )
+@options.timeout
 def export(
     model: str,
     output: str,

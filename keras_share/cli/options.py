@@ -18,6 +18,15 @@ output = click.option(
     help="Where to write the file, whole or not at all.",
 )
 
+timeout = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Time for the comparison of a rolled file with the unrolled one.",
+)
+
 
 class Picture(click.Path):
     """A path to write a picture to: told before the work if it has another ending."""

@@ -20,14 +20,7 @@ from keras_share.cli.progress import progress
     show_default=True,
     help="Leave operators unrolled whose kernels have fewer bytes than this.",
 )
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Time for the comparison of both files.",
-)
+@options.timeout
 @click.option(
     "--strict",
     is_flag=True,

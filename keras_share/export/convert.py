@@ -10,26 +10,38 @@ import keras
 import numpy as np
 
 from keras_share.atomic import check_writable, write_atomically
-from keras_share.export.converter import convert, input_names, output_names
+from keras_share.export.converter import convert
+from keras_share.export.ends import (
+    Ends,
+    check_types,
+    input_names,
+    output_names,
+    put_in_order,
+)
 from keras_share.export.faithful import check_outputs
 from keras_share.export.inference import inference_model
-from keras_share.export.int4 import store_int4
+from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
-from keras_share.export.metadata import describe, with_metadata
+from keras_share.export.metadata import describe
 from keras_share.export.target import (
     INT4_KERNELS,
     QUANTIZATION,
+    check_integers,
     check_target,
-    fit_target,
+    pack_for,
 )
 from keras_share.flat.flatten import check_model
 from keras_share.flat.precision import full_precision
-from keras_share.layers.sublayers import sublayers
-from keras_share.quantize.fake_quantize import FakeQuantize
-from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.quantization import (
+    CONVERTED,
+    Quantization,
+    find_quantization,
+    quantization_of,
+)
 from keras_share.quantize.representative import Representative, random_sample, samples
 from keras_share.quantize.tfmot import check_backend
-from keras_share.tflite.file.dedupe import dedupe
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.inspect.audit import Audit, audit
 
 _CHECKED_SAMPLES = 4
@@ -47,6 +59,7 @@ def export_tflite(
     dynamic_batch: bool = False,
     metadata: Mapping[str, Any] | None = None,
     strict: bool = True,
+    timeout: float = 600.0,
 ) -> Audit:
     """Exports a model to a `.tflite` file in which shared weights stay shared.
 
@@ -77,7 +90,7 @@ def export_tflite(
             `"int8"`; if given, the file is also compared with the model on them
             instead of on random numbers.
         inference_input_type: `"float32"`, or the integers that the file takes in place
-            of floating-point inputs: `"int8"` (`"int16"` for a model of that scheme).
+            of floating-point inputs: `"int8"` (`"int16"` for a model quantized so).
             `predict_tflite` rounds to them. Inputs of integers stay as they are.
         inference_output_type: Likewise, of the outputs.
         dynamic_batch: Whether the batch size is left to the interpreter; else it is 1.
@@ -90,6 +103,8 @@ def export_tflite(
             see `Audit.metadata`.
         strict: Whether a weight that sites share but the file stores several times is
             an error. False makes it a warning.
+        timeout: Seconds that the comparison of a rolled file with the unrolled one may
+            take, on LiteRT's reference kernels.
 
     Returns:
         The `Audit` of the file.
@@ -101,7 +116,8 @@ def export_tflite(
             its target.
         OSError: If the folder doesn't exist or can't be written; told before the
             conversion.
-        RuntimeError: If Keras doesn't run on the TensorFlow backend.
+        RuntimeError: If Keras doesn't run on the TensorFlow backend, or a rolled file
+            computes something else than the unrolled one.
 
     Example:
     >>> import keras, keras_share
@@ -114,36 +130,53 @@ def export_tflite(
     check_backend("export_tflite")
     check_model(model)
     check_target(target)
-    scheme = _scheme(model, quantization, target)
-    ends = _check_ends(scheme, inference_input_type, inference_output_type)
-    facts = describe(model, scheme, target, metadata)
+    aware = quantization_of(model) is not None
+    quantization = _quantization(model, quantization, target)
+    types = inference_input_type, inference_output_type
+    check_types(types, quantization)
+    facts = describe(model, quantization, aware, target, metadata)
     check_writable(path)
-    if scheme == "int8" or representative_dataset is not None:
+    calibrates = quantization is Quantization.INT8 and not aware
+    if calibrates or representative_dataset is not None:
         # Read once: a generator function may not give the same samples again.
         dataset = list(samples(representative_dataset, model))
         checked = dataset[:_CHECKED_SAMPLES]
     else:
-        dataset = None
         checked = [random_sample(model) for _ in range(2 if dynamic_batch else 1)]
+
     with full_precision():
         exported = inference_model(model, None if dynamic_batch else 1)
     _check_finite(exported)
-    takes, gives = input_names(model), output_names(model, exported.output)
-    data = dedupe(convert(exported, scheme, dataset, ends, takes, gives)).data
-    if scheme == "trained int16":
-        data = fit_int16(data)
-    if any(_bits(part) == 4 for part in sublayers(model)):
-        data = dedupe(store_int4(data, INT4_KERNELS.get(target))).data
-    if ends != ("float32", "float32"):
-        _check_integers(data)
-    sample = dict(zip(takes, checked[0], strict=True))
-    data, found = fit_target(data, target, scheme, sample)
-    data = with_metadata(data, {**facts, **found})
-    check_outputs(model, data, checked, scheme, takes, gives)
+    ends = Ends(input_names(model), output_names(model, exported.output), types)
+    converted = convert(exported, quantization, ends, dataset if calibrates else None)
+    file = flatbuffer.read(converted)
+    put_in_order(file, ends)
+    share_buffers(file)
+    if quantization.activations == 16:
+        fit_int16(file)
+    if quantization.weights == 4:
+        store_int4(file, INT4_KERNELS.get(target, RUNS))
+        share_buffers(file)
+    check_integers(file, target, quantization, ends)
+    sample = dict(zip(ends.inputs, checked[0], strict=True))
+    data = pack_for(target, file, facts, sample, timeout)
+    check_outputs(model, data, checked, quantization, aware, ends)
     report = replace(audit(data, model), path=os.fspath(path))
     _check_tied(report, strict)
     write_atomically(path, data)
     return report
+
+
+def _quantization(model: keras.Model, asked: str | None, target: str) -> Quantization:
+    trained = quantization_of(model)
+    if asked is None:
+        return trained or QUANTIZATION.get(target, Quantization.FLOAT32)
+    if trained:
+        raise ValueError(
+            "A model from quantize_model is exported as it was trained: leave "
+            f"`quantization` None. Received: quantization={asked!r}"
+        )
+    return find_quantization(asked, CONVERTED)
 
 
 def _check_finite(model: keras.Model) -> None:
@@ -166,51 +199,3 @@ def _check_tied(report: Audit, strict: bool) -> None:
             f"{complaint} Pass strict=False to write the file anyhow."
         )
     warnings.warn(complaint, stacklevel=3)
-
-
-def _scheme(model: keras.Model, quantization: str | None, target: str) -> str:
-    parts = list(sublayers(model))
-    bits = {part.num_bits for part in parts if isinstance(part, FakeQuantize)}
-    trained = bits or any(isinstance(part, QuantizeWeights) for part in parts)
-    if trained and quantization is not None:
-        raise ValueError(
-            "A model from quantize_model is exported as it was trained: leave "
-            f"`quantization` None. Received: quantization={quantization!r}"
-        )
-    choices = ("float32", "float16", "dynamic", "int8")
-    if quantization not in (None, *choices):
-        raise ValueError(
-            f"`quantization` must be one of {', '.join(choices)}, or None. "
-            f"Received: quantization={quantization!r}"
-        )
-    if not trained:
-        return quantization or QUANTIZATION.get(target, "float32")
-    return f"trained int{max(bits)}" if bits else "trained dynamic"
-
-
-def _bits(layer: keras.Layer) -> int | None:
-    return layer.num_bits if isinstance(layer, QuantizeWeights) else None
-
-
-def _check_ends(scheme: str, *types: str) -> tuple[str, ...]:
-    """The types of inputs and outputs, if a file of this kind can have them."""
-    kind = scheme.removeprefix("trained ")
-    whole = {"int8": ("int8", "uint8"), "int16": ("int16",)}.get(kind, ())
-    for name, chosen in zip(("input", "output"), types, strict=True):
-        if chosen not in ("float32", *whole):
-            raise ValueError(
-                f"`inference_{name}_type` must be one of "
-                f"{', '.join(('float32', *whole))} for a file of the kind "
-                f"'{scheme}'. Received: inference_{name}_type={chosen!r}"
-            )
-    return types
-
-
-def _check_integers(data: bytes) -> None:
-    left = audit(data).float_operators
-    if left:
-        raise ValueError(
-            "Only a file that computes with integers throughout can have integers as "
-            "inputs and outputs. These operators are in floating point, see "
-            f"`quantization_report`: {left}"
-        )

@@ -1,35 +1,32 @@
 """Whether a file computes what the Keras model does."""
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 
+from keras_share.export.ends import Ends
 from keras_share.flat.flatten import input_structure
 from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.quantization import Quantization
 from keras_share.tflite.runtimes.predict import predict_tflite
 
 # How far the file's outputs may be from the Keras model's, as a share of the largest
 # output. Quantized files differ by design; these bounds tell a file that is wrong.
 TOLERANCES = {
-    "float32": 1e-4,
-    "float16": 2e-2,
-    "dynamic": 0.25,
-    "int8": 0.5,
-    "int16": 0.1,
-    "trained int8": 0.1,
-    "trained int16": 0.1,
-    "trained dynamic": 0.1,
+    Quantization.FLOAT32: 1e-4,
+    Quantization.FLOAT16: 2e-2,
+    Quantization.DYNAMIC: 0.25,
+    Quantization.INT8: 0.5,
 }
+AWARE_TOLERANCE = 0.1  # of a model that was quantized before
 
 
 def check_outputs(
     model: keras.Model,
     data: bytes,
     dataset: list[list[np.ndarray]],
-    scheme: str,
-    takes: Sequence[str],
-    gives: Sequence[str],
+    quantization: Quantization,
+    aware: bool,
+    ends: Ends,
 ) -> None:
     """Runs the file against the model that the user passed, not its rebuilt form.
 
@@ -37,29 +34,24 @@ def check_outputs(
         model: The user's model.
         data: The bytes of the file.
         dataset: Samples of batch size 1.
-        scheme: How the file is quantized.
-        takes: The names of the file's inputs.
-        gives: The names of its outputs, in the order of `keras.tree.flatten`.
+        quantization: How the file is quantized.
+        aware: Whether the model is, too.
+        ends: The file's inputs and outputs.
 
     Raises:
-        ValueError: If an output differs by more than the scheme explains.
+        ValueError: If an output differs by more than the quantization explains.
     """
     columns = map(np.concatenate, zip(*dataset, strict=True))
-    actual = predict_tflite(data, dict(zip(takes, columns, strict=True)))
+    actual = predict_tflite(data, dict(zip(ends.inputs, columns, strict=True)))
     if not isinstance(actual, dict):
-        actual = {gives[0]: actual}
-    rows = [
-        keras.tree.flatten(
-            model(
-                keras.tree.pack_sequence_as(input_structure(model), sample),
-                training=False,
-            )
-        )
-        for sample in dataset
-    ]
-    half = any(part.compute_dtype != "float32" for part in sublayers(model))
-    allowed = max(TOLERANCES[scheme], TOLERANCES["float16"] if half else 0)
-    for name, outputs in zip(gives, zip(*rows, strict=True), strict=True):
+        actual = {ends.outputs[0]: actual}
+    structure = input_structure(model)
+    packed = [keras.tree.pack_sequence_as(structure, sample) for sample in dataset]
+    rows = [keras.tree.flatten(model(inputs, training=False)) for inputs in packed]
+    allowed = AWARE_TOLERANCE if aware else TOLERANCES[quantization]
+    if any(part.compute_dtype != "float32" for part in sublayers(model)):
+        allowed = max(allowed, TOLERANCES[Quantization.FLOAT16])
+    for name, outputs in zip(ends.outputs, zip(*rows, strict=True), strict=True):
         arrays = [keras.ops.convert_to_numpy(output) for output in outputs]
         expected = np.concatenate(arrays).astype("float64")
         difference = np.abs(expected - actual[name]).max()
@@ -68,7 +60,7 @@ def check_outputs(
             raise ValueError(
                 f"The file must compute what the model does. Its output '{name}' "
                 f"differs by {share:.3g} of the largest value, more than the "
-                f"{allowed} allowed for {scheme}; nothing was written. "
+                f"{allowed} allowed for {quantization}; nothing was written. "
                 "Quantized outputs this far off call for a representative_dataset of "
                 "real samples, or for quantization-aware training."
             )

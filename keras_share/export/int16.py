@@ -5,9 +5,10 @@ import numpy as np
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
+from keras_share.tflite.file.unused import drop_buffers
 
 
-def fit_int16(data: bytes) -> bytes:
+def fit_int16(model: schema.ModelT) -> None:
     """Corrects what TensorFlow's converter gets wrong of int16 activations.
 
     It stores biases as int32, where LiteRT and TFLite Micro read int64 beside int16
@@ -15,9 +16,7 @@ def fit_int16(data: bytes) -> bytes:
     the logistic function an output from 0 to 1 in 65,536 steps, where the kernels
     compute it in steps of 1 / 32,768.
     """
-    model = flatbuffer.read(data)
     wide: dict[int, int] = {}  # int32 buffer -> int64 buffer
-    changed = False
     for graph in model.subgraphs:
         for op in graph.operators:
             name = flatbuffer.operator_name(model, op)
@@ -26,7 +25,6 @@ def fit_int16(data: bytes) -> bytes:
                 if output.type == schema.TensorType.INT16:
                     output.quantization.scale = np.array([2**-15], np.float32)
                     output.quantization.zeroPoint = np.array([0], np.int64)
-                    changed = True
             x, _, place = KERNEL_OPERATORS.get(name, NO_KERNEL)
             if place is None or place >= len(op.inputs) or op.inputs[place] < 0:
                 continue
@@ -43,10 +41,4 @@ def fit_int16(data: bytes) -> bytes:
                     model.buffers.append(schema.BufferT(content))
                 bias.buffer = wide[bias.buffer]
                 bias.type = schema.TensorType.INT64
-                changed = True
-    # int32 buffers that nothing refers to any more
-    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
-    for index in wide:
-        if index not in used:
-            model.buffers[index] = schema.BufferT()
-    return flatbuffer.pack(model) if changed else data
+    drop_buffers(model)

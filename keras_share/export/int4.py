@@ -15,7 +15,7 @@ from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 _RATIO = 127 / 7
 # The types of activations for which LiteRT runs kernels of type INT4. With others it
 # refuses the file or, for depthwise convolutions in int16, returns wrong numbers.
-_RUNS = {
+RUNS = {
     "CONV_2D": ("float32", "int8", "int16"),
     "DEPTHWISE_CONV_2D": ("int8",),
     "FULLY_CONNECTED": ("float32", "int8", "int16"),
@@ -23,8 +23,8 @@ _RUNS = {
 _INTEGERS = {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
 
 
-def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
-    """Stores the 4-bit kernels of a .tflite model as their integers, two in a byte.
+def store_int4(model: schema.ModelT, packed: Collection[str] = tuple(RUNS)) -> None:
+    """Stores the 4-bit kernels of a parsed model as their integers, two in a byte.
 
     A kernel that was rounded to 4 bits in training has values `k * scale`, with k from
     -7 to 7. The converter knows only int8: it stores `round(k * 127 / 7)` at 7 / 127
@@ -41,34 +41,12 @@ def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
     else than a kernel, such as a table to look up, is left as it is.
 
     Args:
-        data: The bytes of the model. Apply `dedupe` first: all uses of a kernel in one
-            buffer get one type.
+        model: The model, in which each kernel has one buffer for all its uses: they
+            get one type.
         packed: Names of the operators whose kernels may become INT4; by default all
             that LiteRT runs. TFLite Micro runs `("CONV_2D", "DEPTHWISE_CONV_2D")`
             with int8 activations, and none with int16 ones.
-
-    Returns:
-        The bytes of the model with 4-bit kernels, or `data` itself if it has none.
-
-    Raises:
-        ValueError: If `packed` names an operator without INT4 kernels, or `data` is
-            not a .tflite model, or a damaged one.
-
-    Example:
-    >>> from keras_share.tflite.inspect.audit import audit
-    >>> data = open("int8.tflite", "rb").read()  # a Dense rounded to 4 bits
-    >>> [(weight.dtype, weight.nbytes) for weight in audit(data).buffers]
-    [('int8', 1024)]
-    >>> [(weight.dtype, weight.nbytes) for weight in audit(store_int4(data)).buffers]
-    [('int4', 512)]
     """
-    packed = tuple(_RUNS) if packed is None else packed
-    if not set(packed) <= set(_RUNS):
-        raise ValueError(
-            "`packed` must name operators that run kernels of type INT4: "
-            f"{', '.join(_RUNS)}. Received: packed={packed!r}"
-        )
-    model = flatbuffer.read(data)
     uses = _uses(model)
     kernels = {
         index: tensors
@@ -77,8 +55,6 @@ def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
         and all(_is_symmetric_int8(tensor) for tensor in tensors)
         and _has_4_bits(_values(model, index, np.int8))
     }
-    if not kernels:
-        return data
     _restate_biases(model, kernels)
     for index, tensors in kernels.items():
         levels = _levels(_values(model, index, np.int8)).astype(np.int8)
@@ -88,7 +64,6 @@ def store_int4(data: bytes, packed: Collection[str] | None = None) -> bytes:
             _rescale(tensor)
             if pack:
                 tensor.type = schema.TensorType.INT4
-    return flatbuffer.pack(model)
 
 
 class _Use(NamedTuple):
@@ -104,7 +79,7 @@ class _Use(NamedTuple):
 
     @property
     def runs_int4(self) -> bool:
-        return self.activations in _RUNS.get(self.name, ())
+        return self.activations in RUNS.get(self.name, ())
 
 
 def _uses(model: schema.ModelT) -> dict[int, set[_Use]]:

@@ -16,13 +16,19 @@ from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.quantization import (
+    TRAINED,
+    Quantization,
+    find_quantization,
+    quantization_of,
+)
 from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.quantized_model import QuantizedModel, patterns_of
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import LayerReport, report_of
 from keras_share.quantize.representative import Representative, batches
 from keras_share.quantize.rules import operation_name
-from keras_share.quantize.schemes import Scheme, find_scheme
 from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
 
@@ -31,7 +37,7 @@ def quantize_model(
     model: keras.Model,
     representative_dataset: Representative = None,
     *,
-    scheme: str = "int8",
+    quantization: str = "int8",
     ranges: str = "site",
     quantize: Sequence[keras.Layer | str] | None = None,
     skip: Sequence[keras.Layer | str] = (),
@@ -66,10 +72,10 @@ def quantize_model(
             with a batch axis. Without it, ranges start at [-6, 6] as in TFMOT and
             follow the training data slowly; with it, the model can be exported as it
             is (calibration without training).
-        scheme: `"int8"` (weights with a range per output channel, activations with one
-            per tensor), `"int16"` (int8 weights, int16 activations), `"int4"` (4-bit
-            weights, int8 activations), `"dynamic"` (int8 weights, activations in
-            floating point) or `"dynamic_int4"`.
+        quantization: `"int8"` (weights with a range per output channel, activations
+            with one per tensor), `"int16"` (int8 weights, int16 activations),
+            `"int4"` (4-bit weights, int8 activations), `"dynamic"` (int8 weights,
+            activations in floating point) or `"dynamic_int4"`.
         ranges: `"site"`: each use of a shared layer has activation ranges of its own.
             `"group"`: the sites that share a block share its ranges, too, which a
             block that is stored once and run in a loop needs.
@@ -101,26 +107,28 @@ def quantize_model(
     >>> history = quantized.fit(x, x, verbose=0)
     """
     check_backend("quantize_model")
-    bits = find_scheme(scheme)
+    quantization = find_quantization(quantization, TRAINED)
     if ranges not in ("site", "group"):
         raise ValueError(
             f"`ranges` must be 'site' or 'group'. Received: ranges={ranges!r}"
         )
     check_model(model)
-    done = (FakeQuantize, QuantizeWeights)
-    if any(isinstance(part, done) for part in sublayers(model)):
+    if quantization_of(model) is not None:
         raise ValueError(
             f"The model '{model.name}' is quantized already. Pass the float model."
         )
-    graph = open_model(model, bits.activations)
+    graph = open_model(model, quantization.activations)
     placements = place(graph, Selection(model, quantize, skip))
-    report = report_of(graph, placements, scheme)
+    report = report_of(graph, placements, quantization)
     _warn([row for row in report.float_layers if not row.skipped], strict)
     per_group = ranges == "group"
     tensors = find_ranges(graph, placements, per_group)
     with full_precision():
-        quantized = _Builder(graph, placements, tensors, bits).build()
-    if representative_dataset is not None and bits.activations is not None:
+        built = _Builder(graph, placements, tensors, quantization).build()
+        quantized = QuantizedModel(
+            built.input, built.output, model.name, patterns=patterns_of(model)
+        )
+    if representative_dataset is not None and quantization.activations is not None:
         calibrate(quantized, representative_dataset)
     return quantized
 
@@ -195,12 +203,12 @@ class _Builder:
         graph: FlatGraph,
         placements: dict[Step, Placement],
         ranges: dict[keras.KerasTensor, Range],
-        scheme: Scheme,
+        quantization: Quantization,
     ):
         self.graph = graph
         self.placements = placements
         self.ranges = ranges
-        self.scheme = scheme
+        self.quantization = quantization
         self.rebuilder = Rebuilder(graph, wrap=self._wrap)
         self.rules = {
             s.op: p.rule
@@ -225,7 +233,7 @@ class _Builder:
         return self.rebuilder.finish()
 
     def _square(self, step: Step) -> Any:
-        x, bits = self.rebuilder.resolve(step.inputs[0]), self.scheme.activations
+        x, bits = self.rebuilder.resolve(step.inputs[0]), self.quantization.activations
         x = ops.abs(x)
         if bits is not None and not self.placements[step].is_float:
             x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
@@ -238,7 +246,7 @@ class _Builder:
         return moved and self.ranges.get(tensor) in inputs
 
     def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
-        found, bits = self.ranges.get(tensor), self.scheme.activations
+        found, bits = self.ranges.get(tensor), self.quantization.activations
         if found is None or bits is None or (found.weights and bits == 8):
             return x
         if found not in self.fakes:
@@ -250,7 +258,7 @@ class _Builder:
         rule = self.rules.get(original)
         if rule is None:
             return copy
-        bits = max(self.scheme.weights, rule.min_bits)
+        bits = max(self.quantization.weights, rule.min_bits)
         if isinstance(copy, Transposed):
             return QuantizedTransposed.of(copy, bits)
         axes = {name: rule.channel_axes(original) for name in rule.weights}

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
-from keras_share.quantize.schemes import Scheme, find_scheme
+from keras_share.quantize.quantization import TRAINED, Quantization, find_quantization
 from keras_share.quantize.selection import SKIPPED, Selection
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class LayerReport:
     Attributes:
         name: Where in the model it stands.
         kind: Class of the layer or operation.
-        dtype: What it computes with: `int8`, `int16` or `float32`; in a dynamic scheme,
+        dtype: What it computes with: `int8`, `int16` or `float32`; of dynamic range,
             `int8 weights` or `int4 weights` where it has a kernel.
         reason: Why it stays in floating point, else empty.
     """
@@ -45,11 +45,11 @@ class QuantizationReport:
 
     Attributes:
         rows: One per use of a layer or operation, in the order in which they run.
-        scheme: The scheme.
+        quantization: The way of quantizing.
     """
 
     rows: tuple[LayerReport, ...]
-    scheme: str = "int8"
+    quantization: str = "int8"
 
     @property
     def float_layers(self) -> tuple[LayerReport, ...]:
@@ -62,10 +62,17 @@ class QuantizationReport:
 
         return pd.DataFrame([vars(row) for row in self.rows])
 
+    def to_dict(self) -> dict[str, Any]:
+        """All facts as JSON can hold them."""
+        return {
+            "quantization": str(self.quantization),
+            "rows": [vars(row) for row in self.rows],
+        }
+
     def __str__(self) -> str:
         left = self.float_layers
         count = f"{len(self.rows) - len(left)} of {len(self.rows)}"
-        lines = [f"{count} steps in {self.scheme}"]
+        lines = [f"{count} steps in {self.quantization}"]
         lines += [f"  float32: {r.name} ({r.kind}): {r.reason}" for r in left]
         return "\n".join(lines)
 
@@ -73,7 +80,7 @@ class QuantizationReport:
 def quantization_report(
     model: keras.Model,
     *,
-    scheme: str = "int8",
+    quantization: str = "int8",
     quantize: Sequence[keras.Layer | str] | None = None,
     skip: Sequence[keras.Layer | str] = (),
 ) -> QuantizationReport:
@@ -81,7 +88,7 @@ def quantization_report(
 
     Args:
         model: A built Sequential or Functional model.
-        scheme: As in `quantize_model`.
+        quantization: As in `quantize_model`.
         quantize: As in `quantize_model`.
         skip: As in `quantize_model`.
 
@@ -100,33 +107,33 @@ def quantization_report(
     1 of 2 steps in int8
       float32: elu.elu (Elu): there is no rule for Elu
     """
-    bits = find_scheme(scheme)
-    graph = open_model(model, bits.activations)
+    quantization = find_quantization(quantization, TRAINED)
+    graph = open_model(model, quantization.activations)
     placements = place(graph, Selection(model, quantize, skip))
-    return report_of(graph, placements, scheme)
+    return report_of(graph, placements, quantization)
 
 
 def report_of(
-    graph: FlatGraph, placements: dict[Step, Placement], scheme: str
+    graph: FlatGraph, placements: dict[Step, Placement], quantization: Quantization
 ) -> QuantizationReport:
     """The report on a graph whose placements are decided."""
     rows = (
         LayerReport(
             name=step.name,
             kind=type(step.op).__name__,
-            dtype=_dtype(placements[step], find_scheme(scheme)),
+            dtype=_dtype(placements[step], quantization),
             reason=placements[step].reason,
         )
         for step in graph
     )
-    return QuantizationReport(tuple(rows), scheme)
+    return QuantizationReport(tuple(rows), quantization)
 
 
-def _dtype(placement: Placement, bits: Scheme) -> str:
+def _dtype(placement: Placement, quantization: Quantization) -> str:
     if placement.is_float:
         return "float32"
-    if bits.activations is not None:
-        return f"int{bits.activations}"
+    if quantization.activations is not None:
+        return f"int{quantization.activations}"
     rule = placement.rule
-    fewest = max(bits.weights, rule.min_bits)
+    fewest = max(quantization.weights, rule.min_bits)
     return f"int{fewest} weights" if rule.weights else "float32"

@@ -44,8 +44,8 @@ def batches(
     """Yields the samples of `samples` in batches of up to `batch_size`."""
     pending: list[list[np.ndarray]] = []
     for sample in samples(dataset, model):
-        full = len(pending) == batch_size
-        if full or (pending and _shapes(pending[0]) != _shapes(sample)):
+        others = pending and [a.shape for a in pending[0]] != [a.shape for a in sample]
+        if others or len(pending) == batch_size:
             yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
             pending = []
         pending.append(sample)
@@ -66,49 +66,49 @@ def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     return arrays
 
 
-def _in_order(structure: Any, model: keras.Model) -> list[Any]:
+def _in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
     """Arrays in the order of the model's inputs; those of a dict by name, as in fit."""
-    if not isinstance(structure, Mapping):
-        return tree.flatten(structure)
-    names = [x.name for x in model.inputs]
-    if isinstance(getattr(model, "input", None), Mapping):
-        places = {id(x): name for name, x in model.input.items()}
-        names = [places[id(x)] for x in model.inputs]
-    if set(structure) != set(names):
+    arrays = tree.flatten(structure)
+    if isinstance(structure, Mapping):
+        names = [x.name for x in model.inputs]
+        if isinstance(getattr(model, "input", None), Mapping):
+            places = {id(x): name for name, x in model.input.items()}
+            names = [places[id(x)] for x in model.inputs]
+        if set(structure) != set(names):
+            raise ValueError(
+                "A dict of samples must have the names of the model's inputs as keys "
+                f"({names}). Received: {list(structure)}"
+            )
+        arrays = [structure[name] for name in names]
+    if len(arrays) != len(model.inputs):
         raise ValueError(
-            "A dict of samples must have the names of the model's inputs as keys "
-            f"({names}). Received: {list(structure)}"
+            f"`representative_dataset` must give one array per input of the model "
+            f"({len(model.inputs)}: {[x.name for x in model.inputs]}). "
+            f"Received: {len(arrays)}"
         )
-    return [structure[name] for name in names]
-
-
-def _shapes(sample: list[np.ndarray]) -> list[tuple[int, ...]]:
-    return [array.shape for array in sample]
+    return [np.asarray(array) for array in arrays]
 
 
 def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:
-    arrays = [np.asarray(a) for a in _in_order(dataset, model)]
-    _check_count(arrays, model)
+    arrays = _in_order(dataset, model)
     if any(a.dtype == object for a in arrays):
         raise ValueError(
             "`representative_dataset` must be arrays, or a function that returns an "
             "iterable of samples: wrap a generator or a tf.data.Dataset of single "
             f"samples as `lambda: dataset`. Received: {type(dataset).__name__}"
         )
-    lengths = {len(a) if a.ndim else 0 for a in arrays}
-    if len(lengths) > 1:
+    lengths = [len(a) if a.ndim else 0 for a in arrays]
+    if len(set(lengths)) > 1:
         raise ValueError(
             "The arrays of `representative_dataset` must have equally many samples. "
-            f"Received: {[len(a) for a in arrays]}"
+            f"Received: {lengths}"
         )
-    for i in range(lengths.pop()):
+    for i in range(lengths[0]):
         yield [a[i : i + 1] for a in arrays]
 
 
-def _check(arrays: list, model: keras.Model, index: int) -> list[np.ndarray]:
-    arrays = [np.asarray(a) for a in arrays]
-    _check_count(arrays, model)
-    checked = []
+def _check(arrays: list[np.ndarray], model: keras.Model, index: int) -> list:
+    received = f"Received: sample {index} of `representative_dataset` with"
     for array, x in zip(arrays, model.inputs, strict=True):
         fits = array.ndim == len(x.shape) and all(
             dim in (None, size)
@@ -117,28 +117,15 @@ def _check(arrays: list, model: keras.Model, index: int) -> list[np.ndarray]:
         if not fits:
             raise ValueError(
                 f"Each sample must have the shape of the input '{x.name}', "
-                f"{tuple(x.shape)}. Received: sample {index} of "
-                f"`representative_dataset` with shape {array.shape}"
+                f"{tuple(x.shape)}. {received} shape {array.shape}"
             )
         if not np.can_cast(array.dtype, np.dtype(x.dtype), "same_kind"):
             raise ValueError(
                 f"Each sample must have values of the input '{x.name}', {x.dtype}. "
-                f"Received: sample {index} of `representative_dataset` with dtype "
-                f"{array.dtype}"
+                f"{received} dtype {array.dtype}"
             )
         if not np.isfinite(array).all():
             raise ValueError(
-                f"Samples must be finite. Received: sample {index} of "
-                f"`representative_dataset` with NaN or infinity for '{x.name}'"
+                f"Samples must be finite. {received} NaN or infinity for '{x.name}'"
             )
-        checked.append(array.astype(x.dtype))
-    return checked
-
-
-def _check_count(arrays: list, model: keras.Model) -> None:
-    if len(arrays) != len(model.inputs):
-        raise ValueError(
-            f"`representative_dataset` must give one array per input of the model "
-            f"({len(model.inputs)}: {[x.name for x in model.inputs]}). "
-            f"Received: {len(arrays)}"
-        )
+    return [a.astype(x.dtype) for a, x in zip(arrays, model.inputs, strict=True)]

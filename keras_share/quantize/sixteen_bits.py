@@ -45,9 +45,9 @@ def check_16_bits(op: Any) -> None:
     name = None if isinstance(op, keras.Layer) else operation_name(op)
     if isinstance(op, _MISSING_LAYERS) or name in _MISSING:
         raise ValueError(
-            "With scheme='int16' TFLite needs a 16-bit operator for every layer, and "
-            f"has none for this one. Received: '{op.name}' ({type(op).__name__}). Take "
-            "scheme='int8', or another layer."
+            "With quantization='int16' TFLite needs a 16-bit operator for every layer, "
+            f"and has none for this one. Received: '{op.name}' ({type(op).__name__}). "
+            "Take quantization='int8', or another layer."
         )
 
 

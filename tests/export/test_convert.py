@@ -328,7 +328,7 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     def wrong(data, inputs):
         return -keras_share.predict_tflite(data, inputs)
 
-    monkeypatch.setattr(faithful, "predict", wrong)
+    monkeypatch.setattr(faithful, "predict_tflite", wrong)
     with pytest.raises(ValueError, match=r"differs by 2 of .* nothing was written"):
         export_tflite(randomize(small()), path)
     assert path.read_bytes() == b"old"

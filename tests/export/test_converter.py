@@ -62,7 +62,7 @@ def test_outputs_are_called_by_their_layers(tmp_path):
     for exported in (
         model,
         keras_share.quantize_model(model, x),
-        keras_share.quantize_model(model, x, scheme="dynamic"),
+        keras_share.quantize_model(model, x, quantization="dynamic"),
     ):
         export_tflite(exported, path)
         assert signature(path) == (["x"], ["logits"])

@@ -38,6 +38,13 @@ def test_auto_rolls_where_it_pays(tmp_path):
     assert {b.dtype for b in small.buffers} == {"float32"}
 
 
+def test_the_comparison_of_a_rolled_file_has_a_limit(tmp_path):
+    path = tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match=r"`timeout` seconds.*timeout=0\.001\. Pass"):
+        export_tflite(model_of(40), path, target="cpu", timeout=0.001)
+    assert not path.exists()
+
+
 def test_accelerator_has_no_control_flow(tmp_path):
     path = tmp_path / "model.tflite"
     report = export_tflite(model_of(192), path, target="accelerator")
@@ -54,7 +61,8 @@ def test_micro_is_of_integers_and_measured(tmp_path):
     assert report.metadata["arena_bytes"] == arena
     trained = quantize_model(model_of(40), x, ranges="group")
     again = export_tflite(trained, path, target="micro")
-    assert again.metadata["quantization"] == "trained int8"
+    assert again.metadata["quantization"] == "int8"
+    assert again.metadata["quantization_aware"] is True
 
 
 def test_micro_refuses_what_it_can_not_run(tmp_path):
@@ -95,6 +103,7 @@ def test_the_file_says_what_it_is(tmp_path):
         "name": "two_groups",
         "keras_share": keras_share.__version__,
         "quantization": "float32",
+        "quantization_aware": False,
         "target": "auto",
         "patterns": {"stack": "ABAB"},
         **more,

@@ -66,7 +66,9 @@ def _fit(model, learning_rate, epochs):
 @cache
 def quantized(network, scheme):
     x, _ = digits()
-    model = ks.quantize_model(trained(network), x[:200], scheme=scheme, strict=True)
+    model = ks.quantize_model(
+        trained(network), x[:200], quantization=scheme, strict=True
+    )
     _fit(model, 1e-4, epochs=1)
     return model
 

@@ -77,13 +77,15 @@ def test_integer_ends_need_integers_throughout(tmp_path):
     odd = keras.Sequential([keras.Input((4, 8)), layers.Dense(8, "selu")])
     with pytest.warns(UserWarning, match="Selu"):
         odd = quantize_model(odd, representative_dataset=x)
-    with pytest.raises(ValueError, match="Only a file that computes with integers"):
+    with pytest.raises(
+        ValueError, match="integers as inputs or outputs must compute with"
+    ):
         export_tflite(odd, path, representative_dataset=x, inference_output_type="int8")
     dynamic = quantize_model(
-        keras.Sequential([keras.Input((8,)), layers.Dense(4)]), scheme="dynamic"
+        keras.Sequential([keras.Input((8,)), layers.Dense(4)]), quantization="dynamic"
     )
     with pytest.raises(
-        ValueError, match=r"must be one of float32 for a file.*'trained dynamic'"
+        ValueError, match=r"must be one of float32 for a file.*'dynamic'"
     ):
         export_tflite(dynamic, path, inference_input_type="int8")
     assert os.listdir(tmp_path) == []
@@ -92,7 +94,7 @@ def test_integer_ends_need_integers_throughout(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"scheme": "int2"}, r"`scheme` must be one of int8, .*'int2'"),
+        ({"quantization": "int2"}, r"`quantization` must be one of int8, .*'int2'"),
         ({"ranges": "layer"}, r"`ranges` must be 'site' or 'group'.*'layer'"),
         ({"skip": ["nothing"]}, r"`skip` must list layers of the model.*'nothing'"),
     ],
@@ -180,15 +182,17 @@ def test_weights_that_are_not_finite(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_report_is_of_the_scheme_and_the_choice_of_layers():
+def test_report_is_of_the_quantization_and_the_choice_of_layers():
     stages = [layers.Dense(4, name="first"), layers.Dense(4, "relu", name="last")]
     model = keras.Sequential([keras.Input((8,)), *stages])
     report = keras_share.quantize.quantization_report(
-        model, scheme="int16", skip=["first"]
+        model, quantization="int16", skip=["first"]
     )
     assert [row.dtype for row in report.rows] == ["float32", "int16"]
     assert str(report).startswith("1 of 2 steps in int16\n  float32: first (Dense): it")
-    report = keras_share.quantize.quantization_report(model, scheme="dynamic_int4")
+    report = keras_share.quantize.quantization_report(
+        model, quantization="dynamic_int4"
+    )
     assert [row.dtype for row in report.rows] == ["int4 weights"] * 2
     assert not report.float_layers
 

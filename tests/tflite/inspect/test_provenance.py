@@ -66,7 +66,7 @@ def test_kernels_of_trained_schemes(scheme, tmp_path):
     stack = keras_share.SharedStack(lambda: layers.Dense(40, "tanh"), "AAB")
     model = randomize(keras.Model(inputs, layers.Dense(3)(stack(inputs))))
     x = values(16, 40)
-    quantized = quantize_model(model, x, scheme=scheme)
+    quantized = quantize_model(model, x, quantization=scheme)
     path = tmp_path / "model.tflite"
     export_tflite(quantized, path, representative_dataset=x)
     report = audit(path, quantized)
@@ -173,7 +173,7 @@ def test_candidates_are_the_floats_and_the_rounded_kernels():
     x = keras.Input((8,))
     model = keras.Model(x, layers.Dropout(0.5)(layers.Dense(4)(x)))
     assert len(candidates_of(model)) == 2  # and no state of a random generator
-    quantized = quantize_model(model, values(4, 8), scheme="int8")
+    quantized = quantize_model(model, values(4, 8), quantization="int8")
     found = candidates_of(quantized)
     kernels = [c for c in found if c.values.shape == (8, 4)]
     assert len({c.variable for c in kernels}) == 1

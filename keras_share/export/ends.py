@@ -1,0 +1,113 @@
+"""The inputs and outputs of a model's file: their names, order and types."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.quantization import Quantization
+from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.tflite.file import flatbuffer
+
+_INTEGERS = {8: ("int8", "uint8"), 16: ("int16",), None: ()}
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a file takes and gives.
+
+    Attributes:
+        inputs: Names of the inputs, in the order of `model.inputs`.
+        outputs: Names of the outputs, in the order of `keras.tree.flatten`.
+        types: The type of inputs that are no integers in the model, and of outputs.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    types: tuple[str, str]
+
+    @property
+    def keys(self) -> list[str]:
+        """What the converter calls the inputs.
+
+        It takes names of Python's arguments only, and orders by them.
+        """
+        return [f"input_{i:03}" for i in range(len(self.inputs))]
+
+
+def check_types(types: tuple[str, str], quantization: Quantization) -> None:
+    """Raises ValueError if a file that is quantized so can't have these ends."""
+    choices = "float32", *_INTEGERS[quantization.activations]
+    for name, chosen in zip(("input", "output"), types, strict=True):
+        if chosen not in choices:
+            raise ValueError(
+                f"`inference_{name}_type` must be one of {', '.join(choices)} for a "
+                f"file of the kind '{quantization}'. "
+                f"Received: inference_{name}_type={chosen!r}"
+            )
+
+
+def put_in_order(model: flatbuffer.schema.ModelT, ends: Ends) -> None:
+    """Gives a parsed file its inputs and outputs in the model's order, and names."""
+    [signature] = model.signatureDefs
+    graph = model.subgraphs[signature.subgraphIndex]
+    takes, gives = signature.inputs, signature.outputs
+    for found, names in ((takes, ends.keys), (gives, ends.outputs)):
+        found.sort(key=lambda end: names.index(flatbuffer.text(end.name)))
+    for end, name in zip(takes, ends.inputs, strict=True):
+        end.name = name.encode()
+    graph.inputs = np.array([end.tensorIndex for end in takes], np.int32)
+    graph.outputs = np.array([end.tensorIndex for end in gives], np.int32)
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Names for the inputs of a model's file.
+
+    Those of `keras.Input`, and numbers for inputs without: the names that Keras gives
+    them count what else was made in the same process.
+    """
+    single = len(model.inputs) == 1
+    names = [
+        ("input" if single else f"input_{i}")
+        if re.fullmatch(r"keras_tensor(_\d+)?", x.name)
+        else x.name
+        for i, x in enumerate(model.inputs)
+    ]
+    if len(set(names)) < len(names):
+        names = [f"input_{i}" for i in range(len(names))]
+    return names
+
+
+def output_names(model: keras.Model, output: Any) -> list[str]:
+    """Names for the outputs of a model's file, in the order of `keras.tree.flatten`.
+
+    They are the keys of a dict, or the names of the layers that the outputs come from;
+    numbers where that gives one name to several.
+
+    Args:
+        model: The user's model.
+        output: The output of the rebuilt one, in the same structure.
+    """
+    if isinstance(output, dict):
+        names = keras.tree.flatten({key: str(key) for key in output})
+    else:
+        # Sequential has no `output_names`; operations are named there, too.
+        own = getattr(model, "output_names", None) or [model.layers[-1].name]
+        names = [_without_suffix(model, name) for name in own]
+    count = len(keras.tree.flatten(output))
+    if len(set(names)) != count:
+        names = [f"output_{i}" for i in range(count)]
+    return names
+
+
+def _without_suffix(model: keras.Model, name: str) -> str:
+    """The name of a layer from before it was quantized."""
+    for layer in model.layers:
+        if layer.name == name and isinstance(layer, FakeQuantize):
+            return name.removesuffix("_range")
+        if layer.name == name and isinstance(layer, QuantizeWeights):
+            return name.removesuffix("_quantized")
+    return name

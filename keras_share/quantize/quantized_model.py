@@ -1,0 +1,52 @@
+"""`QuantizedModel`: a quantized model with the patterns of the one it was made of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_share.layers.shared_stack import SharedStack
+from keras_share.layers.sublayers import sublayers
+
+# Of each stack by name; of one that shares by parts, of each part.
+Patterns = Mapping[str, str | Mapping[str, str]]
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class QuantizedModel(keras.Model):
+    """A Functional model that knows the patterns of the stacks it was made of.
+
+    Args:
+        inputs: As of `keras.Model`.
+        outputs: As of `keras.Model`.
+        name: As of `keras.Model`.
+        patterns: The patterns by the names of the stacks, which are taken apart.
+        **kwargs: As of `keras.Model`.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Any,
+        name: str | None = None,
+        *,
+        patterns: Patterns | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        self.patterns = dict(patterns or {})
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "patterns": dict(self.patterns)}
+
+
+def patterns_of(model: keras.Model) -> dict[str, str | Mapping[str, str]]:
+    """The patterns of a model, by the names of its stacks."""
+    patterns = {}
+    for part in sublayers(model):
+        if isinstance(part, SharedStack):
+            by_part = {name: str(p) for name, p in part.patterns.items()}
+            patterns[part.name] = by_part or str(part.pattern)
+        elif isinstance(part, QuantizedModel):
+            patterns.update(part.patterns)
+    return patterns
