@@ -1,7 +1,11 @@
-"""Numbers for tests, the same in every run."""
+"""Numbers for tests, the same in every run, and how to train on few."""
 
 import keras
 import numpy as np
+
+# To compile takes longer than to run a step or two; but JAX compiles operation by
+# operation what is not compiled as a whole.
+JIT = keras.backend.backend() == "jax"
 
 
 def values(*shape: int, seed: int = 0) -> np.ndarray:

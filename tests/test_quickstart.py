@@ -1,4 +1,4 @@
-"""The quickstart does the whole job; here with two short trials."""
+"""The quickstart does the whole job; here with two short trials of a small network."""
 
 import importlib.util
 from pathlib import Path
@@ -18,7 +18,16 @@ def quickstart():
     spec = importlib.util.spec_from_file_location("quickstart", FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    load_data = module.load_data
+
+    def few_digits(seed):
+        return [module.Split(part.x[:64], part.y[:64]) for part in load_data(seed)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "NUM_SITES", 3)
+        patch.setattr(module, "FILTERS", 16)
+        patch.setattr(module, "load_data", few_digits)
+        yield module
 
 
 @pytest.fixture(scope="module")

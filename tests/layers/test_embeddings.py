@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from random_data import randomize, values
+from random_data import JIT, randomize, values
 
 from keras_share.layers.embeddings import FactorizedEmbedding
 from keras_share.layers.transposed import Transposed
@@ -90,7 +90,7 @@ def test_tied_head_round_trip(back, tmp_path):
     own = 12 + 4 if back == "own" else 0
     assert model.count_params() == 14 + 15 + 30 + own + 7
 
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile("sgd", "mse", jit_compile=JIT)
     model.train_on_batch(IDS, values(2, 3, 7))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from random_data import values
+from random_data import JIT, values
 
 import keras_share
 from keras_share import LowRank, Tied
@@ -15,7 +15,7 @@ def assert_equal(a, b):
 
 def one_step(model, x, y):
     """One step of gradient descent; returns the change of each trainable weight."""
-    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=False)
+    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=JIT)
     before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
     model.train_on_batch(x, y)
     after = [ops.convert_to_numpy(w) for w in model.trainable_weights]
@@ -431,6 +431,6 @@ def test_losses_added_inside_count_as_in_a_layer_used_twice():
     x = np.ones((3, 4), "float32")
     losses = []
     for each in (model, plain):
-        each.compile("sgd", "mse", jit_compile=False)
+        each.compile("sgd", "mse", jit_compile=JIT)
         losses.append(each.train_on_batch(x, x))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from random_data import randomize, values
+from random_data import JIT, randomize, values
 
 from keras_share.layers import TiedCloner
 from keras_share.layers.embeddings import FactorizedEmbedding
@@ -45,7 +45,7 @@ def language_model():
 
 def change(model, x, y):
     """What a step of gradient descent of size 1 takes off each weight, by path."""
-    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=False)
+    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=JIT)
     before = {w.path: numpy(w) for w in model.weights}
     model.train_on_batch(x, y)
     return {w.path: before[w.path] - numpy(w) for w in model.weights}
@@ -268,7 +268,7 @@ def test_use_of_another_layer():
 
 def test_trains_compiled():
     model = sequential()
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("adam", "mse", jit_compile=JIT)
     x = values(64, ROWS)
     losses = model.fit(x, x, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]

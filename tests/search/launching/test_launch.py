@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 
 TESTS = Path(__file__).parents[2]
 MAX_TRIALS = 10
+# Half the time of TensorFlow, and no trial computes anything.
+QUICK_TO_IMPORT = {"KERAS_BACKEND": "jax"}
 
 # A trial writes when it begins and ends. The worker that is to be killed waits for it
 # in its first trial, and the others for the late one, so that it gets some trials.
@@ -82,7 +84,7 @@ class Processes:
         process = subprocess.Popen(
             [sys.executable, "-c", code, *line.split()],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(TESTS), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "PYTHONPATH": str(TESTS), **QUICK_TO_IMPORT},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -240,6 +242,8 @@ def test_what_is_said(processes, searched):
 def test_a_search_of_failures_ends_and_says_why(processes, monkeypatch):
     monkeypatch.chdir(processes.folder)
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    for name, value in QUICK_TO_IMPORT.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setitem(sys.modules, "train", None)
     before = dict(os.environ)
