@@ -6,7 +6,7 @@ from random_data import JIT, values
 
 from keras_share import SharedStack, SharingPattern, Tied
 
-PATTERNS = [p for n in range(1, 5) for p in SharingPattern.all(n)]
+PATTERNS = [p for n in range(1, 6) for p in SharingPattern.all(n)]
 
 
 def assert_equal(a, b):
