@@ -4,12 +4,18 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..recording import Recording
+
+_STDLIB = sysconfig.get_path("stdlib")
+# With these a library complains of what it was given.
+_COMPLAINTS = (ValueError, TypeError, OSError, RuntimeError)
 
 
 def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
@@ -36,12 +42,33 @@ def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
     return tuner, dict(arguments)
 
 
-def failure_of(function: str, error: Exception) -> ValueError:
-    """What to say of an error in a user's function or in the search it made."""
+def failure_of(function: str, error: Exception) -> Exception:
+    """What to raise for an error in a user's function or in the search it made.
+
+    The error itself if the fault is ours: nothing of the user's was called by the part
+    of keras_share in which it came up, and it is no complaint about what was given.
+    """
+    if not isinstance(error, _COMPLAINTS) and _is_ours(error):
+        return error
     return ValueError(
         f"{function} must run without an error; --debug shows where it was. "
         f"Received: {type(error).__name__}: {error}"
     )
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether it came up in keras_share, or in a library that it called."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        name = frame.f_globals.get("__name__", "")
+        if name == __name__:
+            return False  # where the user's module and function are called
+        if name.startswith("keras_share."):
+            return True
+        path = Path(frame.f_code.co_filename)
+        installed = {"site-packages", "dist-packages"} & {*path.parts}
+        if path.exists() and not installed and not path.is_relative_to(_STDLIB):
+            return False
+    return False
 
 
 def _load(module: str) -> ModuleType:

@@ -5,20 +5,33 @@ none is left or it has run as many as it may. Its stdout are lines of JSON for t
 process that started it; what it and its libraries print goes to stderr, its log.
 """
 
-import contextlib
 import os
 import sys
 import threading
 import time
 
-import grpc
+import wrapt
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from ..recording import Recording
 from .events import DONE, Reporter, as_metrics
 from .script import prepare
 
-HEARTBEAT = 5.0  # seconds between two signs of life to the chief
+
+class Asking(wrapt.ObjectProxy):
+    """KerasTuner's client of the chief, which tells when there are no more trials."""
+
+    def __init__(self, client, progress: Reporter):
+        super().__init__(client)
+        self._self_progress = progress
+
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Asks for a trial."""
+        trial = self.__wrapped__.create_trial(tuner_id)
+        if trial.status == TrialStatus.STOPPED:
+            self._self_progress.tell(DONE)
+        elif trial.status == TrialStatus.IDLE:
+            time.sleep(0.2)  # KerasTuner asks again at once
+        return trial
 
 
 def work(function: str, recycle: int) -> None:
@@ -28,12 +41,11 @@ def work(function: str, recycle: int) -> None:
     _end_with_parent()
     tuner, arguments = prepare(function)
     tuner.trials_per_process = recycle
+    client = tuner.oracle
     progress = Reporter(
-        stream,
-        lambda row: tuner.oracle.update_trial(row["trial_id"], as_metrics(row)),
+        stream, lambda row: client.update_trial(row["trial_id"], as_metrics(row))
     )
-    _report_the_end(tuner, progress)
-    threading.Thread(target=_live, args=(tuner, progress), daemon=True).start()
+    tuner.oracle = Asking(client, progress)
     tuner.search(**{**arguments, "verbose": progress})
 
 
@@ -45,30 +57,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _report_the_end(tuner: Recording, progress: Reporter) -> None:
-    """Tells when the chief says that there are no more trials."""
-    create_trial = tuner.oracle.create_trial
-
-    def create_and_tell(tuner_id: str) -> Trial:
-        trial = create_trial(tuner_id)
-        if trial.status == TrialStatus.STOPPED:
-            progress.tell(DONE)
-        elif trial.status == TrialStatus.IDLE:
-            time.sleep(0.2)  # KerasTuner asks again at once
-        return trial
-
-    tuner.oracle.create_trial = create_and_tell
-
-
-def _live(tuner: Recording, progress: Reporter) -> None:
-    """Shows the chief that the running trial is not lost."""
-    while True:
-        time.sleep(HEARTBEAT)
-        for trial in progress.running.values():
-            with contextlib.suppress(grpc.RpcError):
-                tuner.oracle.get_trial(trial.trial_id)
 
 
 if __name__ == "__main__":

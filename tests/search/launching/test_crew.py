@@ -54,8 +54,7 @@ def crew(tmp_path, monkeypatch):
         )
         made.events = events
         crews.append(made)
-        made.start()
-        return made
+        return made.__enter__()
 
     yield start
     for made in crews:
@@ -100,6 +99,30 @@ def test_a_dead_worker_comes_back_under_its_name(crew):
     assert [e for e in made.events if e[0] == "on_gone"] == [("on_gone", "a")] * 3
 
 
+def test_trials_that_are_not_lost(crew):
+    """Of a process that lives, however slow, and of one that is started again."""
+    made = crew([TRIAL, ["wait"]], [["wait"]])
+    while not made.trials:
+        time.sleep(0.01)
+    (worker,) = made.workers
+    worker.process.kill()
+    worker.process.wait()
+    assert made.trials == {"00"}
+    made.check()
+    assert worker.process.poll() is None and made.trials == {"00"}
+
+
+@pytest.mark.parametrize("end", [ROW, DONE], ids=["row", "done"])
+def test_trials_that_have_ended(crew, end):
+    made = crew([TRIAL, end, ["tell", "on_trial", "01"], ["wait"]])
+    while made.trials in (set(), {"00"}):
+        time.sleep(0.01)
+    assert made.trials == {"01"}
+    ended = crew([TRIAL, end, ["exit", 0]], [DONE], names=("b",))
+    run(ended)
+    assert ended.trials == set()
+
+
 def test_deaths_with_progress_are_endured(crew):
     acts = [[TRIAL, ROW, ["die"]]] * (2 * MAX_DEATHS)
     run(crew(*acts, [DONE]))
@@ -132,16 +155,6 @@ def test_the_end_is_the_end(crew):
     made.end(seconds=60)  # for those that are done, which these are not
     assert all(process.poll() is not None for process in processes)
     assert turns("a") == turns("b") == 1
-
-
-def test_one_can_be_called_back(crew):
-    made = crew([DONE], names=("a", "b"))
-    run(made)
-    made.start_one()
-    made.start_one()  # it runs already
-    assert not made.is_done
-    run(made)
-    assert (turns("a"), turns("b")) == (2, 1)
 
 
 def test_workers_share_the_cores(monkeypatch):
