@@ -6,13 +6,13 @@ KerasTuner's. All of them record each trial with its size on the device, try not
 twice, lose nothing, and tell what they found as `SearchResults`.
 """
 
-from .inheritance import inherit
-from .outcomes import TrialRejected
-from .pruning import MedianStopping, SuccessiveHalving
-from .results import SearchResults
-from .sharing_oracle import SharingOracle
-from .space import sharing_pattern
-from .tuners import (
+from keras_share.search.results import SearchResults
+from keras_share.search.space.sharing_pattern import sharing_pattern
+from keras_share.search.trial.inheritance import inherit
+from keras_share.search.trial.outcomes import TrialRejected
+from keras_share.search.trial.pruning import MedianStopping, SuccessiveHalving
+from keras_share.search.tuner.sharing_oracle import SharingOracle
+from keras_share.search.tuner.tuners import (
     BayesianOptimization,
     GridSearch,
     Hyperband,

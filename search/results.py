@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from keras_share.atomic import write_atomically
-
-from . import pareto, rows
-from .leaderboard import leaderboard
-from .repeats import averaged
-from .rows import Row
+from keras_share.search import pareto
+from keras_share.search.project import rows
+from keras_share.search.project.averages import averaged
+from keras_share.search.project.leaderboard import leaderboard
+from keras_share.search.project.rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -248,7 +248,7 @@ class SearchResults:
         Returns:
             The matplotlib axes; its `figure` can be styled and saved further.
         """
-        from .reporting.front import draw_front
+        from keras_share.search.reporting.front import draw_front
 
         columns = columns or self.default_columns()[-2:]
         ax = draw_front(self, *columns, ax=ax)
@@ -265,7 +265,7 @@ class SearchResults:
         Returns:
             The matplotlib figure.
         """
-        from .reporting.poster import draw_poster
+        from keras_share.search.reporting.poster import draw_poster
 
         figure = draw_poster(self)
         if path is not None:
@@ -285,13 +285,13 @@ class SearchResults:
             path: Where to write it, whole or not at all.
             winner: Optional .tflite file made from the best trial: its audit is added.
         """
-        from .reporting.page import render_page
+        from keras_share.search.reporting.page import render_page
 
         write_atomically(path, render_page(self, winner).encode())
 
     def to_tensorboard(self, folder: str | os.PathLike) -> None:
         """Writes the trials for TensorBoard's HParams tab; see `write_hparams`."""
-        from .tensorboard import write_hparams
+        from keras_share.search.reporting.tensorboard import write_hparams
 
         write_hparams(self.rows, folder)
 

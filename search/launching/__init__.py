@@ -4,6 +4,6 @@ The process that is started by hand is KerasTuner's chief: it has the oracle, sh
 search, and starts the workers, which run the trials.
 """
 
-from .launch import Launch, join, search
+from keras_share.search.launching.launch import Launch, join, search
 
 __all__ = ["Launch", "join", "search"]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import wrapt
-from keras_tuner.engine.trial import Trial, TrialStatus
 
-from .. import rows
-from ..durable import Durable
-from ..recording import Recording
-from ..space import patterns_of
-from .events import Emit, row_in
+from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.events import Emit, row_in
+from keras_share.search.project import rows
+from keras_share.search.space.sharing_pattern import patterns_of
+from keras_share.search.tuner.durable import Durable
+from keras_share.search.tuner.recording import Recording
 
 LOST = 60.0  # seconds without a sign of life of a trial's worker
 FAREWELL = 20.0  # seconds for a worker to ask again and hear that it is over

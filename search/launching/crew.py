@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .events import DONE, Emit
+from keras_share.search.launching.events import DONE, Emit
 
 MAX_DEATHS = 5  # in a row, without a trial that ended
 

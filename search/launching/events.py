@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from ..progress import SilentProgress
-from ..rows import Row
+from keras_share.search.display.progress import SilentProgress
+from keras_share.search.project.rows import Row
 
 Emit = Callable[..., None]
 

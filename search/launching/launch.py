@@ -15,13 +15,13 @@ from typing import Any
 
 import grpc
 
-from .. import rows
-from ..progress import SilentProgress, display
-from ..recording import Recording
-from ..results import SearchResults
-from .chief import Chief
-from .crew import Crew, thread_environment
-from .script import failure_of, prepare
+from keras_share.search.display.progress import SilentProgress, display
+from keras_share.search.launching.chief import Chief
+from keras_share.search.launching.crew import Crew, thread_environment
+from keras_share.search.launching.script import failure_of, prepare
+from keras_share.search.project import rows
+from keras_share.search.results import SearchResults
+from keras_share.search.tuner.recording import Recording
 
 LOOPBACK = "127.0.0.1"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..recording import Recording
+from keras_share.search.tuner.recording import Recording
 
 _STDLIB = sysconfig.get_path("stdlib")
 # With these a library complains of what it was given.

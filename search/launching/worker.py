@@ -11,10 +11,10 @@ import threading
 import time
 
 import wrapt
-from keras_tuner.engine.trial import Trial, TrialStatus
 
-from .events import DONE, Reporter, as_metrics
-from .script import prepare
+from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.events import DONE, Reporter, as_metrics
+from keras_share.search.launching.script import prepare
 
 
 class Asking(wrapt.ObjectProxy):

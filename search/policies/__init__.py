@@ -6,11 +6,11 @@ models.
 
 from typing import Any
 
-from .evolution import EvolutionPolicy
-from .history import Observation, Problem
-from .policy import Policy, RandomPolicy
-from .surrogate_policy import SurrogatePolicy
-from .values import Point, ValueSpace
+from keras_share.search.policies.evolution import EvolutionPolicy
+from keras_share.search.policies.history import Observation, Problem
+from keras_share.search.policies.policy import Policy, RandomPolicy
+from keras_share.search.policies.surrogate_policy import SurrogatePolicy
+from keras_share.search.policies.values import Point, ValueSpace
 
 POLICIES = {
     "surrogate": SurrogatePolicy,

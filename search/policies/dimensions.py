@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from keras_tuner.engine import hyperparameters as kt_hyperparameters
-from keras_tuner.engine.hyperparameters import HyperParameter
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.pattern_space import SUFFIX, PatternSpace
+from keras_share.search.engine import Choice, Fixed, Float, HyperParameter, Int
+from keras_share.search.space.pattern_space import SUFFIX, PatternSpace
 
 # A neighbor's number lies about this far from its own, in units of the range.
 _STEP = 0.15
@@ -86,7 +85,7 @@ class Number(Dimension):
     @property
     def count(self) -> float:
         parameter = self.parameter
-        if isinstance(parameter, kt_hyperparameters.Choice):
+        if isinstance(parameter, Choice):
             return super().count
         if parameter.step is None:
             return math.inf  # KerasTuner lists ten of them, and draws others
@@ -104,7 +103,7 @@ class Number(Dimension):
         return moved
 
     def has(self, value: Any) -> bool:
-        if isinstance(self.parameter, kt_hyperparameters.Choice):
+        if isinstance(self.parameter, Choice):
             return super().has(value)
         is_number = isinstance(value, (int, float))
         return (
@@ -176,9 +175,9 @@ def dimension(parameter: HyperParameter) -> Dimension:
     """What a hyperparameter is in a search."""
     if parameter.name.endswith(SUFFIX):
         return Pattern(parameter)
-    if isinstance(parameter, kt_hyperparameters.Fixed):
+    if isinstance(parameter, Fixed):
         return Constant(parameter)
-    numeric = (kt_hyperparameters.Int, kt_hyperparameters.Float)
+    numeric = (Int, Float)
     if isinstance(parameter, numeric):
         is_constant = parameter.min_value == parameter.max_value
         return Constant(parameter) if is_constant else Number(parameter)

@@ -5,10 +5,9 @@ import random
 import numpy as np
 
 from keras_share.search.pareto import crowding, non_dominated
-
-from .history import Problem
-from .policy import Policy, draw_untried
-from .values import Point
+from keras_share.search.policies.history import Problem
+from keras_share.search.policies.policy import Policy, draw_untried
+from keras_share.search.policies.values import Point
 
 _TRIES = 50
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .values import Point, ValueSpace
+from keras_share.search.policies.values import Point, ValueSpace
 
 
 @dataclass(frozen=True)

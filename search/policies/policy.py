@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .history import Problem
-from .values import Point
+from keras_share.search.policies.history import Problem
+from keras_share.search.policies.values import Point
 
 # A space of so many points is listed; in a larger one candidates are drawn.
 LISTED = 2048

@@ -7,12 +7,11 @@ import numpy as np
 from scipy.stats import norm
 
 from keras_share.search.pareto import non_dominated
-
-from .history import Problem
-from .improvement import expected_improvement
-from .policy import LISTED, Policy, draw_untried
-from .surrogate import Similarities, Surrogate
-from .values import Point
+from keras_share.search.policies.history import Problem
+from keras_share.search.policies.improvement import expected_improvement
+from keras_share.search.policies.policy import LISTED, Policy, draw_untried
+from keras_share.search.policies.surrogate import Similarities, Surrogate
+from keras_share.search.policies.values import Point
 
 _DRAWN = 300
 _WALKS = 300

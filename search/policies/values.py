@@ -6,16 +6,15 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from keras_tuner.engine.hyperparameters import HyperParameter
 
-from keras_share.search.pattern_space import SUFFIX
-from keras_share.search.space import (
+from keras_share.search.engine import HyperParameter
+from keras_share.search.policies.dimensions import Dimension, Pattern, dimension
+from keras_share.search.space.pattern_space import SUFFIX
+from keras_share.search.space.sharing_pattern import (
     pattern_values,
     patterns_from_values,
     values_of_pattern,
 )
-
-from .dimensions import Dimension, Pattern, dimension
 
 # The values of a trial, each pattern as a `SharingPattern` by its own name.
 Point = dict[str, Any]

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
-from .pairs import PairEffects
+from keras_share.search.reporting.pairs import PairEffects
 
 BLUE, ORANGE, GRAY = "#0072B2", "#E69F00", "0.55"
 _ENDINGS = {

@@ -16,12 +16,11 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-
-from ..choices import chosen_patterns
-from .strips import box
+from keras_share.search.project.choices import chosen_patterns
+from keras_share.search.reporting.strips import box
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 # Names of hyperparameters and metrics are no formulas, whatever they hold.
 PLAIN = {"text.parse_math": False}

@@ -10,10 +10,10 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 
-from .trials import MIN_TRIALS, choices, encoder
+from keras_share.search.reporting.trials import MIN_TRIALS, choices, encoder
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 _SHUFFLES = 10
 

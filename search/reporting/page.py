@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..choices import chosen_patterns, chosen_values
-from ..rows import Row
-from .poster import TOO_FEW, draw_pane, panes
-from .strips import svg
-from .summary import number, summary
+from keras_share.search.project.choices import chosen_patterns, chosen_values
+from keras_share.search.project.rows import Row
+from keras_share.search.reporting.poster import TOO_FEW, draw_pane, panes
+from keras_share.search.reporting.strips import svg
+from keras_share.search.reporting.summary import number, summary
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 _BEST = 50  # trials of the leaderboard
 _FAULTS = 20  # kinds of failures

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from .trials import MIN_TRIALS, choices, co_membership, encoder, pattern_names
+from keras_share.search.reporting.trials import (
+    MIN_TRIALS,
+    choices,
+    co_membership,
+    encoder,
+    pattern_names,
+)
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 
 @dataclass(frozen=True)

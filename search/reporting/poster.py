@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 
-from ..choices import chosen_patterns
-from . import figures
-from .course import course
-from .front import PLAIN, draw_front
-from .importance import importance
-from .pairs import PairEffects, pair_effects
-from .strips import box
-from .summary import number, summary
-from .trials import MIN_TRIALS
+from keras_share.search.project.choices import chosen_patterns
+from keras_share.search.reporting import figures
+from keras_share.search.reporting.course import course
+from keras_share.search.reporting.front import PLAIN, draw_front
+from keras_share.search.reporting.importance import importance
+from keras_share.search.reporting.pairs import PairEffects, pair_effects
+from keras_share.search.reporting.strips import box
+from keras_share.search.reporting.summary import number, summary
+from keras_share.search.reporting.trials import MIN_TRIALS
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 Draw = Callable[[Axes], None]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..progress import format_seconds
-from .course import course
+from keras_share.search.reporting.course import course
+from keras_share.search.reporting.formats import format_seconds
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 _WORDS = {
     "COMPLETED": "done",

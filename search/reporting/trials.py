@@ -10,12 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-
-from ..choices import chosen_patterns, chosen_values
-from ..repeats import is_completed
+from keras_share.search.project.averages import is_completed
+from keras_share.search.project.choices import chosen_patterns, chosen_values
 
 if TYPE_CHECKING:
-    from ..results import SearchResults
+    from keras_share.search.results import SearchResults
 
 # Of fewer trials any estimate would be made up.
 MIN_TRIALS = 10

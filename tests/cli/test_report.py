@@ -3,7 +3,8 @@
 import pytest
 import synthetic_search as synthetic
 
-from keras_share.search import SearchResults, rows
+from keras_share.search import SearchResults
+from keras_share.search.project import rows
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from matplotlib.offsetbox import AnnotationBbox
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults, pareto
-from keras_share.search import rows as rows_module
+from keras_share.search.project import rows as rows_module
 
 
 def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs):

@@ -8,12 +8,12 @@ import pytest
 from quick_search import Untrained, quick
 
 from keras_share.search import RandomSearch
-from keras_share.search import rows as saved_rows
-from keras_share.search.durable import Durable
 from keras_share.search.launching import chief as chief_module
 from keras_share.search.launching.chief import FAREWELL, LOST, Chief
 from keras_share.search.launching.events import Reporter, as_metrics, row_in
-from keras_share.search.recording import Recording
+from keras_share.search.project import rows as saved_rows
+from keras_share.search.tuner.durable import Durable
+from keras_share.search.tuner.recording import Recording
 
 SCORE = {"val_accuracy": 0.5}
 ROW = {"trial_id": "0", "status": "COMPLETED", "message": "a\n'b'", "score": None}

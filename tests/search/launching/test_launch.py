@@ -20,9 +20,9 @@ from quick_search import Untrained, patterns, quick
 
 from keras_share.cli.main import program
 from keras_share.search import RandomSearch, SearchResults
+from keras_share.search.display.progress import SilentProgress
 from keras_share.search.launching import launch
 from keras_share.search.launching.chief import Chief
-from keras_share.search.progress import SilentProgress
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import keras_tuner as kt
 import pytest
-from keras_tuner.engine.trial import Trial
 
+from keras_share.search.engine import Trial
 from keras_share.search.launching import worker
 from keras_share.search.launching.events import Reporter
 

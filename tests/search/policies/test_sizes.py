@@ -7,8 +7,8 @@ from policy_spaces import patterns_only
 
 import keras_share
 from keras_share import SharingPattern
-from keras_share.search.measures import measure_file
 from keras_share.search.policies.surrogate import Similarities, Surrogate
+from keras_share.search.trial.measures import measure_file
 
 PATTERNS = list(SharingPattern.all(4))
 

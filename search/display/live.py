@@ -1,0 +1,146 @@
+"""The display of a search on a terminal: bars, the best trial and the Pareto front."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from keras_share.search.display.progress import SilentProgress, format_score
+from keras_share.search.project.rows import Row
+from keras_share.search.reporting.formats import format_bytes, format_seconds
+from keras_share.search.results import SearchResults
+
+_BAR = 20
+_LINES = 6  # of the front: a display taller than the terminal is cut off
+
+
+class LiveProgress(SilentProgress):
+    """What is done, what runs, the best trial and the Pareto front."""
+
+    def __init__(
+        self,
+        rows: tuple[Row, ...] = (),
+        total: int | None = None,
+        console: Console | None = None,
+    ):
+        super().__init__(rows, total)
+        self._started = time.monotonic()
+        self._front = tuple(_front(tuple(self.rows.values())))
+        self._live = Live(
+            get_renderable=self.render,
+            console=console,
+            # A failure belongs into the file that stderr was sent to.
+            redirect_stderr=sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "LiveProgress":
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.running = {}
+        self._live.stop()
+
+    def on_row(self, row: Row) -> None:
+        """Shows the trial among those done, and the front that it may change."""
+        super().on_row(row)
+        self._front = tuple(_front(tuple(self.rows.values())))
+
+    def render(self) -> RenderableType:
+        """The display at this moment."""
+        parts: list[RenderableType] = [self._done()]
+        if self.best() is not None:
+            parts.append(self._found())
+        if self.running:
+            parts += [Text(), self._running()]
+        return Group(*parts)
+
+    def _done(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        elapsed = timedelta(seconds=int(time.monotonic() - self._started))
+        total = "?" if self.total is None else self.total
+        cells: list[RenderableType] = [
+            "trials",
+            _bar(self.done, self.total),
+            f"{self.done}/{total}",
+            str(elapsed),
+        ]
+        left = self.seconds_left()
+        if left:
+            cells.append(f"about {format_seconds(left)} left")
+        others = Counter(row["status"].lower() for row in self.rows.values())
+        others.pop("completed", None)
+        cells += [f"{count} {status}" for status, count in sorted(others.items())]
+        table.add_row(*cells)
+        return table
+
+    def _found(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        best = self.best()
+        said = [best["pattern"], format_score(best)]
+        if "exported_bytes" in best["measures"]:
+            said.append(format_bytes(best["measures"]["exported_bytes"]))
+        table.add_row("best", *_texts(said))
+        names = ["front"] + [""] * len(self._front)
+        for name, cells in zip(names, self._front, strict=False):
+            table.add_row(name, *_texts(cells))
+        return table
+
+    def _running(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for worker, trial in sorted(self.running.items()):
+            table.add_row(
+                Text(worker or "running"),
+                f"trial {trial.trial_id}",
+                Text(trial.pattern, no_wrap=True, overflow="ellipsis"),
+                _bar(trial.epoch, trial.epochs),
+                f"{trial.epoch}/{trial.epochs} epochs" if trial.epochs else "",
+            )
+        return table
+
+
+def _front(rows: tuple[Row, ...]) -> Iterator[list[str]]:
+    """What is said of some trials on the front, spread evenly."""
+    scored = tuple(row for row in rows if row["score"] is not None)
+    if not scored:
+        return
+    results = SearchResults(scored, scored[0]["objective"], scored[0]["direction"])
+    *others, main = results.default_columns()
+    try:
+        front = results.pareto_front(*others, main)
+    except ValueError:  # no trial has all of them
+        return
+    last = len(front) - 1
+    shown = range(last + 1)
+    if last >= _LINES:
+        shown = [round(i * last / (_LINES - 1)) for i in range(_LINES)]
+    for _, row in front.iloc[list(shown)].iterrows():
+        yield [
+            row["pattern"],
+            f"{row[main]:.4g}",
+            *(_format(name, row[name]) for name in others),
+        ]
+
+
+def _format(column: str, value: float) -> str:
+    if column.endswith("bytes"):
+        return format_bytes(value)
+    return f"{column} {value:.4g}"
+
+
+def _texts(cells: list[str]) -> list[Text]:
+    # No strings, in which a pattern could be taken for markup.
+    return [Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells]
+
+
+def _bar(done: int, total: int | None) -> ProgressBar:
+    # Without a total it would pulse; a trial that has yet to begin does not.
+    return ProgressBar(total=total or max(done, 1), completed=done, width=_BAR)

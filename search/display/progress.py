@@ -1,0 +1,163 @@
+"""What a search shows while it runs: one line per trial, or nothing.
+
+`live` has the display for terminals.
+"""
+
+import statistics
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.console import Console
+
+from keras_share.search.project.rows import Row
+from keras_share.search.reporting.formats import format_bytes, format_seconds
+from keras_share.search.trial.outcomes import REJECTED
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """How far a worker is with its trial."""
+
+    trial_id: str
+    pattern: str = ""
+    epoch: int = 0
+    epochs: int | None = None
+
+
+class SilentProgress:
+    """Shows nothing. Base of the displays; a context manager around a search.
+
+    Args:
+        rows: The rows of earlier trials of the project.
+        total: Number of trials the search may have, None where nobody knows; the
+            rejected ones among `rows` included.
+    """
+
+    def __init__(self, rows: tuple[Row, ...] = (), total: int | None = None):
+        self.rows = {row["trial_id"]: row for row in rows}
+        if total is not None:
+            total -= len(self.rows) - self.done  # the oracle has counted them
+        self.total = total
+        self.running: dict[str, RunningTrial] = {}
+        self.num_workers = 1
+
+    def __enter__(self) -> "SilentProgress":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    @property
+    def done(self) -> int:
+        """Number of trials that have ended; rejected ones are tried beside them."""
+        return sum(row["status"] != REJECTED for row in self.rows.values())
+
+    def on_trial(self, trial_id: str, worker: str = "") -> None:
+        """A trial begins, on the worker of this name where there are several."""
+        if worker in self.running and self.running[worker].trial_id == trial_id:
+            return  # a chief and its worker both tell
+        # Replaced, never changed: a display reads it from its own thread.
+        self.running = {**self.running, worker: RunningTrial(trial_id)}
+        self.num_workers = max(self.num_workers, len(self.running))
+
+    def on_pattern(self, pattern: str, worker: str = "") -> None:
+        """The pattern of the running trial is known."""
+        self._update(worker, pattern=pattern)
+
+    def on_epoch(self, epoch: int, epochs: int | None, worker: str = "") -> None:
+        """`epoch` of `epochs` epochs of the running trial are done."""
+        self._update(worker, epoch=epoch, epochs=epochs)
+
+    def on_row(self, row: Row) -> None:
+        """A trial has ended."""
+        self.rows = {**self.rows, row["trial_id"]: row}
+        self.running = {
+            worker: trial
+            for worker, trial in self.running.items()
+            if trial.trial_id != row["trial_id"]
+        }
+
+    def on_gone(self, worker: str) -> None:
+        """A worker has ended or died."""
+        self.running = {w: t for w, t in self.running.items() if w != worker}
+
+    def seconds_left(self) -> float | None:
+        """Estimate from the median of the completed trials, None without them."""
+        times = [r["seconds"] for r in self.rows.values() if r["score"] is not None]
+        if self.total is None or not times:
+            return None
+        trials = max(self.total - self.done, 0)
+        return trials * statistics.median(times) / self.num_workers
+
+    def best(self) -> Row | None:
+        """The row with the best score."""
+        scored = [row for row in self.rows.values() if row["score"] is not None]
+        if not scored:
+            return None
+        pick = max if scored[0]["direction"] == "max" else min
+        return pick(scored, key=lambda row: row["score"])
+
+    def _update(self, worker: str, **changes: Any) -> None:
+        if worker in self.running:
+            changed = replace(self.running[worker], **changes)
+            self.running = {**self.running, worker: changed}
+
+
+class PlainProgress(SilentProgress):
+    """One line per finished trial, for logs."""
+
+    def __init__(self, rows: tuple[Row, ...] = (), total: int | None = None):
+        super().__init__(rows, total)
+        self.console = Console(soft_wrap=True)
+
+    def on_row(self, row: Row) -> None:
+        """Prints the line of the trial."""
+        super().on_row(row)
+        # Print as text: a pattern or message is not markup.
+        self.console.print(self.line(row), markup=False, highlight=False)
+
+    def line(self, row: Row) -> str:
+        """What is said about a finished trial."""
+        total = "?" if self.total is None else self.total
+        parts = [f"trial {self.done}/{total}"]
+        if row["pattern"]:
+            groups = row["num_groups"]
+            parts += [row["pattern"], f"{groups} group{'s' * (groups != 1)}"]
+        parts.append(format_score(row) or row["status"])
+        size = row["measures"].get("exported_bytes")
+        if size is not None:
+            parts.append(format_bytes(size))
+        parts.append(format_seconds(row["seconds"]))
+        left = self.seconds_left()
+        if left:
+            parts.append(f"about {format_seconds(left)} left")
+        return "  ".join(parts)
+
+
+def display(
+    verbose: str | int | SilentProgress, rows: tuple[Row, ...], total: int | None
+) -> SilentProgress:
+    """The display for `search(verbose=...)`.
+
+    `"auto"` and 1 mean bars on a terminal and lines elsewhere (bars in a log file or a
+    notebook leave a mess), 2 lines, 0 nothing. A display stands for itself.
+    """
+    if isinstance(verbose, SilentProgress):
+        return verbose
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(
+            "`verbose` must be 'auto', 0 (silent), 1 (bars on a terminal, else lines) "
+            f"or 2 (one line per trial). Received: verbose={verbose!r}"
+        )
+    if verbose == 0:
+        return SilentProgress(rows, total)
+    if verbose == 2 or not Console().is_terminal:
+        return PlainProgress(rows, total)
+    from keras_share.search.display.live import LiveProgress
+
+    return LiveProgress(rows, total)
+
+
+def format_score(row: Row) -> str:
+    """The objective and its value, nothing for a trial without a score."""
+    return "" if row["score"] is None else f"{row['objective']} {row['score']:.4g}"

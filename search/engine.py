@@ -1,0 +1,30 @@
+"""What KerasTuner does not name at its top, taken from inside it in this one place.
+
+An oracle is asked for trials and answers with them, and the kinds of hyperparameters
+have bounds and steps: KerasTuner names neither there. `infer_metric_direction` knows
+Keras's metrics. What is overridden of tuners and oracles, `PRIVATE` names: a test
+fails when a release of KerasTuner has changed any of it.
+"""
+
+from keras_tuner.engine.hyperparameters import (
+    Boolean,
+    Choice,
+    Fixed,
+    Float,
+    HyperParameter,
+    Int,
+)
+from keras_tuner.engine.metrics_tracking import infer_metric_direction
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+__all__ = [
+    "Boolean",
+    "Choice",
+    "Fixed",
+    "Float",
+    "HyperParameter",
+    "Int",
+    "Trial",
+    "TrialStatus",
+    "infer_metric_direction",
+]

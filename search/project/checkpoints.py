@@ -1,0 +1,63 @@
+"""The weights that trials leave on disk, of which only the best are kept.
+
+A checkpoint holds the optimizer too, three times the size of the weights with Adam.
+"""
+
+import os
+from collections.abc import Sequence, Set
+from pathlib import Path
+
+import keras_tuner as kt
+import numpy as np
+
+from keras_share.search import pareto
+from keras_share.search.engine import TrialStatus
+from keras_share.search.project import rows
+from keras_share.search.project.averages import is_completed
+from keras_share.search.trial.objectives import signs
+
+
+def of(project_dir: str | os.PathLike, trial_id: str) -> list[Path]:
+    """The files with the weights of a trial, none if they were removed."""
+    return sorted(Path(project_dir, f"trial_{trial_id}").glob("checkpoint*"))
+
+
+def front(
+    project_dir: str | os.PathLike, objectives: Sequence[kt.Objective], most: int
+) -> set[str]:
+    """Ids of at most `most` trials of the Pareto front: its ends, then the lonely.
+
+    None with one objective, whose front is the best trial.
+    """
+    if len(objectives) == 1:
+        return set()
+    ids, points = [], []
+    for row in filter(is_completed, rows.read(project_dir)):
+        metrics = {name: metric["value"] for name, metric in row["metrics"].items()}
+        known = {"parameters": row["parameters"], **metrics, **row["measures"]}
+        values = [known.get(one.name) for one in objectives]
+        if None not in values:
+            ids.append(row["trial_id"])
+            points.append(np.multiply(values, signs(objectives)))
+    points = np.reshape(points, (-1, len(objectives)))
+    found = np.flatnonzero(pareto.non_dominated(points))
+    order = np.argsort(-pareto.crowding(points[found]), kind="stable")
+    return {ids[i] for i in found[order][:most]}
+
+
+def remove(project_dir: str | os.PathLike, kept: Set[str]) -> None:
+    """Removes the weights of all trials that have ended, but those of `kept`.
+
+    Trials that Hyperband started stay, as it may continue them.
+
+    Args:
+        project_dir: The folder of the project.
+        kept: Ids of the trials whose weights stay.
+    """
+    for path in Path(project_dir).glob("trial_*/checkpoint*"):
+        trial_id = path.parent.name.removeprefix("trial_")
+        row = rows.read_one(project_dir, trial_id)
+        if trial_id in kept or row is None or row["status"] == TrialStatus.INVALID:
+            continue  # without a row it runs, and invalid it will be tried again
+        if "tuner/epochs" not in row["hyperparameters"]:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Patterns as hyperparameters of a search."""

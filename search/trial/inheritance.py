@@ -1,0 +1,321 @@
+"""`inherit`: starts a candidate from the weights of a network that was trained once."""
+
+import os
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+
+from keras_share import SharedStack
+from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.tied import block_of
+from keras_share.retrofit.fit import fit_kernel, merge
+from keras_share.retrofit.kinds import has_weights
+from keras_share.retrofit.nodes import Node, walk
+from keras_share.search.trial.donor import load_donor
+
+
+@dataclass(frozen=True)
+class InheritReport:
+    """What `inherit` did.
+
+    Attributes:
+        inherited: Paths of the layers that took weights of the donor; `stack/2` is the
+            third site of a stack.
+        fresh: Paths of those left as they were, some or all of whose weights the donor
+            could not give.
+    """
+
+    inherited: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def inherit(
+    model: keras.Model, donor: keras.Model | str | os.PathLike, *, strict: bool = True
+) -> InheritReport:
+    """Gives a new model the weights of a trained one that shares otherwise.
+
+    The donor is usually the same network without sharing, trained once; then each
+    candidate of a search needs a brief fine-tuning only. Every weight of the model
+    starts at the mean of what the donor has at the places that use it: a kernel that
+    three sites of a stack share at the mean of the kernels of these sites, and what a
+    site has for itself (normalization with its moving statistics) at what the donor's
+    site has. With a relaxation each site starts as close to its own kernel as the
+    relaxation allows, such as `LowRank` at the best approximation of what the mean
+    lacks. These are the "average" start and the low-rank start of Relaxed Recursive
+    Transformers (arXiv 2410.20672).
+
+    Layers are matched by name, those in nested models by path, the sites of a
+    `keras_share.SharedStack` by number; the donor's stack may have any pattern. Where
+    the names of the two differ, because the layers are numbered otherwise or shared by
+    hand, Functional and Sequential models are matched call by call if both make the
+    same calls; else what the donor has no layer of that name for stays as it is. The
+    donor is only read, and no state of an optimizer is carried over.
+
+    Args:
+        model: A built model, which is changed.
+        donor: A built model, or the path to one in a `.keras` file, which is loaded
+            once and again only when the file changes.
+        strict: Whether a layer whose weights have other shapes than the donor's is an
+            error. Else it stays as it is.
+
+    Returns:
+        An `InheritReport`.
+
+    Raises:
+        TypeError: If `donor` is neither a model nor a path.
+        ValueError: If a model is not built, a layer has other weights in the donor, or
+            nothing matches.
+
+    Example:
+    >>> import keras
+    >>> from keras_share import SharedStack
+    >>> from keras_share.search.trial.inheritance import inherit
+    >>> def network(pattern):
+    ...     stack = SharedStack(keras.layers.Dense(8), pattern, name="stack")
+    ...     return keras.Sequential([keras.Input((8,)), stack])
+    >>> donor = network("ABCD")
+    >>> inherit(network("AABB"), donor).inherited
+    ('stack/0', 'stack/1', 'stack/2', 'stack/3')
+    """
+    donor = load_donor(donor)
+    for role, network in (("model", model), ("donor", donor)):
+        if not network.built:
+            raise ValueError(
+                f"`{role}` must be built, to have weights. Give it a `keras.Input`, or "
+                f"call it once. Received: '{network.name}', not built"
+            )
+    pairs, fresh = _pair(model, donor)
+    carried, inherited = [], []
+    for path, layer, source in pairs:
+        uses, sources = _uses(path, layer), _uses(path, source)
+        problem = _difference(uses, sources)
+        if problem is None:
+            carried += zip(uses, sources, strict=True)
+            inherited.append(layer)
+        elif strict:
+            raise ValueError(
+                f"The layer '{path}' differs from that of the donor: {problem}. Train "
+                "a donor for each such choice (width, number of sites) and inherit "
+                "from the one that fits, keep the choice out of the search, or leave "
+                "out `inherit`; `strict=False` leaves such layers as they are."
+            )
+        else:
+            fresh += [use.path for use in uses]
+    if not carried:
+        raise ValueError(
+            f"The donor '{donor.name}' has no layer that fits one of the model "
+            f"'{model.name}'. Give the layers the same names in both. Received: layers "
+            f"{fresh} and donor layers {[path for path, _ in _units(donor)]}"
+        )
+    fresh += _carry(carried)
+    _finish(inherited)
+    unfit = set(fresh)
+    paths = [use.path for use, _ in carried]
+    return InheritReport(
+        tuple(dict.fromkeys(path for path in paths if path not in unfit)),
+        tuple(dict.fromkeys(fresh)),
+    )
+
+
+# Which layer of the donor stands for which of the model.
+
+Pairs = list[tuple[str, Any, Any]]
+
+
+def _pair(model: keras.Model, donor: keras.Model) -> tuple[Pairs, list[str]]:
+    """Triples of path, layer and the donor's layer; paths of layers without one."""
+    units, sources = dict(_units(model)), dict(_units(donor))
+    if units.keys() != sources.keys():
+        calls = _same_calls(model, donor)
+        if calls is not None:
+            return calls, []
+    pairs = [
+        (path, unit, sources[path]) for path, unit in units.items() if path in sources
+    ]
+    return pairs, [path for path in units if path not in sources]
+
+
+def _units(layer: keras.Layer, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers with weights, by path: stacks whole, models and stack holders opened.
+
+    With a list of their weights that are in none of their layers.
+    """
+    seen: set[int] = set()
+    for child in _children(layer):
+        seen.update(id(v) for v in child.weights)
+        inner = f"{path}{child.name}"
+        if not child.weights:
+            continue
+        if isinstance(child, keras.Model) or _holds_stack(child):
+            yield from _units(child, f"{inner}/")
+        else:
+            yield inner, child
+    rest = [v for v in layer.weights if id(v) not in seen]
+    if rest:
+        yield f"{path}weights", rest
+
+
+def _children(layer: keras.Layer) -> list[keras.Layer]:
+    if isinstance(layer, keras.Model):
+        return layer.layers
+    parts = list(sublayers(layer))[1:]
+    below = {id(p) for part in parts for p in list(sublayers(part))[1:]}
+    return [part for part in parts if id(part) not in below]
+
+
+def _holds_stack(layer: keras.Layer) -> bool:
+    return not isinstance(layer, SharedStack) and any(
+        isinstance(part, SharedStack) for part in sublayers(layer)
+    )
+
+
+def _same_calls(model: keras.Model, donor: keras.Model) -> Pairs | None:
+    """Pairs of the layers that two graphs call, if they make the same calls."""
+    try:
+        nodes = walk(model)
+        if donor not in _WALKS:
+            _WALKS[donor] = walk(donor)
+    except ValueError:  # a model that is no graph of layers
+        return None
+    sources = _WALKS[donor]
+    if _form(nodes) != _form(sources):
+        return None
+    return [
+        (node.path, node.op, source.op)
+        for node, source in zip(nodes, sources, strict=True)
+        if has_weights(node)
+    ]
+
+
+# To walk a model calls its layers once more, which they remember.
+_WALKS: WeakKeyDictionary[keras.Model, list[Node]] = WeakKeyDictionary()
+
+
+def _form(nodes: list[Node]) -> list[tuple]:
+    order = {id(node): i for i, node in enumerate(nodes)}
+    return [
+        (type(_bare(node.op)), tuple(order[id(source)] for source in node.sources))
+        for node in nodes
+    ]
+
+
+def _bare(layer: Any) -> Any:
+    """The layer without the tie and the relaxations around it."""
+    block = block_of(layer)
+    return block.inner_layer() if isinstance(block, Relaxed) else block
+
+
+# What a layer computes with.
+
+
+@dataclass(frozen=True, eq=False)
+class _Use:
+    """One use of a layer, whether it is the first, tied or relaxed.
+
+    Attributes:
+        path: Its path.
+        form: Name and shape of each weight of the layer.
+        variables: What this use has in place of each.
+        kernels: The relaxed ones among them, by position.
+    """
+
+    path: str
+    form: list[tuple]
+    variables: list[keras.Variable]
+    kernels: dict[int, RelaxedKernel]
+
+    def values(self) -> list[np.ndarray]:
+        """The weights that the use computes with, relaxations applied."""
+        found: list[Any] = list(self.variables)
+        for position, kernel in self.kernels.items():
+            found[position] = kernel.value()
+        # Real copies: JAX donates the buffers of a model that trains.
+        return [np.array(keras.ops.convert_to_numpy(value)) for value in found]
+
+
+def _uses(path: str, unit: Any) -> list[_Use]:
+    if isinstance(unit, SharedStack):
+        return [_use(f"{path}/{i}", site) for i, site in enumerate(unit.sites)]
+    return [_use(path, unit)]
+
+
+def _use(path: str, unit: Any) -> _Use:
+    if isinstance(unit, list):
+        return _Use(path, _form_of(unit), unit, {})
+    own = {id(v): stand_in for v, stand_in in getattr(unit, "private_copies", ())}
+    block, weights = block_of(unit), _bare(unit).weights
+    positions = {id(v): i for i, v in enumerate(weights)}
+    kernels = block.relaxed_kernels if isinstance(block, Relaxed) else ()
+    return _Use(
+        path,
+        _form_of(weights),
+        [own.get(id(v), v) for v in weights],
+        {positions[id(k.kernel.variable)]: k.replace(own) for k in kernels},
+    )
+
+
+def _form_of(weights: list[keras.Variable]) -> list[tuple]:
+    return [(v.name, tuple(v.shape)) for v in weights]
+
+
+def _difference(uses: list[_Use], sources: list[_Use]) -> str | None:
+    if len(uses) != len(sources):
+        return f"it has {len(uses)} sites, in the donor {len(sources)}"
+    for use, source in zip(uses, sources, strict=True):
+        if use.form != source.form:
+            return f"its weights are {use.form}, in the donor {source.form}"
+    return None
+
+
+# Carrying over.
+
+
+def _carry(carried: list[tuple[_Use, _Use]]) -> list[str]:
+    """Assigns the weights; returns the paths of uses that could not be fitted."""
+    variables: dict[int, keras.Variable] = {}
+    starts: dict[int, list[np.ndarray]] = {}
+    groups: dict[Hashable, list[tuple[RelaxedKernel, np.ndarray]]] = {}
+    unfit = []
+    for use, source in carried:
+        values = source.values()
+        for variable, value in zip(use.variables, values, strict=True):
+            variables[id(variable)] = variable
+            starts.setdefault(id(variable), []).append(value)
+        for position, kernel in use.kernels.items():
+            if len(kernel.chain) > 1:
+                unfit.append(use.path)
+            else:
+                group = groups.setdefault(_group(kernel), [])
+                group.append((kernel, values[position]))
+    for key, values in starts.items():
+        variables[key].assign(merge(values, "mean"))
+    for group in groups.values():
+        kernels, values = zip(*group, strict=True)
+        # With nothing to add, both factors of `LowRank` would be zero and not train.
+        same = all(np.array_equal(value, values[0]) for value in values)
+        if not (same and kernels[0].chain[0].additive):
+            fit_kernel(kernels, values)
+    return unfit
+
+
+def _group(use: RelaxedKernel) -> Hashable:
+    """What the uses of one relaxed kernel have in common."""
+    [relaxation], [weights] = use.chain, use.weights
+    if not relaxation.replaces_kernel:
+        return id(use.shared)
+    specs = relaxation.weights(use.kernel, 0, 1)
+    shared = tuple(id(v) for name, v in weights.items() if specs[name].shared)
+    return shared or id(weights)
+
+
+def _finish(layers: list[Any]) -> None:
+    for layer in layers:
+        for part in sublayers(layer) if isinstance(layer, keras.Layer) else ():
+            if hasattr(part, "finalize_state"):
+                # Preprocessing layers compute with what they derive from weights.
+                part.finalize_state()

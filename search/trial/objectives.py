@@ -1,0 +1,73 @@
+"""What a search is to optimize: metrics of training and measures of the file."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras_tuner as kt
+
+from keras_share.search.engine import infer_metric_direction
+from keras_share.search.trial.measures import MEASURES
+
+Objectives = tuple[kt.Objective, ...]
+
+
+def get(objective: Any) -> Objectives:
+    """Reads one objective or several.
+
+    Args:
+        objective: The name of a metric (`"val_accuracy"`) or of a measure
+            (`"exported_bytes"`, see `keras_share.search.trial.measures`), a
+            `keras_tuner.Objective`, or a list of them. The first of a list must be a
+            metric of training: it decides which epoch of a trial counts. None for
+            KerasTuner's default, the single number that a hypermodel's `fit` returns.
+
+    Returns:
+        The objectives with their directions. Of measures less is better, of metrics
+        what KerasTuner says.
+
+    Raises:
+        ValueError: If a direction is not known, a name occurs twice, the first is a
+            measure, or one is something else.
+
+    Example:
+    >>> [(o.name, o.direction) for o in get(["val_accuracy", "exported_bytes"])]
+    [('val_accuracy', 'max'), ('exported_bytes', 'min')]
+    """
+    if objective is None:
+        return (kt.Objective("default_objective", "min"),)
+    several = isinstance(objective, Iterable) and not isinstance(objective, str)
+    found = tuple(map(_read, objective if several else [objective]))
+    names = [o.name for o in found]
+    if not found or len(set(names)) < len(names) or names[0] in MEASURES:
+        raise ValueError(
+            "`objective` must name metrics and measures, each once, and a metric of "
+            "training first, such as ['val_accuracy', 'exported_bytes']. Received: "
+            f"objective={objective!r}"
+        )
+    return found
+
+
+def signs(objectives: Sequence[kt.Objective]) -> tuple[int, ...]:
+    """What makes less better: -1 for what is to be maximized, else 1."""
+    return tuple(-1 if o.direction == "max" else 1 for o in objectives)
+
+
+def _read(objective: Any) -> kt.Objective:
+    if isinstance(objective, kt.Objective):
+        return objective
+    if objective in MEASURES:
+        return kt.Objective(objective, "min")
+    if not isinstance(objective, str):
+        raise ValueError(
+            "`objective` must be the name of a metric or a measure, a "
+            f"keras_tuner.Objective, or a list of them. Received: {objective!r}"
+        )
+    direction = infer_metric_direction(objective)
+    if direction is None:
+        raise ValueError(
+            "Whether more or less of an objective is better must be known. Received: "
+            f"{objective!r}, which is none of Keras's metrics and none of "
+            f"{', '.join(MEASURES)}. Pass keras_tuner.Objective({objective!r}, 'max') "
+            "or 'min'."
+        )
+    return kt.Objective(objective, direction)

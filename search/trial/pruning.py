@@ -1,0 +1,165 @@
+"""Pruning: a trial that is hopeless after few epochs is stopped."""
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How the objective of a trial went.
+
+    Attributes:
+        values: The objective by the number of epochs trained, with the sign that makes
+            greater better; minus infinity for NaN.
+        ended: Whether the trial is over: it completed, or it was pruned.
+    """
+
+    values: Mapping[int, float]
+    ended: bool = False
+
+    def best(self, epochs: int) -> float:
+        """The best value of the first `epochs` epochs."""
+        return max(v for epoch, v in self.values.items() if epoch <= epochs)
+
+    def mean(self, epochs: int) -> float:
+        """The mean over the first `epochs` epochs."""
+        return statistics.fmean(v for e, v in self.values.items() if e <= epochs)
+
+
+class PruningRule(ABC):
+    """When to stop a trial. A subclass may be passed as `pruning=` to a tuner."""
+
+    @abstractmethod
+    def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
+        """Whether to stop a trial after its last epoch so far.
+
+        Args:
+            curve: Of the trial.
+            others: Of those trials, ended and running, that are to train for as many
+                epochs.
+        """
+
+
+@dataclass(frozen=True)
+class MedianStopping(PruningRule):
+    """Stops a trial whose best value is worse than what others had on average.
+
+    The trial is stopped if its best objective so far is worse than the median of the
+    running averages of the trials that ended, each up to the same epoch: the median
+    stopping rule of Vizier (Golovin et al., 2017,
+    https://doi.org/10.1145/3097983.3098043).
+
+    Args:
+        warmup_trials: Number of other trials that must have ended after at least as
+            many epochs.
+        warmup_epochs: Number of epochs after which a trial can be stopped at the
+            earliest.
+
+    Example:
+    >>> rule = MedianStopping(warmup_trials=1)
+    >>> rule.stops(Curve({1: 0.3}), [Curve({1: 0.5, 2: 0.9}, ended=True)])
+    True
+    """
+
+    warmup_trials: int = 5
+    warmup_epochs: int = 1
+
+    def __post_init__(self):
+        _check_integer("warmup_trials", self.warmup_trials, 1)
+        _check_integer("warmup_epochs", self.warmup_epochs, 1)
+
+    def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
+        epochs = max(curve.values)
+        ended = [c.mean(epochs) for c in others if c.ended and epochs in c.values]
+        if epochs < self.warmup_epochs or len(ended) < self.warmup_trials:
+            return False
+        return curve.best(epochs) < statistics.median(ended)
+
+
+@dataclass(frozen=True)
+class SuccessiveHalving(PruningRule):
+    """At rungs of more and more epochs, lets the best go on.
+
+    After `min_epochs`, `factor * min_epochs`, `factor**2 * min_epochs`, ... epochs a
+    trial goes on only if its best value so far is among the best `1 / factor` of the
+    trials that came so far, whenever they did; nobody waits for others, and with less
+    than `factor` of them it goes on. The asynchronous successive halving of Li et al.
+    (2018, arXiv 1810.05934), in the form that stops trials and never resumes one.
+
+    Args:
+        factor: One of so many trials goes on.
+        min_epochs: Epochs before the first rung.
+
+    Example:
+    >>> rule = SuccessiveHalving(factor=2)
+    >>> rule.stops(Curve({1: 0.3}), [Curve({1: 0.5})])
+    True
+    """
+
+    factor: int = 3
+    min_epochs: int = 1
+
+    def __post_init__(self):
+        _check_integer("factor", self.factor, 2)
+        _check_integer("min_epochs", self.min_epochs, 1)
+
+    def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
+        epochs = max(curve.values)
+        if not self._is_rung(epochs):
+            return False
+        rivals = [other.best(epochs) for other in others if epochs in other.values]
+        places = (len(rivals) + 1) // self.factor
+        better = sum(value > curve.best(epochs) for value in rivals)
+        return places > 0 and better >= places
+
+    def _is_rung(self, epochs: int) -> bool:
+        rung = self.min_epochs
+        while rung < epochs:
+            rung *= self.factor
+        return rung == epochs
+
+
+def get(pruning: Any, executions_per_trial: int = 1) -> PruningRule | None:
+    """Reads the argument `pruning=` of a tuner.
+
+    Args:
+        pruning: None, `"median"`, `"halving"`, or a `PruningRule`.
+        executions_per_trial: That of the tuner.
+
+    Raises:
+        ValueError: If `pruning` is none of these, or a trial is executed several
+            times.
+    """
+    if pruning is None:
+        return None
+    if pruning == "median":
+        rule = MedianStopping()
+    elif pruning == "halving":
+        rule = SuccessiveHalving()
+    elif isinstance(pruning, PruningRule):
+        rule = pruning
+    else:
+        raise ValueError(
+            "`pruning` must be 'median', 'halving', a PruningRule such as "
+            "MedianStopping(warmup_trials=10), or None to stop no trial. "
+            f"Received: pruning={pruning!r}"
+        )
+    if executions_per_trial != 1:
+        raise ValueError(
+            "`pruning` compares trials of one execution; the average over several is "
+            "known only when the last one trains. Leave out `pruning`, or set "
+            f"executions_per_trial=1. Received: pruning={pruning!r} with "
+            f"executions_per_trial={executions_per_trial}"
+        )
+    return rule
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}. "
+            f"Received: {name}={value!r}"
+        )

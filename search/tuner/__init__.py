@@ -1,0 +1,1 @@
+"""What KerasTuner is given: tuners and oracles."""

@@ -1,0 +1,147 @@
+"""The disk a search takes is bounded."""
+
+from pathlib import Path
+
+import keras_tuner as kt
+import pytest
+from quick_search import DATA, Untrained, build, quick, size
+
+from keras_share.search import GridSearch, Hyperband, RandomSearch
+from keras_share.search.project import checkpoints
+
+
+class Saving(GridSearch):
+    """Leaves a file of 100 KB as the weights of each trial."""
+
+    def run_trial(self, trial):
+        path = Path(self.get_trial_dir(trial.trial_id), "checkpoint.weights.h5")
+        path.write_bytes(bytes(100_000))
+        return super().run_trial(trial)
+
+
+def weights(tuner):
+    return {
+        path.parent.name.removeprefix("trial_")
+        for path in Path(tuner.project_dir).glob("trial_*/checkpoint*")
+    }
+
+
+def disk(tuner):
+    files = Path(tuner.project_dir).rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3, None])
+def test_only_the_best_stay(keep, tmp_path):
+    scores = iter([0.5, 0.9, 0.1, 0.7, 0.8, 0.2, 0.6])
+    hypermodel = Untrained(lambda pattern: next(scores))
+    best = {0: set(), 1: {"1"}, 3: {"1", "4", "3"}, None: set("0123456")}
+    tuner = quick(Saving, tmp_path, hypermodel, max_trials=7, keep_checkpoints=keep)
+    tuner.search(verbose=0)
+    assert weights(tuner) == best[keep]
+
+
+def test_of_several_objectives_the_front_stays_too(tmp_path):
+    class Two(Untrained):
+        def fit(self, hp, model, callbacks):
+            return dict(zip(("val_accuracy", "cost"), next(scores), strict=True))
+
+    cost = kt.Objective("cost", "min")
+    for keep in range(4):
+        scores = iter([(0.5, 5.0), (0.9, 9.0), (0.6, 4.0), (0.8, 9.5), (0.2, 1.0)])
+        tuner = Saving(
+            *(Two(), ["val_accuracy", cost], 5),
+            **{"export": None, "keep_checkpoints": keep},
+            directory=tmp_path / str(keep),
+        )
+        tuner.search(verbose=0)
+        front = {"1", "2", "4"}
+        assert len(weights(tuner) & front) == min(keep, 3)
+        assert len(weights(tuner)) <= 2 * keep
+
+
+def test_less_is_better_for_a_loss(tmp_path):
+    scores = iter([0.5, 0.9, 0.1, 0.7])
+
+    class Loss(Untrained):
+        def fit(self, hp, model, callbacks):
+            return {"val_loss": next(scores)}
+
+    tuner = Saving(
+        Loss(), "val_loss", 4, export=None, keep_checkpoints=2, directory=tmp_path
+    )
+    tuner.search(verbose=0)
+    assert weights(tuner) == {"0", "2"}
+
+
+def test_disk_per_trial(tmp_path):
+    used = []
+    for trials in (5, 10, 15):
+        tuner = quick(Saving, tmp_path, max_trials=trials)
+        tuner.search(verbose=0)
+        used.append(disk(tuner))
+    # After the first five: trial.json, the row, and what oracle.json has of it.
+    assert 5 * 100_000 < used[0] < 5 * 105_000
+    for more, fewer in ((used[1], used[0]), (used[2], used[1])):
+        assert 0 < (more - fewer) / 5 < 3000
+
+
+def test_failed_trials_leave_no_weights(tmp_path):
+    def score(pattern):
+        raise OSError("no")
+
+    tuner = quick(
+        Saving,
+        tmp_path,
+        Untrained(score),
+        max_trials=4,
+        keep_checkpoints=9,
+        max_consecutive_failed_trials=9,
+    )
+    tuner.search(verbose=0)
+    assert weights(tuner) == set()
+
+
+def test_models_that_are_kept_can_be_loaded(tmp_path):
+    tuner = RandomSearch(
+        build,
+        "val_accuracy",
+        max_trials=3,
+        keep_checkpoints=1,
+        directory=tmp_path,
+        export=None,
+        measure=size,
+    )
+    tuner.search(**DATA, epochs=1, verbose=0)
+    (model,) = tuner.get_best_models()
+    assert model.count_params() == tuner.leaderboard()["parameters"][0]
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"best `keep_checkpoints` \(1\) trials\. Received: trial \d.*Train it",
+    ):
+        tuner.get_best_models(2)
+
+
+def test_hyperband_keeps_what_it_may_continue(tmp_path):
+    tuner = Hyperband(
+        *(build, "val_accuracy"),
+        **{"max_epochs": 2, "factor": 2, "keep_checkpoints": 0, "seed": 1},
+        **{"directory": tmp_path, "export": None},
+    )
+    tuner.search(**DATA, verbose=0)
+    assert {row["status"] for row in tuner.results.rows} == {"COMPLETED"}
+    assert weights(tuner) == {row["trial_id"] for row in tuner.results.rows}
+
+
+def test_running_trials_are_left_alone(tmp_path):
+    tuner = quick(Saving, tmp_path, max_trials=2)
+    tuner.search(verbose=0)
+    running = Path(tuner.get_trial_dir("9"), "checkpoint.weights.h5")
+    running.write_bytes(b"being trained")
+    checkpoints.remove(tuner.project_dir, set())
+    assert weights(tuner) == {"9"}
+
+
+def test_bad_number(tmp_path):
+    with pytest.raises(ValueError, match=r"`keep_checkpoints` must be.*Received: kee"):
+        quick(RandomSearch, tmp_path, keep_checkpoints=-1)

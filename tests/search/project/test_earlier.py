@@ -1,0 +1,88 @@
+"""Earlier searches: what of them a new one may learn from."""
+
+import keras_tuner as kt
+import numpy as np
+import pytest
+import synthetic_search as synthetic
+from quick_search import patterns, quick
+
+from keras_share import SharingPattern
+from keras_share.search import SharingSearch
+from keras_share.search.project import rows
+from keras_share.search.project.earlier import observations
+from keras_share.search.trial import objectives
+
+SCORE = objectives.get("val_accuracy")
+
+
+@pytest.mark.parametrize(
+    "names", [("sharing",), ("mixing",), ("encoder/sharing",), ("attention", "ffn")]
+)
+def test_folder_and_csv_say_the_same(names, tmp_path):
+    results = synthetic.search(trials=5, names=names)
+    for row in results.rows:
+        row["pattern"] = rows.format_patterns(
+            {name: SharingPattern(text) for name, text in row["patterns"].items()}
+        )
+        rows.write(tmp_path, row)
+    results.to_csv(tmp_path / "board.csv")
+    of_folder = observations(tmp_path, SCORE)
+    of_csv = observations(tmp_path / "board.csv", SCORE)
+
+    def told(found):
+        return sorted((o.scores, sorted(o.point.items())) for o in found)
+
+    assert of_folder[0].point.keys() >= set(names)
+    assert told(of_csv) == told(of_folder)
+
+
+def test_numbers_keep_their_type_beside_trials_without_one(tmp_path):
+    path = tmp_path / "board.csv"
+    path.write_text(
+        "val_accuracy,hp/depth,hp/rate,hp/bias\n0.5,3,0.5,True\n0.6,,1.0,\n"
+    )
+    first, second = observations(path, SCORE)
+    assert first.point == {"depth": 3, "rate": 0.5, "bias": True}
+    assert type(first.point["depth"]) is int  # as of a layer's units
+    assert second.point == {"rate": 1.0}
+
+
+def test_scores_that_are_not_finite_are_left_out(tmp_path):
+    scores = [0.5, np.nan, np.inf]
+    for row, value in zip(synthetic.search(trials=3).rows, scores, strict=True):
+        row["metrics"]["val_accuracy"] = {"value": value, "direction": "max"}
+        rows.write(tmp_path, row)
+    (kept,) = observations(tmp_path, SCORE)
+    assert kept.scores == (-0.5,)
+
+
+def test_a_new_search_learns_from_the_csv(tmp_path):
+    first = quick(SharingSearch, tmp_path / "first", max_trials=6)
+    first.search(verbose=0)
+    first.results.to_csv(tmp_path / "board.csv")
+    tuner = quick(
+        *(SharingSearch, tmp_path / "second"),
+        **{"max_trials": 4, "earlier": tmp_path / "board.csv"},
+    )
+    tuner.search(verbose=0)
+    known = tuner.oracle.problem().observations
+    assert [str(o.point["sharing"]) for o in known[6:]] == patterns(tuner)
+    assert sorted(str(o.point["sharing"]) for o in known[:6]) == sorted(patterns(first))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "`earlier` must be the folder of a search .* which does not exist"),
+        (b"", "`earlier` must be a folder or a CSV file"),
+        (b"\x89PNG\xff\x00", "`earlier` must be a folder or a CSV file"),
+        (b"a,b\n1,2\n", "values for val_accuracy. Received: .* with 1 completed"),
+    ],
+    ids=["missing", "empty", "binary", "foreign"],
+)
+def test_what_is_no_search(content, message, tmp_path):
+    path = tmp_path / "board.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        observations(path, [kt.Objective("val_accuracy", "max")])

@@ -1,0 +1,425 @@
+"""`inherit`: every candidate starts from what the donor has at its sites."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from random_data import randomize, values
+
+import keras_share
+from keras_share import (
+    Basis,
+    LowRank,
+    Scale,
+    SharedStack,
+    SharingPattern,
+    StepEmbedding,
+    Templates,
+)
+from keras_share.blocks import SeparableConvBlock, TransformerBlock
+from keras_share.layers.tied import block_of, site_weights
+from keras_share.search.trial.inheritance import InheritReport, inherit
+
+ALL = list(SharingPattern.all(4))
+WIDTH = 4
+
+
+def dense():
+    return keras.Sequential(
+        [layers.Dense(WIDTH, "tanh", name="fc"), layers.BatchNormalization(name="bn")],
+        name="block",
+    )
+
+
+def separable():
+    return SeparableConvBlock(3, rank=1, name="block")
+
+
+def transformer():
+    return TransformerBlock(2, 6, name="block")
+
+
+SHAPES = {dense: (WIDTH,), separable: (5, WIDTH), transformer: (3, WIDTH)}
+
+
+def network(block, pattern, **kwargs):
+    """A model with a layer before the stack and one behind it."""
+    inputs = keras.Input(SHAPES[block])
+    x = layers.Dense(WIDTH, name="first")(inputs)
+    kwargs = {"num_sites": 4, "name": "stack", **kwargs}
+    x = SharedStack(block(), pattern, **kwargs)(x)
+    return keras.Model(inputs, layers.Dense(2, name="last")(x))
+
+
+def numbers(weights):
+    return [ops.convert_to_numpy(v) for v in weights]
+
+
+def outputs(model):
+    return ops.convert_to_numpy(model(values(3, *model.input_shape[1:])))
+
+
+@pytest.fixture(scope="module")
+def donors():
+    """An unshared network with random weights for each block."""
+    return {block: randomize(network(block, None)) for block in SHAPES}
+
+
+def site_values(model):
+    """The weights of each site of the stack of an unrelaxed model, in order."""
+    return [numbers(site_weights(s)) for s in model.get_layer("stack").sites]
+
+
+def check_groups(model, donor, patterns):
+    """Each weight is the mean over the sites that use it.
+
+    Args:
+        patterns: For each weight of the block the pattern by which it is shared.
+    """
+    sources = site_values(donor)
+    for site, found in enumerate(site_values(model)):
+        for position, pattern in enumerate(patterns):
+            group = pattern.groups[pattern.labels[site]]
+            mean = np.mean([sources[i][position] for i in group], 0, "float64")
+            np.testing.assert_array_equal(found[position], mean.astype("float32"))
+    for name in ("first", "last"):
+        for a, b in zip(
+            model.get_layer(name).weights, donor.get_layer(name).weights, strict=True
+        ):
+            np.testing.assert_array_equal(*numbers([a, b]))
+
+
+NONE = SharingPattern.unshared(4)
+
+
+@pytest.mark.parametrize("block", [dense, separable])
+def test_every_pattern_starts_at_the_means(block, donors):
+    donor = donors[block]
+    before = donor.get_weights()
+    for pattern in ALL:
+        model = network(block, pattern)
+        report = inherit(model, donor)
+        assert report.fresh == ()
+        assert set(report.inherited) == {
+            *("first", "last"),
+            *(f"stack/{i}" for i in range(4)),
+        }
+        names = [v.path for v in model.get_layer("stack").blocks[0].weights]
+        kinds = [
+            NONE if "bn" in name or "normalization" in name else pattern
+            for name in names
+        ]
+        assert kinds.count(NONE) >= 4  # with the moving statistics
+        check_groups(model, donor, kinds)
+        if pattern == NONE:
+            np.testing.assert_array_equal(outputs(model), outputs(donor))
+    for a, b in zip(before, donor.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# Every partition once in each part: all 15 x 15 pairs take too long to build.
+PARTS = [(p, ALL[(7 * i + 3) % 15]) for i, p in enumerate(ALL)]
+
+
+def test_parts_with_patterns_of_their_own(donors):
+    donor = donors[transformer]
+    for attention, feedforward in [*PARTS, (NONE, NONE)]:
+        parts = {"attention": attention, "feedforward": feedforward}
+        model = network(transformer, parts)
+        assert inherit(model, donor).fresh == ()
+        kinds = [
+            next((p for name, p in parts.items() if f"/{name}" in v.path), NONE)
+            if "norm" not in v.path
+            else NONE
+            for v in model.get_layer("stack").blocks[0].weights
+        ]
+        assert kinds.count(NONE) >= 4
+        check_groups(model, donor, kinds)
+        if attention == feedforward == NONE:
+            np.testing.assert_array_equal(outputs(model), outputs(donor))
+
+
+def effective(model, kernel):
+    """The kernel of each site, relaxations applied."""
+    found = []
+    for site in model.get_layer("stack").sites:
+        block = block_of(site)
+        own = {id(v): c for v, c in getattr(site, "private_copies", ())}
+        if hasattr(block, "relaxed_kernels"):
+            [use] = [k for k in block.relaxed_kernels if k.kernel.layer.name == kernel]
+            found.append(ops.convert_to_numpy(use.replace(own).value()))
+        else:
+            found.append(ops.convert_to_numpy(block.get_layer(kernel).kernel))
+    return found
+
+
+@pytest.mark.parametrize(
+    "relax", [LowRank(WIDTH), Templates(4), Basis(WIDTH)], ids=["rank", "mix", "basis"]
+)
+def test_a_relaxation_that_can_reproduces_the_donor(relax, donors):
+    donor = donors[dense]
+    private = ["normalization", "bias"]
+    for pattern in ALL if isinstance(relax, LowRank) else ALL[::5]:
+        model = network(dense, pattern, relax=relax, private=private)
+        assert inherit(model, donor).fresh == ()
+        for mine, wanted in zip(
+            effective(model, "fc"), effective(donor, "fc"), strict=True
+        ):
+            np.testing.assert_allclose(mine, wanted, atol=2e-5)
+        np.testing.assert_allclose(outputs(model), outputs(donor), atol=1e-4)
+
+
+def test_every_pattern_with_low_rank_is_the_best_approximation(donors):
+    donor = donors[dense]
+    wanted = effective(donor, "fc")
+    for pattern in ALL:
+        model = network(dense, pattern, relax=LowRank(1))
+        inherit(model, donor)
+        found = effective(model, "fc")
+        for group in pattern.groups:
+            mean = np.mean([wanted[i] for i in group], axis=0)
+            for i in group:
+                lost = np.linalg.svd(wanted[i] - mean, compute_uv=False)[1:]
+                error = np.linalg.norm(wanted[i] - found[i])
+                assert error == pytest.approx(np.linalg.norm(lost), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "relax", [LowRank(2), Scale(), Basis(2)], ids=["rank", "scale", "basis"]
+)
+def test_relaxed_parts_start_closer_than_the_mean(relax, donors):
+    donor = donors[transformer]
+    parts = {"attention": "AABB", "feedforward": "ABAB"}
+
+    def distance(model):
+        errors = 0
+        for site, source in zip(
+            model.get_layer("stack").sites, donor.get_layer("stack").sites, strict=True
+        ):
+            block = block_of(site)
+            bare = block.inner_layer() if hasattr(block, "inner_layer") else block
+            names = [v.path.removeprefix(bare.path) for v in bare.weights]
+            wanted = dict(zip(names, numbers(source.weights), strict=True))
+            own = {id(v): c for v, c in getattr(site, "private_copies", ())}
+            for k in block.relaxed_kernels:
+                name = k.kernel.variable.path.removeprefix(bare.path)
+                use = k.replace(own)
+                value = use.value() if fitted else use.shared
+                errors += np.sum((ops.convert_to_numpy(value) - wanted[name]) ** 2)
+        return errors
+
+    model = network(transformer, parts, relax=relax)
+    assert inherit(model, donor).fresh == ()
+    fitted = True
+    close = distance(model)
+    fitted = False
+    assert close < 0.9 * distance(model)
+
+
+def test_a_shared_donor_gives_what_its_sites_use(donors):
+    middle = network(dense, "ABBA", relax=LowRank(2))
+    inherit(middle, donors[dense])
+    wanted = effective(middle, "fc")
+    for pattern in ("AABB", "ABCD", "AAAA"):
+        model = network(dense, pattern)
+        inherit(model, middle)
+        groups = SharingPattern(pattern)
+        for site, label in enumerate(groups.labels):
+            mean = np.mean([wanted[i] for i in groups.groups[label]], axis=0)
+            np.testing.assert_allclose(effective(model, "fc")[site], mean, atol=1e-6)
+    same = network(dense, "ABBA", private=None)
+    donor = randomize(network(dense, "ABBA", private=None))
+    inherit(same, donor)
+    np.testing.assert_array_equal(outputs(same), outputs(donor))
+
+
+def test_low_rank_can_train_where_nothing_is_lacking():
+    donor = randomize(network(dense, "AAAA"))
+    model = network(dense, "AAAA", relax=LowRank(2))
+    inherit(model, donor)
+    np.testing.assert_allclose(outputs(model), outputs(donor), atol=1e-6)
+    downs = [v for v in model.weights if v.path.endswith("down")]
+    assert len(downs) == 4
+    assert all(np.abs(ops.convert_to_numpy(v)).max() > 0.01 for v in downs)
+
+
+def test_steps_and_several_relaxations(donors):
+    donor = donors[dense]
+    model = network(dense, "AAAA", relax=[StepEmbedding(), LowRank(WIDTH)])
+    assert inherit(model, donor).fresh == ()
+    np.testing.assert_allclose(
+        effective(model, "fc")[2], effective(donor, "fc")[2], atol=1e-5
+    )
+    model = network(dense, "AABC", relax=[Scale(), LowRank(2)])
+    report = inherit(model, donor)
+    assert report.fresh == ("stack/0", "stack/1")
+    assert set(report.inherited) == {"first", "last", "stack/2", "stack/3"}
+    mean = np.mean([effective(donor, "fc")[i] for i in (0, 1)], axis=0)
+    np.testing.assert_allclose(effective(model, "fc")[0], mean, atol=1e-6)
+
+
+def test_path_is_loaded_once_until_the_file_changes(tmp_path, donors, monkeypatch):
+    path = tmp_path / "donor.keras"
+    donors[separable].save(path)
+    loads = []
+    load = keras.models.load_model
+    monkeypatch.setattr(
+        keras.models, "load_model", lambda *a, **k: loads.append(a) or load(*a, **k)
+    )
+    for donor in (path, str(path)):
+        model = network(separable, NONE)
+        assert inherit(model, donor).fresh == ()
+        np.testing.assert_array_equal(outputs(model), outputs(donors[separable]))
+    assert len(loads) == 1
+    other = network(separable, "AAAA")
+    other.save(path)
+    model = network(separable, "AAAA")
+    inherit(model, path)
+    assert len(loads) == 2
+    np.testing.assert_array_equal(outputs(model), outputs(other))
+
+
+def test_other_shapes_are_refused(donors):
+    inputs = keras.Input((WIDTH,))
+    x = layers.Dense(WIDTH, name="first")(inputs)
+    stack = SharedStack(dense(), "AAA", name="stack")
+    short = keras.Model(inputs, layers.Dense(2, name="last")(stack(x)))
+    with pytest.raises(ValueError, match=r"'stack' .*has 3 sites, in the donor 4"):
+        inherit(short, donors[dense])
+    report = inherit(short, donors[dense], strict=False)
+    assert report == InheritReport(("first", "last"), ("stack/0", "stack/1", "stack/2"))
+
+    wide = keras.Sequential(
+        [keras.Input((WIDTH,)), layers.Dense(6, name="first"), layers.Dense(2)]
+    )
+    before = wide.get_weights()
+    with pytest.raises(
+        ValueError, match=r"(?s)'first' differs .*\(4, 6\).*\(4, 4\).*donor for each"
+    ):
+        inherit(wide, donors[dense])
+    with pytest.raises(ValueError, match="no layer that fits"):
+        inherit(wide, donors[dense], strict=False)
+    for a, b in zip(before, wide.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bad_arguments(donors, tmp_path):
+    model = network(dense, "AAAA")
+    with pytest.raises(TypeError, match=r"path to a `.keras` file. Received: 3"):
+        inherit(model, 3)
+    with pytest.raises(FileNotFoundError, match=r"none\.keras"):
+        inherit(model, tmp_path / "none.keras")
+    unbuilt = keras.Sequential([layers.Dense(3)], name="late")
+    with pytest.raises(ValueError, match=r"`model` must be built.*'late', not built"):
+        inherit(unbuilt, donors[dense])
+
+
+def by_hand(pattern, prefix=None):
+    """A model whose layers the user shares, with names of Keras unless `prefix`."""
+    inputs = x = keras.Input((WIDTH,))
+    made = {}
+    for site, label in enumerate(SharingPattern(pattern).labels):
+        if label not in made:
+            made[label] = layers.Dense(WIDTH, "tanh", name=prefix and f"{prefix}{site}")
+        x = layers.Add()([x, made[label](x)])
+        x = layers.LayerNormalization()(x)
+    return keras.Model(inputs, layers.Dense(WIDTH)(x))
+
+
+@pytest.mark.parametrize("prefix", [None, "site_"])
+def test_layers_shared_by_hand_are_matched_call_by_call(prefix):
+    donor = randomize(by_hand("ABCD", prefix))
+    kernels = numbers(v for v in donor.weights if v.name == "kernel")
+    for pattern in map(str, ALL):
+        model = by_hand(pattern, prefix)
+        assert inherit(model, donor).fresh == ()
+        found = numbers(v for v in model.weights if v.name == "kernel")
+        groups = SharingPattern(pattern).groups
+        wanted = [np.mean([kernels[i] for i in g], axis=0) for g in groups]
+        for a, b in itertools.zip_longest(found, [*wanted, kernels[4]]):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        if pattern == "ABCD":
+            np.testing.assert_array_equal(outputs(model), outputs(donor))
+
+
+def test_other_graphs_are_matched_by_name():
+    donor = randomize(by_hand("ABCD", "site_"))
+    inputs = x = keras.Input((WIDTH,))
+    for name in ("site_0", "other", "site_3"):
+        x = layers.Dense(WIDTH, name=name)(x)
+    model = keras.Model(inputs, x)
+    assert inherit(model, donor) == InheritReport(("site_0", "site_3"), ("other",))
+    for name in ("site_0", "site_3"):
+        a, b = (numbers(m.get_layer(name).weights) for m in (model, donor))
+        np.testing.assert_array_equal(a[0], b[0])
+
+
+def test_shared_models_are_candidates_too():
+    donor = randomize(by_hand("ABCD", "site_"))
+    pattern = [["site_0", "site_2"], ["site_1", "site_3"]]
+    wanted = keras_share.share(donor, pattern, relax=LowRank(2))
+    model = keras_share.share(by_hand("ABCD", "site_"), pattern, relax=LowRank(2))
+    inherit(model, donor)
+    np.testing.assert_allclose(outputs(model), outputs(wanted), atol=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Encoder(layers.Layer):
+    """A layer with a weight of its own and a stack inside."""
+
+    def __init__(self, pattern, **kwargs):
+        super().__init__(**kwargs)
+        self.stack = SharedStack(layers.Dense(WIDTH), pattern, name="stack")
+        self.head = layers.Dense(2, name="head")
+
+    def build(self, shape):
+        self.shift = self.add_weight(shape=(WIDTH,), name="shift")
+        self.stack.build(shape)
+        self.head.build(shape)
+
+    def call(self, x):
+        return self.head(self.stack(x + self.shift))
+
+
+class Subclassed(keras.Model):
+    def __init__(self, pattern):
+        super().__init__()
+        self.inner = keras.Sequential(
+            [keras.Input((WIDTH,)), Encoder(pattern, name="encoder")], name="inner"
+        )
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_stacks_inside_of_layers_and_models_are_found():
+    donor = Subclassed("ABC")
+    donor.build((None, WIDTH))
+    randomize(donor)
+    model = Subclassed("AAB")
+    model.build((None, WIDTH))
+    report = inherit(model, donor)
+    assert report.fresh == ()
+    encoder = "inner/encoder"
+    stack = [f"{encoder}/stack/{i}" for i in range(3)]
+    assert sorted(report.inherited) == sorted(
+        [*stack, f"{encoder}/head", f"{encoder}/weights"]
+    )
+    mine, other = (m.inner.get_layer("encoder") for m in (model, donor))
+    np.testing.assert_array_equal(*numbers([mine.shift, other.shift]))
+    kernels = numbers(site.kernel for site in other.stack.sites)
+    first, last = numbers(block.kernel for block in mine.stack.blocks)
+    np.testing.assert_allclose(first, np.mean(kernels[:2], axis=0), atol=1e-7)
+    np.testing.assert_array_equal(last, kernels[2])
+
+
+def test_preprocessing_computes_with_what_it_inherits():
+    def make():
+        return keras.Sequential([keras.Input((WIDTH,)), layers.Normalization(name="n")])
+
+    donor, model = make(), make()
+    donor.get_layer("n").adapt(values(20, WIDTH) * 3 + 1)
+    inherit(model, donor)
+    np.testing.assert_array_equal(outputs(model), outputs(donor))

@@ -1,0 +1,89 @@
+"""Tests of the rules of pruning."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from keras_share.search.trial.pruning import (
+    Curve,
+    MedianStopping,
+    PruningRule,
+    SuccessiveHalving,
+    get,
+)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_halving_keeps_the_best_of_those_who_came_so_far(factor):
+    rule = SuccessiveHalving(factor, min_epochs=2)
+    for order in itertools.permutations(range(6)):
+        curves = [Curve({2: float(value)}) for value in order]
+        for count in range(1, 7):
+            mine, others = curves[count - 1], curves[: count - 1]
+            rank = sorted(order[:count], reverse=True).index(order[count - 1])
+            goes_on = count < factor or rank < count // factor
+            assert rule.stops(mine, others) is not goes_on
+    rungs = [
+        epochs
+        for epochs in range(1, 20)
+        if rule.stops(
+            Curve({e: 0.0 for e in range(1, epochs + 1)}),
+            [Curve(dict.fromkeys(range(1, 20), 1.0))] * 6,
+        )
+    ]
+    assert rungs == {2: [2, 4, 8, 16], 3: [2, 6, 18]}[factor]
+
+
+def test_median_of_running_averages_equals_numpy():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        others = rng.normal(size=(rng.integers(1, 7), 4))
+        mine = rng.normal(size=rng.integers(1, 5))
+        epochs = len(mine)
+        rule = MedianStopping(warmup_trials=int(rng.integers(1, 4)))
+        wanted = len(others) >= rule.warmup_trials and mine.max() < np.median(
+            others[:, :epochs].mean(axis=1)
+        )
+
+        def curve(values, ended=True):
+            return Curve(dict(enumerate(values.tolist(), 1)), ended)
+
+        running = [curve(mine + 100, ended=False), curve(mine[:-1] + 100)]
+        found = rule.stops(curve(mine, False), [*map(curve, others), *running])
+        assert found == wanted
+        late = MedianStopping(rule.warmup_trials, warmup_epochs=epochs + 1)
+        assert not late.stops(curve(mine, False), list(map(curve, others)))
+
+
+def test_get():
+    assert get(None) is None
+    assert get(None, executions_per_trial=3) is None
+    assert get("median") == MedianStopping(5, 1)
+    assert get("halving") == SuccessiveHalving(3, 1)
+
+    class Never(PruningRule):
+        def stops(self, curve, others):
+            return False
+
+    rule = Never()
+    assert get(rule) is rule
+    with pytest.raises(ValueError, match=r"'median', 'halving'.*pruning='asha'"):
+        get("asha")
+    with pytest.raises(ValueError, match=r"set executions_per_trial=1\. Received"):
+        get("median", executions_per_trial=2)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value", "least"),
+    [
+        (MedianStopping, "warmup_trials", 0, 1),
+        (MedianStopping, "warmup_epochs", 1.5, 1),
+        (SuccessiveHalving, "factor", 1, 2),
+        (SuccessiveHalving, "min_epochs", True, 1),
+    ],
+)
+def test_bad_numbers(cls, name, value, least):
+    message = f"`{name}` must be an integer of at least {least}.*{name}={value}"
+    with pytest.raises(ValueError, match=message):
+        cls(**{name: value})
