@@ -1,12 +1,11 @@
 """The picture of a stack: which site uses which weights, and where they are stored."""
 
-import io
 import os
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_share.atomic import check_writable, write_atomically
+from keras_share import figures
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sharing_table import (
     PRIVATE,
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
 
 Style = dict[str, Any]
 
-# Okabe and Ito's, which the color-blind tell apart; without its black.
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _HATCHES = ("", "///", "...", r"\\", "xx", "---", "|||", "oo")
 _REST, _PRIVATE = "0.78", "0.5"
-_FORMATS = (".png", ".svg", ".pdf")
+_PALE = 0.3
 # Heights in inches; the last one is that of a title and the numbers of the sites.
 _CELL, _BARS, _TEXT = 0.29, 1.25, 1
 # Points. A letter of a monospaced font is about 0.62 times as wide as high.
@@ -67,14 +64,7 @@ def plot_sharing(
     >>> stack.build((None, 8))
     >>> figure = plot_sharing(stack, "sharing.png")
     """
-    if to_file is not None:
-        ending = os.path.splitext(to_file)[1].lower()
-        if ending not in _FORMATS:
-            raise ValueError(
-                f"`to_file` must end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}. "
-                f"Received: to_file={os.fspath(to_file)!r}"
-            )
-        check_writable(to_file)
+    figures.check_picture(to_file)
     stacks = [part for part in sublayers(model) if isinstance(part, SharedStack)]
     if not stacks:
         raise ValueError(
@@ -83,27 +73,17 @@ def plot_sharing(
             "keras_share.SharedStack(block, pattern)."
         )
     figure = _draw(stacks)
-    if to_file is not None:
-        file = io.BytesIO()
-        figure.savefig(file, format=ending[1:])
-        write_atomically(to_file, file.getvalue())
+    figures.save(figure, to_file)
     return figure
 
 
 def _draw(stacks: list[SharedStack]) -> "Figure":
-    # Not pyplot's: no window, no global state.
-    from matplotlib.figure import Figure
-
     panels = [_columns(sharing_rows(stack)) for stack in stacks]
     num_sites = max(len(stack.sites) for stack in stacks)
     heights = [h for parts in panels for h in (_CELL * len(parts), _BARS)]
-    figure = Figure(
-        figsize=(
-            min(max(2.2 + 0.21 * num_sites, 7), 14),
-            sum(heights) + _TEXT * len(stacks) + 0.4,
-        ),
-        dpi=150,
-        layout="constrained",
+    figure = figures.new_figure(
+        min(max(2.2 + 0.21 * num_sites, 7), 14),
+        sum(heights) + _TEXT * len(stacks) + 0.4,
     )
     axes = figure.subplots(len(heights), 1, height_ratios=heights)
     width = 0.85 * figure.get_figwidth() * 72 / num_sites
@@ -141,18 +121,12 @@ def _style(row: SharingRow, number: int) -> Style:
     if not row.name:
         gray = _PRIVATE if row.part == PRIVATE else _REST
         return {"facecolor": gray, "edgecolor": "white"}
-    color = _COLORS[number % len(_COLORS)]
-    hatch = _HATCHES[number // len(_COLORS) % len(_HATCHES)]
+    color = figures.COLORS[number % len(figures.COLORS)]
+    hatch = _HATCHES[number // len(figures.COLORS) % len(_HATCHES)]
     if row.stored:
         return {"facecolor": color, "edgecolor": "white", "hatch": hatch}
-    pale = _pale(color) if row.params else "white"
+    pale = figures.blend(color, _PALE) if row.params else "white"
     return {"facecolor": pale, "edgecolor": color, "hatch": hatch}
-
-
-def _pale(color: str) -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return tuple(1 - 0.3 * (1 - value) for value in to_rgb(color))
 
 
 def _draw_cells(
@@ -222,18 +196,17 @@ def _draw_bars(
     ax.set_xlabel("site", fontsize=8)
     ax.set_ylabel("stored (log)" if log else "stored", fontsize=8)
     ax.tick_params(labelsize=7)
-    ax.grid(axis="y", alpha=0.25)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    figures.tidy(ax, grid="y")
 
 
 def _draw_legend(figure: "Figure", panels: list[list[list[SharingRow]]]) -> None:
     from matplotlib.patches import Patch
 
     rows = [row for parts in panels for part in parts for row in part]
-    used_again = {"facecolor": _pale(_COLORS[0]), "edgecolor": _COLORS[0]}
+    blue = figures.BLUE
+    used_again = {"facecolor": figures.blend(blue, _PALE), "edgecolor": blue}
     entries = [
-        ("stored here", {"facecolor": _COLORS[0]}, lambda r: r.name and r.stored),
+        ("stored here", {"facecolor": blue}, lambda r: r.name and r.stored),
         ("used again", used_again, lambda r: r.stored < r.params),
         ("not shared", {"facecolor": _REST}, lambda r: r.part == REST),
         ("private", {"facecolor": _PRIVATE}, lambda r: r.part == PRIVATE),
