@@ -46,5 +46,5 @@ def test_colors():
 
 def test_matplotlib_is_imported_where_something_is_drawn():
     code = "import sys, keras_share.figures; print('matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "False\n", done.stderr
+    done = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert done == "False\n"
