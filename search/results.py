@@ -11,10 +11,10 @@ import pandas as pd
 from keras_share import figures
 from keras_share.atomic import write_atomically
 from keras_share.search import pareto
-from keras_share.search.project import rows
+from keras_share.search.project import record_files
 from keras_share.search.project.averages import averaged
 from keras_share.search.project.leaderboard import leaderboard
-from keras_share.search.project.rows import Row
+from keras_share.search.project.record import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """The results of a search: one row per trial, failed ones included.
+    """The results of a search: one record per trial, failed ones included.
 
     Args:
-        rows: One dictionary per trial, as `keras_share.search` writes them.
-        objective: Name of the metric the search optimized.
-        direction: `"max"` or `"min"`, whichever is better for the objective.
+        records: One `TrialRecord` per trial, as a tuner writes them. Those of another
+            objective, where a search went on with a new one, get the score that they
+            have in this, if they have any.
+        objectives: The direction (`"max"` or `"min"`) of each objective by name, the
+            main one first.
 
     Example:
     ```python
@@ -39,16 +41,17 @@ class SearchResults:
     ```
     """
 
-    rows: tuple[Row, ...] = field(repr=False)
-    objective: str
-    direction: str
+    records: tuple[TrialRecord, ...] = field(repr=False)
+    objectives: Mapping[str, str]
 
     def __post_init__(self):
-        if self.direction not in ("min", "max"):
+        if not self.objectives or set(self.objectives.values()) - {"min", "max"}:
             raise ValueError(
-                "`direction` must be 'min' or 'max'. "
-                f"Received: direction={self.direction!r}"
+                "`objectives` must have 'min' or 'max' for each of at least one name. "
+                f"Received: objectives={self.objectives!r}"
             )
+        records = (record.scored_by(self.objectives) for record in self.records)
+        object.__setattr__(self, "records", tuple(records))
 
     @classmethod
     def load(cls, project_dir: str | os.PathLike) -> "SearchResults":
@@ -60,26 +63,28 @@ class SearchResults:
         Raises:
             FileNotFoundError: If no trial has left results there.
         """
-        found = rows.read(project_dir)
+        found = record_files.read(project_dir)
         if not found:
             raise FileNotFoundError(
                 "`project_dir` must be the folder of a search (the tuner's `directory` "
                 "joined with its `project_name`) in which at least one trial has "
                 f"ended. Received: {str(project_dir)!r} without files in "
-                f"{str(rows.folder(project_dir))!r}"
+                f"{str(record_files.folder(project_dir))!r}"
             )
-        return cls(found, found[0]["objective"], found[0]["direction"])
+        return cls(found, found[-1].objectives)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.records)
 
     @property
-    def objectives(self) -> dict[str, str]:
-        """The direction of each objective by name, the main one first."""
-        for row in self.rows:
-            if row.get("objectives"):
-                return {o["name"]: o["direction"] for o in row["objectives"]}
-        return {self.objective: self.direction}
+    def objective(self) -> str:
+        """The main objective, by which trials are ranked."""
+        return next(iter(self.objectives))
+
+    @property
+    def direction(self) -> str:
+        """`"max"` or `"min"`, whichever is better for the main objective."""
+        return self.objectives[self.objective]
 
     def leaderboard(self, average: bool = False) -> pd.DataFrame:
         """All trials, best first.
@@ -98,7 +103,7 @@ class SearchResults:
             `hp/<name>`, and `message`. Trials without a score come last. What a trial
             does not have is missing (NaN or NA).
         """
-        shown = averaged(self.rows) if average else self.rows
+        shown = averaged(self.records) if average else self.records
         return leaderboard(shown, self.objective, self.direction)
 
     def pareto_front(self, *columns: str) -> pd.DataFrame:
@@ -197,7 +202,7 @@ class SearchResults:
         if len(self.objectives) > 1:
             main, *others = self.objectives
             return (*others, main)
-        exported = any("exported_bytes" in row["measures"] for row in self.rows)
+        exported = any("exported_bytes" in one.measures for one in self.records)
         return ("exported_bytes" if exported else "parameters", self.objective)
 
     def completed(self, *columns: str) -> pd.DataFrame:
@@ -217,17 +222,15 @@ class SearchResults:
                     f"{', '.join(known) or 'none'}. "
                     "('exported_bytes' needs a tuner with `export`.)"
                 )
-        order = {row["trial_id"]: place for place, row in enumerate(self.rows)}
+        order = {one.trial_id: place for place, one in enumerate(self.records)}
         return table.dropna(subset=list(columns)).sort_values(
             "trial_id", key=lambda ids: ids.map(order)
         )
 
     def sign(self, name: str) -> int:
         """1 if less is better in a column of the leaderboard, -1 if more is."""
-        metrics = (r["metrics"][name] for r in self.rows if name in r["metrics"])
-        metric = next(metrics, {"direction": "min"})
-        directions = {self.objective: self.direction, **self.objectives}
-        return -1 if directions.get(name, metric["direction"]) == "max" else 1
+        metrics = {n: m.direction for r in self.records for n, m in r.metrics.items()}
+        return -1 if {**metrics, **self.objectives}.get(name) == "max" else 1
 
     def plot_pareto(
         self,
@@ -292,7 +295,7 @@ class SearchResults:
         """Writes the trials for TensorBoard's HParams tab; see `write_hparams`."""
         from keras_share.search.reporting.tensorboard import write_hparams
 
-        write_hparams(self.rows, folder)
+        write_hparams(self.records, folder)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the leaderboard as a CSV file, whole or not at all."""

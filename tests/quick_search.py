@@ -59,7 +59,7 @@ def quick(cls, tmp_path, hypermodel=None, **kwargs):
 
 
 def patterns(tuner):
-    return [row["pattern"] for row in tuner.results.rows]
+    return [row.pattern for row in tuner.results.records]
 
 
 def failing(bad):

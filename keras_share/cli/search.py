@@ -139,11 +139,11 @@ def search(
     launch = launching.Launch(function, workers, recycle, threads)
     if address is None:
         return show(launching.search(launch, host or _LOCAL, port))
-    done = launching.join(launch, address).rows.values()
+    done = launching.join(launch, address).records
     return Outcome(
         f"The search is over. This machine ran {len(done)} of its trials; all results "
         f"are where {address} is.",
-        {"trials": sorted(row["trial_id"] for row in done)},
+        {"trials": sorted(done)},
     )
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keras_share.search.display.progress import SilentProgress, format_score
-from keras_share.search.project.rows import Row
+from keras_share.search.project.record import TrialRecord, best
 from keras_share.search.reporting.formats import format_bytes, format_seconds
 from keras_share.search.results import SearchResults
 
@@ -27,13 +27,13 @@ class LiveProgress(SilentProgress):
 
     def __init__(
         self,
-        rows: tuple[Row, ...] = (),
+        records: tuple[TrialRecord, ...] = (),
         total: int | None = None,
         console: Console | None = None,
     ):
-        super().__init__(rows, total)
+        super().__init__(records, total)
         self._started = time.monotonic()
-        self._front = tuple(_front(tuple(self.rows.values())))
+        self._front = tuple(_front(tuple(self.records.values())))
         self._live = Live(
             get_renderable=self.render,
             console=console,
@@ -49,16 +49,17 @@ class LiveProgress(SilentProgress):
         self.running = {}
         self._live.stop()
 
-    def on_row(self, row: Row) -> None:
+    def on_end(self, record: TrialRecord) -> None:
         """Shows the trial among those done, and the front that it may change."""
-        super().on_row(row)
-        self._front = tuple(_front(tuple(self.rows.values())))
+        super().on_end(record)
+        self._front = tuple(_front(tuple(self.records.values())))
 
     def render(self) -> RenderableType:
         """The display at this moment."""
         parts: list[RenderableType] = [self._done()]
-        if self.best() is not None:
-            parts.append(self._found())
+        top = best(self.records.values())
+        if top is not None:
+            parts.append(self._found(top))
         if self.running:
             parts += [Text(), self._running()]
         return Group(*parts)
@@ -76,18 +77,17 @@ class LiveProgress(SilentProgress):
         left = self.seconds_left()
         if left:
             cells.append(f"about {format_seconds(left)} left")
-        others = Counter(row["status"].lower() for row in self.rows.values())
+        others = Counter(one.status.lower() for one in self.records.values())
         others.pop("completed", None)
         cells += [f"{count} {status}" for status, count in sorted(others.items())]
         table.add_row(*cells)
         return table
 
-    def _found(self) -> Table:
+    def _found(self, top: TrialRecord) -> Table:
         table = Table.grid(padding=(0, 2))
-        best = self.best()
-        said = [best["pattern"], format_score(best)]
-        if "exported_bytes" in best["measures"]:
-            said.append(format_bytes(best["measures"]["exported_bytes"]))
+        said = [top.pattern, format_score(top)]
+        if "exported_bytes" in top.measures:
+            said.append(format_bytes(top.measures["exported_bytes"]))
         table.add_row("best", *_texts(said))
         names = ["front"] + [""] * len(self._front)
         for name, cells in zip(names, self._front, strict=False):
@@ -107,12 +107,12 @@ class LiveProgress(SilentProgress):
         return table
 
 
-def _front(rows: tuple[Row, ...]) -> Iterator[list[str]]:
+def _front(records: tuple[TrialRecord, ...]) -> Iterator[list[str]]:
     """What is said of some trials on the front, spread evenly."""
-    scored = tuple(row for row in rows if row["score"] is not None)
+    scored = tuple(record for record in records if record.score is not None)
     if not scored:
         return
-    results = SearchResults(scored, scored[0]["objective"], scored[0]["direction"])
+    results = SearchResults(scored, scored[-1].objectives)
     *others, main = results.default_columns()
     try:
         front = results.pareto_front(*others, main)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from keras_share.search.project.rows import Row
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_bytes, format_seconds
 from keras_share.search.trial.outcomes import REJECTED
 
@@ -28,15 +28,15 @@ class SilentProgress:
     """Shows nothing. Base of the displays; a context manager around a search.
 
     Args:
-        rows: The rows of earlier trials of the project.
+        records: Of earlier trials of the project.
         total: Number of trials the search may have, None where nobody knows; the
-            rejected ones among `rows` included.
+            rejected ones among `records` included.
     """
 
-    def __init__(self, rows: tuple[Row, ...] = (), total: int | None = None):
-        self.rows = {row["trial_id"]: row for row in rows}
+    def __init__(self, records: tuple[TrialRecord, ...] = (), total: int | None = None):
+        self.records = {record.trial_id: record for record in records}
         if total is not None:
-            total -= len(self.rows) - self.done  # the oracle has counted them
+            total -= len(self.records) - self.done  # the oracle has counted them
         self.total = total
         self.running: dict[str, RunningTrial] = {}
         self.num_workers = 1
@@ -50,7 +50,7 @@ class SilentProgress:
     @property
     def done(self) -> int:
         """Number of trials that have ended; rejected ones are tried beside them."""
-        return sum(row["status"] != REJECTED for row in self.rows.values())
+        return sum(one.status != REJECTED for one in self.records.values())
 
     def on_trial(self, trial_id: str, worker: str = "") -> None:
         """A trial begins, on the worker of this name where there are several."""
@@ -68,13 +68,13 @@ class SilentProgress:
         """`epoch` of `epochs` epochs of the running trial are done."""
         self._update(worker, epoch=epoch, epochs=epochs)
 
-    def on_row(self, row: Row) -> None:
+    def on_end(self, record: TrialRecord) -> None:
         """A trial has ended."""
-        self.rows = {**self.rows, row["trial_id"]: row}
+        self.records = {**self.records, record.trial_id: record}
         self.running = {
             worker: trial
             for worker, trial in self.running.items()
-            if trial.trial_id != row["trial_id"]
+            if trial.trial_id != record.trial_id
         }
 
     def on_gone(self, worker: str) -> None:
@@ -83,19 +83,11 @@ class SilentProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate from the median of the completed trials, None without them."""
-        times = [r["seconds"] for r in self.rows.values() if r["score"] is not None]
+        times = [r.seconds for r in self.records.values() if r.score is not None]
         if self.total is None or not times:
             return None
         trials = max(self.total - self.done, 0)
         return trials * statistics.median(times) / self.num_workers
-
-    def best(self) -> Row | None:
-        """The row with the best score."""
-        scored = [row for row in self.rows.values() if row["score"] is not None]
-        if not scored:
-            return None
-        pick = max if scored[0]["direction"] == "max" else min
-        return pick(scored, key=lambda row: row["score"])
 
     def _update(self, worker: str, **changes: Any) -> None:
         if worker in self.running:
@@ -106,28 +98,28 @@ class SilentProgress:
 class PlainProgress(SilentProgress):
     """One line per finished trial, for logs."""
 
-    def __init__(self, rows: tuple[Row, ...] = (), total: int | None = None):
-        super().__init__(rows, total)
+    def __init__(self, records: tuple[TrialRecord, ...] = (), total: int | None = None):
+        super().__init__(records, total)
         self.console = Console(soft_wrap=True)
 
-    def on_row(self, row: Row) -> None:
+    def on_end(self, record: TrialRecord) -> None:
         """Prints the line of the trial."""
-        super().on_row(row)
+        super().on_end(record)
         # Print as text: a pattern or message is not markup.
-        self.console.print(self.line(row), markup=False, highlight=False)
+        self.console.print(self.line(record), markup=False, highlight=False)
 
-    def line(self, row: Row) -> str:
+    def line(self, record: TrialRecord) -> str:
         """What is said about a finished trial."""
         total = "?" if self.total is None else self.total
         parts = [f"trial {self.done}/{total}"]
-        if row["pattern"]:
-            groups = row["num_groups"]
-            parts += [row["pattern"], f"{groups} group{'s' * (groups != 1)}"]
-        parts.append(format_score(row) or row["status"])
-        size = row["measures"].get("exported_bytes")
+        if record.patterns:
+            groups = record.num_groups
+            parts += [record.pattern, f"{groups} group{'s' * (groups != 1)}"]
+        parts.append(format_score(record) or record.status)
+        size = record.measures.get("exported_bytes")
         if size is not None:
             parts.append(format_bytes(size))
-        parts.append(format_seconds(row["seconds"]))
+        parts.append(format_seconds(record.seconds))
         left = self.seconds_left()
         if left:
             parts.append(f"about {format_seconds(left)} left")
@@ -135,7 +127,9 @@ class PlainProgress(SilentProgress):
 
 
 def display(
-    verbose: str | int | SilentProgress, rows: tuple[Row, ...], total: int | None
+    verbose: str | int | SilentProgress,
+    records: tuple[TrialRecord, ...],
+    total: int | None,
 ) -> SilentProgress:
     """The display for `search(verbose=...)`.
 
@@ -150,14 +144,14 @@ def display(
             f"or 2 (one line per trial). Received: verbose={verbose!r}"
         )
     if verbose == 0:
-        return SilentProgress(rows, total)
+        return SilentProgress(records, total)
     if verbose == 2 or not Console().is_terminal:
-        return PlainProgress(rows, total)
+        return PlainProgress(records, total)
     from keras_share.search.display.live import LiveProgress
 
-    return LiveProgress(rows, total)
+    return LiveProgress(records, total)
 
 
-def format_score(row: Row) -> str:
+def format_score(record: TrialRecord) -> str:
     """The objective and its value, nothing for a trial without a score."""
-    return "" if row["score"] is None else f"{row['objective']} {row['score']:.4g}"
+    return "" if record.score is None else f"{record.objective} {record.score:.4g}"

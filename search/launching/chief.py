@@ -8,8 +8,9 @@ from typing import Any
 import wrapt
 
 from keras_share.search.engine import Trial, TrialStatus
-from keras_share.search.launching.events import Emit, row_in
-from keras_share.search.project import rows
+from keras_share.search.launching.events import Emit, record_in
+from keras_share.search.project import record_files
+from keras_share.search.project.record import format_patterns
 from keras_share.search.space.sharing_pattern import patterns_of
 from keras_share.search.tuner.durable import Durable
 from keras_share.search.tuner.recording import Recording
@@ -67,7 +68,7 @@ class Chief:
     def finish(self) -> None:
         """Ends the search as its own `search` would, some time later."""
         if isinstance(self._oracle, Durable):
-            self._oracle.write_missing_rows()
+            self._oracle.write_missing_records()
             if self._oracle.halted:
                 self.error = RuntimeError(self._oracle.halted)
 
@@ -90,7 +91,7 @@ class Chief:
             self.hear([trial.trial_id])
             self._emit("on_trial", trial.trial_id, tuner_id)
             patterns = patterns_of(trial.hyperparameters)
-            self._emit("on_pattern", rows.format_patterns(patterns), tuner_id)
+            self._emit("on_pattern", format_patterns(patterns), tuner_id)
         return trial
 
     def get_trial(self, trial_id: str) -> Trial:
@@ -99,13 +100,13 @@ class Chief:
         return self._oracle.get_trial(trial_id)
 
     def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Trial:
-        """Metrics of a trial, or its row, which only its worker has on disk."""
+        """Metrics of a trial, or its record, which only its worker has on disk."""
         self.hear([trial_id])
-        row = row_in(metrics)
-        if row is None:
+        record = record_in(metrics)
+        if record is None:
             return self._oracle.update_trial(trial_id, metrics, step=step)
-        rows.write(self._tuner.project_dir, row)
-        self._emit("on_row", row)
+        record_files.write(self._tuner.project_dir, record)
+        self._emit("on_end", record)
         return self._oracle.get_trial(trial_id)
 
     def end_trial(self, trial: Trial) -> None:

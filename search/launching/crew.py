@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_share.search.launching.events import DONE, Emit
+from keras_share.search.project.record import TrialRecord
 
 MAX_DEATHS = 5  # in a row, without a trial that ended
 
@@ -146,8 +147,9 @@ class Crew:
             if event == DONE:
                 worker.is_done, worker.trial = True, None
                 continue
-            if event == "on_row":
+            if event == "on_end":
                 worker.deaths, worker.trial = 0, None
+                values = [TrialRecord.from_dict(values[0])]
             else:
                 values.append(worker.name)
             if event == "on_trial":

@@ -5,26 +5,28 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from keras_share.search.display.progress import SilentProgress
-from keras_share.search.project.rows import Row
+from keras_share.search.project.record import TrialRecord
 
 Emit = Callable[..., None]
 
 DONE = "on_done"  # a worker was told that no trials are left
 
-# A worker's oracle can send its chief names and numbers, but no other text. So a row
-# travels as the name of a metric, which the chief takes out again.
-_ROW = "keras_share/row:"
+# A worker's oracle can send its chief names and numbers, but no other text. So a
+# record travels as the name of a metric, which the chief takes out again.
+_RECORD = "keras_share/record:"
 
 
-def as_metrics(row: Row) -> dict[str, float]:
-    """A row as metrics that the chief's oracle never sees."""
-    return {_ROW + json.dumps(row): 0.0}
+def as_metrics(record: TrialRecord) -> dict[str, float]:
+    """A record as metrics that the chief's oracle never sees."""
+    return {_RECORD + json.dumps(record.to_dict()): 0.0}
 
 
-def row_in(metrics: dict[str, Any]) -> Row | None:
-    """The row that `as_metrics` put there, None in metrics of another kind."""
+def record_in(metrics: dict[str, Any]) -> TrialRecord | None:
+    """The record that `as_metrics` put there, None in metrics of another kind."""
     name = next(iter(metrics), "")
-    return json.loads(name.removeprefix(_ROW)) if name.startswith(_ROW) else None
+    if not name.startswith(_RECORD):
+        return None
+    return TrialRecord.from_dict(json.loads(name.removeprefix(_RECORD)))
 
 
 class Reporter(SilentProgress):
@@ -32,10 +34,10 @@ class Reporter(SilentProgress):
 
     Args:
         stream: Where to write the lines.
-        send: Takes each row, for the chief.
+        send: Takes each record, for the chief.
     """
 
-    def __init__(self, stream: TextIO, send: Callable[[Row], None]):
+    def __init__(self, stream: TextIO, send: Callable[[TrialRecord], None]):
         super().__init__()
         self.stream = stream
         self.send = send
@@ -57,8 +59,8 @@ class Reporter(SilentProgress):
         """Tells how far the running trial is."""
         self.tell("on_epoch", epoch, epochs)
 
-    def on_row(self, row: Row) -> None:
+    def on_end(self, record: TrialRecord) -> None:
         """Tells that a trial has ended, and how."""
-        super().on_row(row)
-        self.send(row)
-        self.tell("on_row", row)
+        super().on_end(record)
+        self.send(record)
+        self.tell("on_end", record.to_dict())

@@ -19,7 +19,8 @@ from keras_share.search.display.progress import SilentProgress, display
 from keras_share.search.launching.chief import Chief
 from keras_share.search.launching.crew import Crew, thread_environment
 from keras_share.search.launching.script import failure_of, prepare
-from keras_share.search.project import rows
+from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.results import SearchResults
 from keras_share.search.tuner.recording import Recording
 
@@ -102,7 +103,7 @@ def search(
         if near != host:
             print(f"Others join with --join {socket.gethostname()}:{port}")
         # Read after the chief has mended what an earlier run left.
-        earlier = rows.read(tuner.project_dir)
+        earlier = record_files.read(tuner.project_dir)
         progress = display(verbose, earlier, tuner.oracle.max_trials)
         with progress, crew:
             while not chief.is_over(crew.idle):
@@ -125,7 +126,7 @@ def join(launch: Launch, address: str) -> SilentProgress:
         address: Where its chief serves, `host:port`.
 
     Returns:
-        What this machine did, in `rows`.
+        What this machine did, in `records`.
 
     Raises:
         ValueError: If the user's function fails.
@@ -204,22 +205,21 @@ def _show(events: queue.SimpleQueue, progress: SilentProgress, crew: Crew) -> No
     with contextlib.suppress(queue.Empty):
         event, *values = events.get(timeout=_TICK)
         while True:
-            if event != "on_row":
+            if event != "on_end":
                 getattr(progress, event)(*values)
-            # The chief and the worker both tell of a row.
-            elif progress.rows.get(values[0]["trial_id"]) != values[0]:
-                progress.on_row(*values)
+            # The chief and the worker both tell of a record.
+            elif progress.records.get(values[0].trial_id) != values[0]:
+                progress.on_end(*values)
                 _report_failure(values[0], crew)
             event, *values = events.get_nowait()
 
 
-def _report_failure(row: rows.Row, crew: Crew) -> None:
-    if row["status"] not in ("FAILED", "INVALID"):
+def _report_failure(record: TrialRecord, crew: Crew) -> None:
+    if record.status not in ("FAILED", "INVALID"):
         return
-    reason = row["message"].strip().splitlines()[-1]
-    logs = [w.log for w in crew.workers if w.name == row.get("worker")]
+    logs = [w.log for w in crew.workers if w.name == record.worker]
     where = f" (see {logs[0]})" if logs else ""
-    print(f"Trial {row['trial_id']} failed: {reason}{where}", file=sys.stderr)
+    print(f"Trial {record.trial_id} failed: {record.reason}{where}", file=sys.stderr)
 
 
 def _check(chief: Chief, function: str) -> None:

@@ -43,7 +43,7 @@ def work(function: str, recycle: int) -> None:
     tuner.trials_per_process = recycle
     client = tuner.oracle
     progress = Reporter(
-        stream, lambda row: client.update_trial(row["trial_id"], as_metrics(row))
+        stream, lambda one: client.update_trial(one.trial_id, as_metrics(one))
     )
     tuner.oracle = Asking(client, progress)
     tuner.search(**{**arguments, "verbose": progress})

@@ -12,8 +12,7 @@ import numpy as np
 
 from keras_share.search import pareto
 from keras_share.search.engine import TrialStatus
-from keras_share.search.project import rows
-from keras_share.search.project.averages import is_completed
+from keras_share.search.project import record_files
 from keras_share.search.trial.objectives import signs
 
 
@@ -32,12 +31,10 @@ def front(
     if len(objectives) == 1:
         return set()
     ids, points = [], []
-    for row in filter(is_completed, rows.read(project_dir)):
-        metrics = {name: metric["value"] for name, metric in row["metrics"].items()}
-        known = {"parameters": row["parameters"], **metrics, **row["measures"]}
-        values = [known.get(one.name) for one in objectives]
-        if None not in values:
-            ids.append(row["trial_id"])
+    for record in record_files.read(project_dir):
+        values = [record.numbers.get(one.name) for one in objectives]
+        if record.is_completed and None not in values:
+            ids.append(record.trial_id)
             points.append(np.multiply(values, signs(objectives)))
     points = np.reshape(points, (-1, len(objectives)))
     found = np.flatnonzero(pareto.non_dominated(points))
@@ -56,8 +53,8 @@ def remove(project_dir: str | os.PathLike, kept: Set[str]) -> None:
     """
     for path in Path(project_dir).glob("trial_*/checkpoint*"):
         trial_id = path.parent.name.removeprefix("trial_")
-        row = rows.read_one(project_dir, trial_id)
-        if trial_id in kept or row is None or row["status"] == TrialStatus.INVALID:
-            continue  # without a row it runs, and invalid it will be tried again
-        if "tuner/epochs" not in row["hyperparameters"]:
+        record = record_files.read_one(project_dir, trial_id)
+        if trial_id in kept or record is None or record.status == TrialStatus.INVALID:
+            continue  # without a record it runs, and invalid it will be tried again
+        if "tuner/epochs" not in record.hyperparameters:
             path.unlink(missing_ok=True)

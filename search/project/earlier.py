@@ -10,8 +10,8 @@ import keras_tuner as kt
 import pandas as pd
 
 from keras_share.search.policies import Observation
-from keras_share.search.project import rows
-from keras_share.search.project.choices import chosen_patterns, chosen_values
+from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord, parse_patterns
 from keras_share.search.trial import objectives as read_objectives
 
 
@@ -66,16 +66,9 @@ Found = list[tuple[dict[str, Any], Mapping[str, float]]]
 
 def _of_project(folder: Path) -> Found:
     return [
-        (
-            {**chosen_patterns(row), **chosen_values(row)},
-            {
-                **{name: metric["value"] for name, metric in row["metrics"].items()},
-                **row["measures"],
-                **({"parameters": row["parameters"]} if row["parameters"] else {}),
-            },
-        )
-        for row in rows.read(folder)
-        if row["status"] == "COMPLETED" and row["score"] is not None
+        ({**record.patterns, **record.values}, record.numbers)
+        for record in record_files.read(folder)
+        if record.is_completed
     ]
 
 
@@ -89,19 +82,21 @@ def _of_csv(path: Path) -> Found:
         ) from error
     found = []
     # Integers stay integers where other trials have none.
-    for record in table.convert_dtypes().to_dict("records"):
-        if record.get("status", "COMPLETED") != "COMPLETED":
+    for row in table.convert_dtypes().to_dict("records"):
+        if row.get("status", "COMPLETED") != "COMPLETED":
             continue
-        present = {name: value for name, value in record.items() if not pd.isna(value)}
-        row = {
-            "pattern": present.pop("pattern", ""),
-            "patterns": None,
-            "hyperparameters": {
+        present = {name: value for name, value in row.items() if not pd.isna(value)}
+        record = TrialRecord(
+            trial_id=str(present.get("trial_id")),
+            status="COMPLETED",
+            objectives={},
+            patterns=parse_patterns(present.pop("pattern", "")),
+            hyperparameters={
                 name.removeprefix("hp/"): present.pop(name)
                 for name in list(present)
                 if name.startswith("hp/")
             },
-        }
+        )
         numbers = {n: v for n, v in present.items() if isinstance(v, (int, float))}
-        found.append(({**chosen_patterns(row), **chosen_values(row)}, numbers))
+        found.append(({**record.patterns, **record.values}, numbers))
     return found

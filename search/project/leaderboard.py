@@ -1,50 +1,44 @@
-"""The rows of a search as one table."""
+"""The records of a search as one table."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from keras_share.search.project.rows import Row
+from keras_share.search.project.record import TrialRecord
 
 
-def leaderboard(rows: Sequence[Row], objective: str, direction: str) -> pd.DataFrame:
+def leaderboard(
+    records: Sequence[TrialRecord], objective: str, direction: str
+) -> pd.DataFrame:
     """Trials, best first; `SearchResults.leaderboard` has the columns."""
-    ranked = _ranked(rows, direction)
+    scored = [record for record in records if record.score is not None]
+    scored.sort(key=lambda record: record.score, reverse=direction == "max")
+    ranked = scored + [record for record in records if record.score is None]
     columns = [
         *("pattern", "num_groups", "parameters", objective),
-        *("exported_bytes", *_names(row["measures"] for row in ranked)),
+        *("exported_bytes", *_names(record.measures for record in ranked)),
         *("seconds", "status"),
-        *(("trials",) if any("trials" in row for row in rows) else ()),
-        *("trial_id", *_names(row["metrics"] for row in ranked)),
-        *(f"hp/{name}" for name in _names(r["hyperparameters"] for r in ranked)),
+        *(("trials",) if any(record.trials for record in records) else ()),
+        *("trial_id", *_names(record.metrics for record in ranked)),
+        *(f"hp/{name}" for name in _names(r.hyperparameters for r in ranked)),
         "message",
     ]
-    cells = [_cells(row, objective) for row in ranked]
+    cells = [_cells(record, objective) for record in ranked]
     # By name: the objective is also a metric, and `exported_bytes` a measure.
     return pd.DataFrame(
         {name: _column([row.get(name) for row in cells]) for name in columns}
     )
 
 
-def _ranked(rows: Sequence[Row], direction: str) -> list[Row]:
-    scored = [row for row in rows if row["score"] is not None]
-    scored.sort(key=lambda row: row["score"], reverse=direction == "max")
-    return scored + [row for row in rows if row["score"] is None]
-
-
-def _cells(row: Row, objective: str) -> dict[str, Any]:
-    message = row["message"]
+def _cells(record: TrialRecord, objective: str) -> dict[str, Any]:
+    own = ("pattern", "num_groups", "parameters", "seconds", "status", "trial_id")
     return {
-        **{name: metric["value"] for name, metric in row["metrics"].items()},
-        **{f"hp/{name}": v for name, v in row["hyperparameters"].items()},
-        **row["measures"],
-        **{name: row[name] for name in ("pattern", "num_groups", "parameters")},
-        **{name: row[name] for name in ("seconds", "status", "trial_id")},
-        "trials": row.get("trials"),
-        objective: row["score"],
-        # The row has the whole traceback; its last line names the error.
-        "message": message and message.strip().splitlines()[-1],
+        **{f"hp/{name}": value for name, value in record.hyperparameters.items()},
+        **record.numbers,
+        **{name: getattr(record, name) for name in (*own, "trials")},
+        objective: record.score,
+        "message": record.reason,
     }
 
 

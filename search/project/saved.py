@@ -20,7 +20,8 @@ import keras_tuner as kt
 
 from keras_share.atomic import write_atomically
 from keras_share.search.engine import Trial, TrialStatus
-from keras_share.search.project import rows
+from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.trial.outcomes import PRUNED, REJECTED, mark
 
 State = dict[str, Any]
@@ -184,7 +185,7 @@ def _read_trials(
     project: Path, space: kt.HyperParameters, known: list[str]
 ) -> list[tuple[str, tuple[Trial | None, dict[str, Any]]]]:
     """For each number up to the last: its id, trial (None if lost), and notes."""
-    recorded = {row["trial_id"]: row for row in rows.read(project)}
+    recorded = {record.trial_id: record for record in record_files.read(project)}
     folders = [
         path.parent.name.removeprefix("trial_") for path in _trial_files(project)
     ]
@@ -198,31 +199,27 @@ def _read_trials(
         try:
             trial = Trial.from_state(state)
         except (KeyError, TypeError):
-            row = recorded.get(trial_id)
-            trial = row and _from_row(row, space)
+            record = recorded.get(trial_id)
+            trial = record and _from_record(record, space)
         found.append((trial_id, (trial, state.get(_NOTES, {}))))
     return found
 
 
-def _from_row(row: rows.Row, space: kt.HyperParameters) -> Trial | None:
-    """A trial whose own file is lost, None if its row is not that of its end."""
-    completed = row["status"] == TrialStatus.COMPLETED
-    if not completed and row["status"] not in (TrialStatus.FAILED, PRUNED, REJECTED):
+def _from_record(record: TrialRecord, space: kt.HyperParameters) -> Trial | None:
+    """A trial whose own file is lost, None if its record is not that of its end."""
+    if record.status not in (*FINISHED, PRUNED, REJECTED):
         return None
-    trial = Trial(space.copy(), row["trial_id"])
-    trial.hyperparameters.values = dict(row["hyperparameters"])
+    trial = Trial(space.copy(), record.trial_id)
+    trial.hyperparameters.values = dict(record.hyperparameters)
     trial.hyperparameters.ensure_active_values()
+    completed = record.status == TrialStatus.COMPLETED
     trial.status = TrialStatus.COMPLETED if completed else TrialStatus.FAILED
-    trial.score, trial.message = row["score"], row["message"]
-    for name, metric in row["metrics"].items():
-        trial.metrics.register(name, metric["direction"])
-        trial.metrics.update(name, metric["value"])
-    further = {"parameters": row["parameters"], **row["measures"]}
-    if row["status"] in (PRUNED, REJECTED):
-        further.update(mark(row["status"]))
-    for name, value in further.items():
-        if value is not None:
-            trial.metrics.update(name, value)
+    trial.score, trial.message = record.score, record.message
+    for name, metric in record.metrics.items():
+        trial.metrics.register(name, metric.direction)
+    further = {} if record.status in FINISHED else mark(record.status)
+    for name, value in {**record.numbers, **further}.items():
+        trial.metrics.update(name, value)
     return trial
 
 

@@ -21,8 +21,8 @@ def course(results: "SearchResults") -> pd.DataFrame:
         search. What is not known yet is NaN.
     """
     board = results.leaderboard().set_index("trial_id")
-    rows = sorted(results.rows, key=lambda row: row.get("ended") or 0)
-    board = board.loc[[row["trial_id"] for row in rows]].reset_index()
+    records = sorted(results.records, key=lambda record: record.ended or 0)
+    board = board.loc[[record.trial_id for record in records]].reset_index()
     done = board["status"] == "COMPLETED"
     scores = board[results.objective].where(done).to_numpy(float, na_value=np.nan)
     scores = np.where(np.isfinite(scores), scores, np.nan)

@@ -16,7 +16,6 @@ from matplotlib.transforms import Bbox
 
 from keras_share.figures import PLAIN, VERMILION, new_figure
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.project.choices import chosen_patterns
 from keras_share.search.reporting.strips import box
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def draw_front(
         ax.set_ylabel(title(y), parse_math=False)
         ax.grid(alpha=0.25)
         ax.margins(0.16)
-        by_id = {row["trial_id"]: chosen_patterns(row) for row in results.rows}
+        by_id = {one.trial_id: one.patterns for one in results.records}
         patterns = [by_id[trial_id] for trial_id in front["trial_id"]]
         _draw_legend(ax, max(patterns, key=len) if len(columns) == 2 else ())
         if len(columns) == 2:

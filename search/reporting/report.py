@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.project.choices import chosen_patterns, chosen_values
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting import panes
 from keras_share.search.reporting.course import course
 from keras_share.search.reporting.front import draw_front
@@ -117,14 +117,12 @@ class Failure:
 
     status: str
     reason: str
-    message: str
-    trial_ids: list[str]
-    patterns: list[Mapping[str, SharingPattern]]
+    records: list[TrialRecord]
 
 
 def describe(results: "SearchResults") -> Report:
     """The report of a search."""
-    patterns = {row["trial_id"]: chosen_patterns(row) for row in results.rows}
+    patterns = {record.trial_id: record.patterns for record in results.records}
     passed = course(results)
     sections = [_matters(results), _trials(results, patterns)]
     if passed["score"].notna().any():
@@ -135,19 +133,11 @@ def describe(results: "SearchResults") -> Report:
 def failures(results: "SearchResults") -> list[Failure]:
     """The trials without a score, by how they ended."""
     kinds = defaultdict(list)
-    for row in results.rows:
-        if row["status"] != "COMPLETED":
-            lines = (row["message"] or "").strip().splitlines() or ["no message"]
-            kinds[row["status"].lower(), lines[-1]].append(row)
-    return [
-        Failure(
-            *kind,
-            rows[0]["message"] or "",
-            [row["trial_id"] for row in rows],
-            [chosen_patterns(row) for row in rows],
-        )
-        for kind, rows in kinds.items()
-    ]
+    for record in results.records:
+        if record.status != "COMPLETED":
+            kind = record.status.lower(), record.reason or "no message"
+            kinds[kind].append(record)
+    return [Failure(*kind, records) for kind, records in kinds.items()]
 
 
 def _front(results: "SearchResults", patterns: Mapping[str, Mapping]) -> Section:
@@ -192,8 +182,8 @@ def _matters(results: "SearchResults") -> Section:
 def _trials(results: "SearchResults", patterns: Mapping[str, Mapping]) -> Section:
     board = results.leaderboard()
     shown = {results.objective, "parameters", "seconds", *results.objectives}
-    for row in results.rows:
-        shown |= {*row["measures"], *(f"hp/{name}" for name in chosen_values(row))}
+    for record in results.records:
+        shown |= {*record.measures, *(f"hp/{name}" for name in record.values)}
     columns = (*(name for name in board if name in shown), "status")
     board = board.assign(status=board["status"].str.lower())
     return Section("Trials", table=Table(board, columns, patterns))

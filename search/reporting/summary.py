@@ -23,7 +23,7 @@ _WORDS = {
 
 def summary(results: "SearchResults") -> dict[str, str]:
     """The lines at the top of a report, by what they are about."""
-    counts = Counter(row["status"] for row in results.rows)
+    counts = Counter(record.status for record in results.records)
     trials = [f"{n:,} {_WORDS.get(s, s.lower())}" for s, n in counts.most_common()]
     found = {"trials": ", ".join(trials) or "none"}
     best = results.leaderboard(average=True)[:1]
@@ -52,9 +52,9 @@ def number(value: object) -> str:
 
 
 def _time(results: "SearchResults") -> str:
-    worked = sum(row["seconds"] or 0 for row in results.rows)
+    worked = sum(record.seconds or 0 for record in results.records)
     text = f"{format_seconds(worked)} of trials"
-    times = [(row.get("started"), row.get("ended")) for row in results.rows]
+    times = [(record.started, record.ended) for record in results.records]
     if times and all(a is not None and b is not None for a, b in times):
         passed = max(b for _, b in times) - min(a for a, _ in times)
         text += f", {format_seconds(passed)} from the first start to the last end"

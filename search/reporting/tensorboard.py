@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_share.search.project.choices import chosen_patterns, chosen_values
-from keras_share.search.project.rows import Row
+from keras_share.search.project.record import TrialRecord
 
 
-def write_hparams(rows: Iterable[Row], folder: str | os.PathLike) -> None:
+def write_hparams(records: Iterable[TrialRecord], folder: str | os.PathLike) -> None:
     """Writes one run for each trial: its hyperparameters and what it reached.
 
     KerasTuner itself logs HParams where `search` is given a
@@ -22,7 +21,7 @@ def write_hparams(rows: Iterable[Row], folder: str | os.PathLike) -> None:
     added to while it runs.
 
     Args:
-        rows: The rows of a search, as `SearchResults.rows` has them.
+        records: Of a search, as `SearchResults.records` has them.
         folder: Where to write, for `tensorboard --logdir`; made if it is missing.
 
     Example:
@@ -34,26 +33,26 @@ def write_hparams(rows: Iterable[Row], folder: str | os.PathLike) -> None:
     import tensorflow as tf
     from tensorboard.plugins.hparams import api
 
-    for row in rows:
-        run = Path(folder, Path(row["trial_id"]).name)
+    for record in records:
+        run = Path(folder, Path(record.trial_id).name)
         if run.is_dir():
             continue
         writer = tf.summary.create_file_writer(str(run))
         with writer.as_default(step=0):
             api.hparams(
-                _choices(row),
-                trial_id=row["trial_id"],
-                start_time_secs=row.get("started"),
+                _choices(record),
+                trial_id=record.trial_id,
+                start_time_secs=record.started,
             )
-            for name, value in _reached(row).items():
+            for name, value in _reached(record).items():
                 tf.summary.scalar(name, value)
         writer.close()
 
 
-def _choices(row: Row) -> dict[str, Any]:
+def _choices(record: TrialRecord) -> dict[str, Any]:
     """What was chosen, in the types that TensorBoard knows."""
-    patterns = {name: str(pattern) for name, pattern in chosen_patterns(row).items()}
-    chosen = {"status": row["status"], **chosen_values(row), **patterns}
+    patterns = {name: str(pattern) for name, pattern in record.patterns.items()}
+    chosen = {"status": record.status, **record.values, **patterns}
     return {
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in chosen.items()
@@ -61,8 +60,7 @@ def _choices(row: Row) -> dict[str, Any]:
     }
 
 
-def _reached(row: Row) -> dict[str, float]:
-    values = {name: metric["value"] for name, metric in row["metrics"].items()}
-    values |= {**row["measures"], row["objective"]: row["score"]}
-    values |= {"parameters": row["parameters"], "seconds": row["seconds"]}
+def _reached(record: TrialRecord) -> dict[str, float]:
+    values = {**record.numbers, record.objective: record.score}
+    values["seconds"] = record.seconds
     return {name: float(v) for name, v in values.items() if v is not None}

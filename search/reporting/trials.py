@@ -10,8 +10,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.project.averages import is_completed
-from keras_share.search.project.choices import chosen_patterns, chosen_values
 
 if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
@@ -27,17 +25,18 @@ def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
         A column for each pattern, which holds a `SharingPattern` or None, and for each
         other hyperparameter that differs between trials; and the scores.
     """
-    rows = [row for row in results.rows if is_completed(row)]
-    rows = [row for row in rows if np.isfinite(row["score"])]
-    patterns, others = [*map(chosen_patterns, rows)], [*map(chosen_values, rows)]
+    records = [one for one in results.records if one.is_completed]
+    records = [one for one in records if np.isfinite(one.score)]
+    patterns = [one.patterns for one in records]
+    others = [one.values for one in records]
     columns: dict[str, list] = {}
     for name in dict.fromkeys(name for found in patterns for name in found):
         columns[name] = [found.get(name) for found in patterns]
     # Where its scope is not active, a trial does not tell that these are a pattern's.
     encoding = {
         name
-        for row, found in zip(rows, others, strict=True)
-        for name in row["hyperparameters"].keys() - found.keys()
+        for record, found in zip(records, others, strict=True)
+        for name in record.hyperparameters.keys() - found.keys()
     }
     for name in dict.fromkeys(name for found in others for name in found):
         values = [found.get(name) for found in others]
@@ -47,7 +46,7 @@ def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
         if kept and len(set(values)) > 1:
             columns[name] = values
     frame = pd.DataFrame({n: pd.Series(v, dtype=object) for n, v in columns.items()})
-    return frame, np.array([row["score"] for row in rows], dtype=float)
+    return frame, np.array([one.score for one in records], dtype=float)
 
 
 def pattern_names(frame: pd.DataFrame) -> list[str]:

@@ -47,6 +47,14 @@ def get(objective: Any) -> Objectives:
     return found
 
 
+def of_oracle(oracle: Any) -> Sequence[kt.Objective]:
+    """All objectives of an oracle, also of one that shows KerasTuner only the first."""
+    for holder in (oracle, oracle.objective):
+        if hasattr(holder, "objectives"):
+            return holder.objectives
+    return [oracle.objective]
+
+
 def signs(objectives: Sequence[kt.Objective]) -> tuple[int, ...]:
     """What makes less better: -1 for what is to be maximized, else 1."""
     return tuple(-1 if o.direction == "max" else 1 for o in objectives)

@@ -15,11 +15,12 @@ import keras_tuner as kt
 
 from keras_share.atomic import write_atomically
 from keras_share.search.engine import Trial, TrialStatus
-from keras_share.search.project import rows, saved
-from keras_share.search.space.sharing_pattern import patterns_from_values
+from keras_share.search.project import record_files, saved
 from keras_share.search.trial.measures import MEASURES
+from keras_share.search.trial.objectives import of_oracle
 from keras_share.search.trial.outcomes import REJECTED, mark, outcome_of
 from keras_share.search.tuner import processes
+from keras_share.search.tuner.finished import record_of
 
 # A trial whose process died so often is not run again.
 _MOST_DEATHS = 2
@@ -86,9 +87,9 @@ class Durable:
         rejected = self._all_rejected or self._rejections >= most_rejections
         if not failed and not rejected:
             return None
-        # A worker writes the message into the row only; KerasTuner does not send it.
-        row = rows.read_one(self._project_dir, self._last.trial_id) or {}
-        message = row.get("message") or self._last.message or "unknown"
+        # A worker writes the message into the record only; KerasTuner does not send it.
+        record = record_files.read_one(self._project_dir, self._last.trial_id)
+        message = (record and record.message) or self._last.message or "unknown"
         reason = message.strip().splitlines()[-1]
         if failed:
             return (
@@ -124,7 +125,8 @@ class Durable:
             if trial.trial_id not in self.end_order:
                 self._give_up(trial)
         saved.remove_leftovers(self._project_dir)
-        self.write_missing_rows()
+        record_files.set_damaged_aside(self._project_dir)
+        self.write_missing_records()
 
     @kt.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
@@ -136,7 +138,7 @@ class Durable:
             dead = self.ongoing_trials[tuner_id]
             self._count_death(dead.trial_id)
             self._give_up(dead)
-            self.write_missing_rows()
+            self.write_missing_records()
         if self.halted:
             self.tuner_ids.discard(tuner_id)
             return Trial(self.get_space(), status=TrialStatus.STOPPED)
@@ -228,10 +230,10 @@ class Durable:
             for trial_id in project.interrupted:
                 self._count_death(trial_id)
 
-    def write_missing_rows(self) -> None:
-        """Writes the rows of ended trials whose process died before it did so."""
-        written = {row["trial_id"]: row for row in rows.read(self._project_dir)}
-        measured = set(MEASURES).union(*(r["measures"] for r in written.values()))
+    def write_missing_records(self) -> None:
+        """Writes the records of ended trials whose process died before it did so."""
+        written = {one.trial_id: one for one in record_files.read(self._project_dir)}
+        measured = set(MEASURES).union(*(one.measures for one in written.values()))
         for trial_id in self.end_order:
             trial = self.trials[trial_id]
             if trial_id in written:
@@ -245,19 +247,16 @@ class Durable:
             notes = self._notes.get(trial_id, {})
             path = Path(self._project_dir, f"trial_{trial_id}", "trial.json")
             ended = path.stat().st_mtime if path.exists() else time.time()
-            row = rows.from_trial(
+            record = record_of(
                 trial,
-                self.objective,
-                rows.objectives_of(self),
-                patterns=patterns_from_values(trial.hyperparameters.values),
+                of_oracle(self),
                 parameters=found.pop("parameters", None),
                 measures=found,
                 started=notes.get("started", ended),
                 ended=ended,
                 worker=notes.get("worker"),
-                message=trial.message,
             )
-            rows.write(self._project_dir, row)
+            record_files.write(self._project_dir, record)
 
     def _rebuild(self, project: saved.SavedProject) -> None:
         """Makes the state of the oracle from the trials, as its own file is lost."""

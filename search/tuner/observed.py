@@ -11,7 +11,7 @@ import keras_tuner as kt
 import numpy as np
 
 from keras_share.search.display.progress import SilentProgress
-from keras_share.search.project.rows import format_patterns
+from keras_share.search.project.record import format_patterns
 from keras_share.search.space.sharing_pattern import patterns_of
 from keras_share.search.trial import budget
 from keras_share.search.trial.inheritance import inherit

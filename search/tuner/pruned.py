@@ -3,13 +3,14 @@
 import copy
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import keras_tuner as kt
 
 from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.trial.objectives import of_oracle
 from keras_share.search.trial.outcomes import PLANNED, PRUNED, mark, outcome_of
 from keras_share.search.trial.pruning import Curve, PruningRule
 
@@ -60,7 +61,7 @@ class Pruned:
         return trial
 
     def _curve(self, trial: Trial) -> Curve:
-        judged = _objectives(self)[0]
+        judged = of_oracle(self)[0]
         sign = 1 if judged.direction == "max" else -1
         history = (
             trial.metrics.get_history(judged.name)
@@ -85,7 +86,7 @@ class Pruned:
             and _last(other, PLANNED) == _last(trial, PLANNED)
             and all(
                 _no_worse(one, _last(other, one.name), _last(trial, one.name))
-                for one in _objectives(self)[1:]
+                for one in of_oracle(self)[1:]
             )
         ]
 
@@ -121,7 +122,7 @@ class ReportEpochs(keras.callbacks.Callback):
         objective = self._oracle.objective
         logs = {name: float(value) for name, value in (logs or {}).items()}
         metrics = {**logs, **self._extra, PLANNED: float(self.params["epochs"])}
-        judged = _objectives(self._oracle)[0]
+        judged = of_oracle(self._oracle)[0]
         if not (judged.name in logs and objective.has_value(metrics)):
             return
         self._reported = True
@@ -135,7 +136,7 @@ class ReportEpochs(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Complains if no epoch had the objective."""
         if not self._reported:
-            names = [one.name for one in _objectives(self._oracle)]
+            names = [one.name for one in of_oracle(self._oracle)]
             raise kt.errors.FatalValueError(
                 "With `pruning` the objective, of several the first, must be a metric "
                 "of the epochs of `fit`, and the others too or measures known before "
@@ -143,14 +144,6 @@ class ReportEpochs(keras.callbacks.Callback):
                 f"{sorted(logs or {})} beside {sorted(self._extra)}. Compute it in "
                 "`fit` (validation_data, metrics), or leave out `pruning`."
             )
-
-
-def _objectives(oracle: Any) -> Sequence[kt.Objective]:
-    """Of our oracles, of KerasTuner's that add several up, or the one."""
-    for holder in (oracle, oracle.objective):
-        if hasattr(holder, "objectives"):
-            return holder.objectives
-    return [oracle.objective]
 
 
 def _no_worse(objective: kt.Objective, a: float | None, b: float | None) -> bool:

@@ -17,15 +17,17 @@ import pandas as pd
 from keras_share.atomic import write_atomically
 from keras_share.search.display.progress import SilentProgress, display
 from keras_share.search.engine import Trial, TrialStatus
-from keras_share.search.project import checkpoints, fingerprint, rows, saved
+from keras_share.search.project import checkpoints, fingerprint, record_files, saved
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.results import SearchResults
-from keras_share.search.space.sharing_pattern import patterns_of
 from keras_share.search.trial import budget
 from keras_share.search.trial.donor import check_donor
+from keras_share.search.trial.objectives import of_oracle
 from keras_share.search.trial.outcomes import REJECTED, TrialRejected, mark
 from keras_share.search.trial.pruning import get as read_pruning
 from keras_share.search.tuner import processes
 from keras_share.search.tuner.durable import Durable
+from keras_share.search.tuner.finished import record_of
 from keras_share.search.tuner.observed import Measure, ObservedHyperModel, TrialNotes
 from keras_share.search.tuner.pruned import Pruned
 
@@ -40,7 +42,7 @@ class Recording:
     """Mixin for a `keras_tuner.Tuner`: records, measures and shows every trial.
 
     Put it before the tuner: `class MySearch(Recording, keras_tuner.Tuner)`. Each trial
-    that ends leaves one row in `<project_dir>/results`. Results are always read from
+    that ends leaves one record in `<project_dir>/results`. Results are always read from
     there, so they outlive the process and cover all workers of the project.
 
     Args:
@@ -159,10 +161,8 @@ class Recording:
     @property
     def results(self) -> SearchResults:
         """The `SearchResults` of all trials that have ended, earlier runs included."""
-        objective = self.oracle.objective
-        return SearchResults(
-            rows.read(self.project_dir), objective.name, objective.direction
-        )
+        objectives = {one.name: one.direction for one in self._objectives}
+        return SearchResults(record_files.read(self.project_dir), objectives)
 
     def leaderboard(self) -> pd.DataFrame:
         """All trials, best first. See `SearchResults.leaderboard`."""
@@ -194,10 +194,9 @@ class Recording:
         oracle = self.oracle if isinstance(self.oracle, Durable) else None
         if oracle is not None:
             oracle.begin()
-        earlier = rows.read(self.project_dir)
         # A chief runs no trials, so its own display would stand still.
         verbose = 0 if processes.is_chief() else verbose
-        self._progress = display(verbose, earlier, self.oracle.max_trials)
+        self._progress = display(verbose, self.results.records, self.oracle.max_trials)
         self.oracle.verbose = 0
         try:
             with self._progress, warnings.catch_warnings():
@@ -215,7 +214,7 @@ class Recording:
         finally:
             self._running = None
         if oracle is not None:
-            oracle.write_missing_rows()  # of workers that died
+            oracle.write_missing_records()  # of workers that died
             if oracle.halted:
                 raise RuntimeError(oracle.halted)
 
@@ -224,7 +223,7 @@ class Recording:
         # is still the own one, in a worker too.
         super()._populate_initial_space()
         self._space = self.oracle.get_space()
-        self._objectives = rows.objectives_of(self.oracle)
+        self._objectives = of_oracle(self.oracle)
 
     def reload(self) -> None:
         """Reads what was saved, and declares the search space anew beside it."""
@@ -281,7 +280,7 @@ class Recording:
             return {name: float("nan"), **measured, **mark(REJECTED)}
 
     def on_trial_end(self, trial: Trial) -> None:
-        """Ends a trial and writes its row."""
+        """Ends a trial and writes its record."""
         running, self._running = self._running, None
         self._trials_run += 1
         trial.message = running.rejected or running.pruned or trial.message
@@ -294,22 +293,21 @@ class Recording:
         finally:
             # Only the oracle scores a trial, finds a NaN, or gives up a trial that
             # failed too often; and it may raise after several failures in a row.
-            row = rows.from_trial(
-                self.oracle.get_trial(trial.trial_id),
-                self.oracle.objective,
+            ended = self.oracle.get_trial(trial.trial_id)
+            ended.message = trial.message  # a chief does not send it
+            record = record_of(
+                ended,
                 self._objectives,
-                patterns=patterns_of(trial.hyperparameters),
                 parameters=running.parameters,
                 measures=running.measures or {},
                 started=running.started,
                 ended=time.time(),
                 worker=self.tuner_id,
-                message=trial.message,
             )
-            if row["status"] in (TrialStatus.FAILED, TrialStatus.INVALID):
-                _report_failure(row)
-            rows.write(self.project_dir, row)
-            self._progress.on_row(row)
+            if record.status in (TrialStatus.FAILED, TrialStatus.INVALID):
+                _report_failure(record)
+            record_files.write(self.project_dir, record)
+            self._progress.on_end(record)
         if self.keep_checkpoints is not None:
             best = self.oracle.get_best_trials(self.keep_checkpoints)
             # KerasTuner fills up with failed ones.
@@ -336,13 +334,12 @@ class Recording:
         return super().load_model(trial)
 
 
-def _report_failure(row: rows.Row) -> None:
+def _report_failure(record: TrialRecord) -> None:
     # KerasTuner has printed the traceback of an exception just before, without a word
     # about the trial. (A test fails once it no longer does.)
-    reason = row["message"].strip().splitlines()[-1]
     print(
-        f"Trial {row['trial_id']} failed: {reason}\n"
-        f"  pattern: {row['pattern'] or 'unknown'}\n"
-        f"  hyperparameters: {row['hyperparameters']}",
+        f"Trial {record.trial_id} failed: {record.reason}\n"
+        f"  pattern: {record.pattern or 'unknown'}\n"
+        f"  hyperparameters: {record.hyperparameters}",
         file=sys.stderr,
     )

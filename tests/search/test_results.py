@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from matplotlib.offsetbox import AnnotationBbox
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults, pareto
-from keras_share.search.project import rows as rows_module
+from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord
 
 
 def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs):
@@ -20,11 +22,10 @@ def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs)
         "val_accuracy": {"value": score, "direction": direction},
         "val_loss": {"value": number / 7, "direction": "min"},
     }
-    return {
+    content = {
         "trial_id": f"{number:03}",
         "status": "COMPLETED",
         "pattern": pattern,
-        "num_groups": SharingPattern(pattern).num_groups,
         "parameters": 100 + number,
         "objective": "val_accuracy",
         "direction": direction,
@@ -36,16 +37,17 @@ def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs)
         "message": None,
         **kwargs,
     }
+    return TrialRecord.from_dict(content)
 
 
 def failed(number, **kwargs):
-    empty = {"status": "FAILED", "score": None, "metrics": {}, "measures": {}}
+    empty = {"status": "FAILED", "metrics": {}, "measures": {}}
     message = "Traceback (most recent call last):\n  ...\nOSError: no such weights\n"
-    return {**row(number, None, None), **empty, "message": message, **kwargs}
+    return row(number, None, None, **{**empty, "message": message, **kwargs})
 
 
 def results(*found, direction="max"):
-    return SearchResults(tuple(found), "val_accuracy", direction)
+    return SearchResults(tuple(found), {"val_accuracy": direction})
 
 
 def random_results(seed, direction="max", trials=40):
@@ -62,7 +64,7 @@ def random_results(seed, direction="max", trials=40):
 def test_leaderboard():
     board = results(
         row(0, 0.5, 2000, "AAA"),
-        failed(1, num_groups=None, pattern="", parameters=None),
+        failed(1, pattern="", parameters=None),
         row(2, 0.9, 3000, "ABC"),
         row(3, 0.5, 1000, "AAB", hyperparameters={"units": 3, "lr": 0.1}),
     ).leaderboard()
@@ -99,9 +101,9 @@ def test_pareto_front_against_brute_force(seed, direction):
     found = random_results(seed, direction)
     sign = -1 if direction == "max" else 1
     points = {
-        r["trial_id"]: (r["measures"]["exported_bytes"], sign * r["score"])
-        for r in found.rows
-        if r["score"] is not None
+        r.trial_id: (r.measures["exported_bytes"], sign * r.score)
+        for r in found.records
+        if r.score is not None
     }
 
     def dominated(trial_id):
@@ -134,7 +136,7 @@ def test_pareto_front_of_other_columns():
     )
     assert front["val_accuracy"].is_monotonic_increasing
     (best,) = found.pareto_front("val_accuracy").to_dict("records")
-    assert best["val_accuracy"] == max(r["score"] for r in found.rows[:-1])
+    assert best["val_accuracy"] == max(r.score for r in found.records[:-1])
 
 
 def test_pareto_front_leaves_out_what_was_not_measured():
@@ -155,11 +157,11 @@ def test_pareto_front_leaves_out_what_was_not_measured():
 @pytest.mark.parametrize("status", ["FAILED", "REJECTED", "PRUNED"])
 def test_only_completed_trials_are_of_the_front(status):
     found = synthetic_search.with_failures(synthetic_search.search(20), status)
-    small = {**found.rows[-1], "measures": {"exported_bytes": 1}}
-    found = SearchResults((*found.rows[:-1], small), "val_accuracy", "max")
-    assert small["trial_id"] not in set(found.pareto_front()["trial_id"])
-    assert small["trial_id"] in set(found.leaderboard()["trial_id"])
-    assert small["trial_id"] not in set(found.leaderboard(average=True)["trial_id"])
+    small = replace(found.records[-1], measures={"exported_bytes": 1})
+    found = SearchResults((*found.records[:-1], small), found.objectives)
+    assert small.trial_id not in set(found.pareto_front()["trial_id"])
+    assert small.trial_id in set(found.leaderboard()["trial_id"])
+    assert small.trial_id not in set(found.leaderboard(average=True)["trial_id"])
 
 
 def test_repeats_count_as_one_trial_with_their_mean():
@@ -194,7 +196,7 @@ def test_numbers_of_patterns_may_encode_equal_ones_differently():
 
 
 def three_objectives(**kwargs):
-    objectives = [*synthetic_search.OBJECTIVES, synthetic_search.LATENCY]
+    objectives = {**synthetic_search.OBJECTIVES, "latency_ms": "min"}
     return synthetic_search.search(objectives=objectives, **kwargs)
 
 
@@ -246,7 +248,7 @@ def test_results_are_read_as_earlier_versions_wrote_them():
 
 
 def test_direction_is_checked():
-    with pytest.raises(ValueError, match="`direction` must be 'min' or 'max'"):
+    with pytest.raises(ValueError, match="`objectives` must have 'min' or 'max'"):
         results(direction="up")
 
 
@@ -262,9 +264,9 @@ def test_load(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`project_dir` must be the folder"):
         SearchResults.load(tmp_path)
     found = random_results(0, "min")
-    for written in found.rows:
-        rows_module.write(tmp_path, written)
-    (rows_module.folder(tmp_path) / ".099.tmp").write_text('{"trial_id": ')
+    for written in found.records:
+        record_files.write(tmp_path, written)
+    (record_files.folder(tmp_path) / ".099.tmp").write_text('{"trial_id": ')
     assert SearchResults.load(str(tmp_path)) == found
 
 
@@ -317,7 +319,7 @@ def test_strips_do_not_overlap():
 
 def test_plot_into_axes_of_the_user(tmp_path):
     axes = Figure().subplots(1, 2)
-    found = results(row(0, 0.5, 1000), row(1, 0.6, 2000, num_groups=None))
+    found = results(row(0, 0.5, 1000), row(1, 0.6, 2000, pattern=""))
     assert found.plot_pareto(ax=axes[0]) is axes[0]
     ax = found.plot_pareto(
         tmp_path / "p.svg", ax=axes[1], columns=("parameters", "val_loss")

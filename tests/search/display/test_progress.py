@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from keras_share import SharingPattern
 from keras_share.search.display.live import LiveProgress
 from keras_share.search.display.progress import (
     PlainProgress,
@@ -13,32 +14,26 @@ from keras_share.search.display.progress import (
     SilentProgress,
     display,
 )
+from keras_share.search.project.record import TrialRecord, best
 from keras_share.search.reporting.formats import format_bytes, format_seconds
 from keras_share.search.tuner.observed import EpochCallback
 
 
-def row(number, score=0.941, seconds=8.4, **kwargs):
-    return {
-        "trial_id": f"{number:>02}",
+def record(number, score=0.941, seconds=8.4, name="sharing", **kwargs):
+    facts = {
         "status": "COMPLETED" if score is not None else "FAILED",
-        "pattern": "ABAB",
-        "num_groups": 2,
-        "objective": "val_accuracy",
-        "direction": "max",
-        "score": score,
-        "metrics": {},
+        "objectives": {"val_accuracy": "max"},
+        "patterns": {name: SharingPattern("ABAB")},
         "measures": {"exported_bytes": 31949},
-        "hyperparameters": {},
         "parameters": 100,
-        "seconds": seconds,
-        "message": None,
         **kwargs,
     }
+    return TrialRecord(trial_id=f"{number:>02}", score=score, seconds=seconds, **facts)
 
 
 def test_line_of_a_trial(capsys):
-    progress = PlainProgress((row(0), row(1)), total=12)
-    progress.on_row(row(2))
+    progress = PlainProgress((record(0), record(1)), total=12)
+    progress.on_end(record(2))
     assert capsys.readouterr().out == (
         "trial 3/12  ABAB  2 groups  val_accuracy 0.941  31.2 KB  8.4 s  "
         "about 76 s left\n"
@@ -47,8 +42,8 @@ def test_line_of_a_trial(capsys):
 
 def test_line_with_little_known(capsys):
     progress = PlainProgress()
-    progress.on_row(row(0, None, 0.2, pattern="", num_groups=None, measures={}))
-    progress.on_row(row(1, pattern="AAAA", num_groups=1))
+    progress.on_end(record(0, None, 0.2, patterns={}, measures={}))
+    progress.on_end(record(1, patterns={"sharing": SharingPattern("AAAA")}))
     assert capsys.readouterr().out.splitlines() == [
         "trial 1/?  FAILED  0.2 s",
         "trial 2/?  AAAA  1 group  val_accuracy 0.941  31.2 KB  8.4 s",
@@ -57,39 +52,42 @@ def test_line_with_little_known(capsys):
 
 def test_long_lines_are_not_wrapped_and_text_is_not_markup(capsys):
     progress = PlainProgress(total=3)
-    progress.on_row(row(0, pattern="[red]" + "A" * 200))
+    progress.on_end(record(0, name="[red]" + "A" * 200))
     assert "[red]" + "A" * 200 in capsys.readouterr().out.splitlines()[0]
 
 
 def test_time_left_counts_finished_trials_only():
-    progress = SilentProgress((row(0, None, 0.1), row(1, seconds=10)), total=4)
+    progress = SilentProgress((record(0, None, 0.1), record(1, seconds=10)), total=4)
     assert progress.seconds_left() == 20
-    progress.on_row(row(2, seconds=20))
+    progress.on_end(record(2, seconds=20))
     assert progress.seconds_left() == 15
-    progress.on_row(row(2, seconds=30))  # a retry replaces its first attempt
+    progress.on_end(record(2, seconds=30))  # a retry replaces its first attempt
     assert progress.seconds_left() == 20
-    assert SilentProgress((row(0),)).seconds_left() is None
-    assert SilentProgress((row(0, None),), total=3).seconds_left() is None
+    assert SilentProgress((record(0),)).seconds_left() is None
+    assert SilentProgress((record(0, None),), total=3).seconds_left() is None
 
 
-@pytest.mark.parametrize("direction, best", [("max", 0.9), ("min", 0.1)])
-def test_best(direction, best):
-    rows = [row(i, s, direction=direction) for i, s in enumerate([None, 0.9, 0.1])]
-    assert SilentProgress(tuple(rows)).best()["score"] == best
-    assert SilentProgress().best() is None
+@pytest.mark.parametrize("direction, expected", [("max", 0.9), ("min", 0.1)])
+def test_best(direction, expected):
+    rows = [
+        record(i, s, objectives={"a": direction})
+        for i, s in enumerate([None, 0.9, 0.1])
+    ]
+    assert best(rows).score == expected
+    assert best([]) is None
 
 
 def test_time_left_is_shared_by_the_workers():
     # The median: one trial that waited for a laptop's lid to open tells nothing.
     seconds = (10, 12, 4000)
-    rows = [row(number, seconds=time) for number, time in enumerate(seconds)]
+    rows = [record(number, seconds=time) for number, time in enumerate(seconds)]
     progress = SilentProgress(tuple(rows), total=11)
     assert progress.seconds_left() == 8 * 12
     for worker in ("a", "b"):
         progress.on_trial("03", worker)
         progress.on_trial(f"03{worker}", worker)
     assert progress.seconds_left() == 8 * 12 / 2
-    progress.on_row(row("03a", seconds=12))  # a moment without a trial
+    progress.on_end(record("03a", seconds=12))  # a moment without a trial
     assert progress.seconds_left() == 7 * 12 / 2
 
 
@@ -103,7 +101,7 @@ def test_running_trials():
     progress.on_epoch(2, 5, "c")  # of a worker that is gone
     a, b = RunningTrial("04"), RunningTrial("05", "ABAB", 2, 5)
     assert progress.running == {"a": a, "b": b}
-    progress.on_row(row("04"))
+    progress.on_end(record("04"))
     assert progress.running == {"b": b}
     progress.on_gone("b")
     progress.on_gone("c")
@@ -119,7 +117,7 @@ def shown(progress):
 
 def test_live_display():
     console = Console(file=io.StringIO(), force_terminal=True)
-    rows = (row(0), row(9, None, status="PRUNED"))
+    rows = (record(0), record(9, None, status="PRUNED"))
     with LiveProgress(rows, 4, console) as progress:
         progress.on_trial("01")
         progress.on_pattern("[x]AAB")
@@ -134,12 +132,12 @@ def test_live_display():
             "",
             "running trial 01 [x]AAB 2/6 epochs",
         ]
-        progress.on_row(row(1, 0.95, pattern="[b]BA", status="COMPLETED"))
-        progress.on_row(row(2, None))
+        progress.on_end(record(1, 0.95, name="[b]BA"))
+        progress.on_end(record(2, None))
         assert shown(progress) == [
             "trials 4/4 0:00:00 1 failed 1 pruned",
-            "best [b]BA val_accuracy 0.95 31.2 KB",
-            "front [b]BA 0.95 31.2 KB",
+            "best [b]BA=ABAB val_accuracy 0.95 31.2 KB",
+            "front [b]BA=ABAB 0.95 31.2 KB",
         ]
 
 
@@ -158,25 +156,24 @@ def test_live_display_of_several_workers():
 
 def test_front_is_few_lines():
     rows = [
-        row(i, i / 100, pattern=f"p{i}", measures={"exported_bytes": 1024 * i})
+        record(i, i / 100, name=f"p{i}", measures={"exported_bytes": 1024 * i})
         for i in range(1, 50)
     ]
-    rows.append(row(50, 0.001, measures={"exported_bytes": 10**6}))  # not on it
+    rows.append(record(50, 0.001, measures={"exported_bytes": 10**6}))  # not on it
     lines = shown(LiveProgress(tuple(rows), 60))
-    assert lines[2] == "front p1 0.01 1.0 KB"
-    assert lines[-1] == "p49 0.49 49.0 KB"
+    assert lines[2] == "front p1=ABAB 0.01 1.0 KB"
+    assert lines[-1] == "p49=ABAB 0.49 49.0 KB"
     assert len(lines) == 2 + 6
-    lines = shown(LiveProgress((row(0, measures={}),), 60))
+    lines = shown(LiveProgress((record(0, measures={}),), 60))
     assert lines[2] == "front ABAB 0.941 parameters 100"  # nothing was exported
-    lines = shown(LiveProgress((row(0, measures={}, parameters=None),), 60))
+    lines = shown(LiveProgress((record(0, measures={}, parameters=None),), 60))
     assert len(lines) == 2
 
 
 def test_front_of_several_objectives():
-    directions = {"val_accuracy": "max", "exported_bytes": "min", "latency_ms": "min"}
-    objectives = [{"name": n, "direction": d} for n, d in directions.items()]
+    objectives = {"val_accuracy": "max", "exported_bytes": "min", "latency_ms": "min"}
     measures = {"exported_bytes": 2048, "latency_ms": 1.5}
-    one = row(0, objectives=objectives, measures=measures)
+    one = record(0, objectives=objectives, measures=measures)
     assert (
         shown(LiveProgress((one,), 60))[2] == "front ABAB 0.941 2.0 KB latency_ms 1.5"
     )
@@ -185,7 +182,7 @@ def test_front_of_several_objectives():
 def test_the_terminal_is_given_back():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, color_system=None)
-    with LiveProgress((row(0),), 4, console) as progress:
+    with LiveProgress((record(0),), 4, console) as progress:
         progress.on_trial("01")
     assert "\x1b[?25l" in out.getvalue() and out.getvalue().endswith("\x1b[?25h")
     last = out.getvalue().split("trials ")[-1]

@@ -10,13 +10,19 @@ from quick_search import Untrained, quick
 from keras_share.search import RandomSearch
 from keras_share.search.launching import chief as chief_module
 from keras_share.search.launching.chief import FAREWELL, LOST, Chief
-from keras_share.search.launching.events import Reporter, as_metrics, row_in
-from keras_share.search.project import rows as saved_rows
+from keras_share.search.launching.events import Reporter, as_metrics, record_in
+from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord, format_patterns
 from keras_share.search.tuner.durable import Durable
 from keras_share.search.tuner.recording import Recording
 
 SCORE = {"val_accuracy": 0.5}
-ROW = {"trial_id": "0", "status": "COMPLETED", "message": "a\n'b'", "score": None}
+RECORD = TrialRecord(
+    trial_id="0",
+    status="COMPLETED",
+    objectives={"val_accuracy": "max"},
+    message="a\n'b'",
+)
 
 
 class Stock(Recording, kt.Tuner):
@@ -72,8 +78,8 @@ def test_the_tuner_asks_the_chief(chief):
     oracle.verbose = 7
     assert chief._oracle.verbose == 7 and oracle.max_trials == 2
     trial = oracle.create_trial("a")
-    oracle.update_trial("0", as_metrics(ROW))
-    assert [event for event, *_ in chief.events] == ["on_trial", "on_pattern", "on_row"]
+    oracle.update_trial("0", as_metrics(RECORD))
+    assert [event for event, *_ in chief.events] == ["on_trial", "on_pattern", "on_end"]
     assert oracle.get_trial("0").trial_id == trial.trial_id
     trial.status = "FAILED"
     oracle.end_trial(trial)
@@ -82,9 +88,7 @@ def test_the_tuner_asks_the_chief(chief):
 
 def test_what_runs_is_shown(chief):
     trial = chief.create_trial("a")
-    pattern = saved_rows.format_patterns(
-        chief_module.patterns_of(trial.hyperparameters)
-    )
+    pattern = format_patterns(chief_module.patterns_of(trial.hyperparameters))
     assert chief.events == [("on_trial", "0", "a"), ("on_pattern", pattern, "a")]
 
 
@@ -92,7 +96,7 @@ SIGNS = {
     "seen alive": lambda chief: chief.hear(["0"]),
     "asked for": lambda chief: chief.get_trial("0"),
     "an epoch": lambda chief: chief.update_trial("0", SCORE, step=1),
-    "a row": lambda chief: chief.update_trial("0", as_metrics(ROW)),
+    "a row": lambda chief: chief.update_trial("0", as_metrics(RECORD)),
 }
 
 
@@ -168,9 +172,9 @@ def test_rows_come_from_afar(chief):
     end(chief, trial)
     chief.events.clear()
     before = chief.get_trial("0").get_state()
-    chief.update_trial("0", as_metrics(ROW))
-    assert saved_rows.read(chief.folder) == (ROW,)
-    assert chief.events == [("on_row", ROW)]
+    chief.update_trial("0", as_metrics(RECORD))
+    assert record_files.read(chief.folder) == (RECORD,)
+    assert chief.events == [("on_end", RECORD)]
     assert chief.get_trial("0").get_state() == before
 
 
@@ -208,19 +212,19 @@ def test_what_a_worker_tells():
     assert list(reporter.running) == [""]
     reporter.on_pattern("AB")
     reporter.on_epoch(1, None)
-    reporter.on_row(ROW)
+    reporter.on_end(RECORD)
     reporter.tell("on_done")
-    assert reporter.running == {} and sent == [ROW]
+    assert reporter.running == {} and sent == [RECORD]
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         ["on_trial", "0"],
         ["on_pattern", "AB"],
         ["on_epoch", 1, None],
-        ["on_row", ROW],
+        ["on_end", RECORD.to_dict()],
         ["on_done"],
     ]
 
 
 def test_rows_as_metrics():
-    assert row_in(as_metrics(ROW)) == ROW
-    assert row_in(SCORE) is None and row_in({}) is None
-    assert list(as_metrics(ROW).values()) == [0.0]
+    assert record_in(as_metrics(RECORD)) == RECORD
+    assert record_in(SCORE) is None and record_in({}) is None
+    assert list(as_metrics(RECORD).values()) == [0.0]

@@ -231,7 +231,7 @@ def test_the_leaderboard_is_that_of_one_process(searched, tmp_path):
     scores = {row["trial_id"]: row["val_accuracy"] for row in board}
     # KerasTuner sends metrics in single precision.
     assert scores == pytest.approx(
-        {row["trial_id"]: row["score"] for row in tuner.results.rows}, rel=1e-6
+        {row.trial_id: row.score for row in tuner.results.records}, rel=1e-6
     )
 
 

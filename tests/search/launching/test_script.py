@@ -7,11 +7,11 @@ import pytest
 
 from keras_share.search import SearchResults
 from keras_share.search.launching.script import failure_of, prepare
-from keras_share.search.project.rows import format_patterns
+from keras_share.search.project.record import format_patterns
 
 SCRIPT = """
 import helper
-from keras_share.search.project.rows import format_patterns
+from keras_share.search.project.record import format_patterns
 
 def own():
     return {}["gone"]
@@ -83,7 +83,7 @@ def of_ours():
 
 
 def of_a_library_that_ours_called():
-    SearchResults((), "loss", "min").points(pd.DataFrame(), ["gone"])
+    SearchResults((), {"loss": "min"}).points(pd.DataFrame(), ["gone"])
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,8 @@ def test_hyperband_keeps_what_it_may_continue(tmp_path):
         **{"directory": tmp_path, "export": None},
     )
     tuner.search(**DATA, verbose=0)
-    assert {row["status"] for row in tuner.results.rows} == {"COMPLETED"}
-    assert weights(tuner) == {row["trial_id"] for row in tuner.results.rows}
+    assert {row.status for row in tuner.results.records} == {"COMPLETED"}
+    assert weights(tuner) == {row.trial_id for row in tuner.results.records}
 
 
 def test_running_trials_are_left_alone(tmp_path):

@@ -1,15 +1,17 @@
 """Earlier searches: what of them a new one may learn from."""
 
+from dataclasses import replace
+
 import keras_tuner as kt
 import numpy as np
 import pytest
 import synthetic_search as synthetic
 from quick_search import patterns, quick
 
-from keras_share import SharingPattern
 from keras_share.search import SharingSearch
-from keras_share.search.project import rows
+from keras_share.search.project import record_files
 from keras_share.search.project.earlier import observations
+from keras_share.search.project.record import Metric
 from keras_share.search.trial import objectives
 
 SCORE = objectives.get("val_accuracy")
@@ -20,11 +22,8 @@ SCORE = objectives.get("val_accuracy")
 )
 def test_folder_and_csv_say_the_same(names, tmp_path):
     results = synthetic.search(trials=5, names=names)
-    for row in results.rows:
-        row["pattern"] = rows.format_patterns(
-            {name: SharingPattern(text) for name, text in row["patterns"].items()}
-        )
-        rows.write(tmp_path, row)
+    for row in results.records:
+        record_files.write(tmp_path, row)
     results.to_csv(tmp_path / "board.csv")
     of_folder = observations(tmp_path, SCORE)
     of_csv = observations(tmp_path / "board.csv", SCORE)
@@ -49,9 +48,10 @@ def test_numbers_keep_their_type_beside_trials_without_one(tmp_path):
 
 def test_scores_that_are_not_finite_are_left_out(tmp_path):
     scores = [0.5, np.nan, np.inf]
-    for row, value in zip(synthetic.search(trials=3).rows, scores, strict=True):
-        row["metrics"]["val_accuracy"] = {"value": value, "direction": "max"}
-        rows.write(tmp_path, row)
+    records = synthetic.search(trials=3).records
+    for record, value in zip(records, scores, strict=True):
+        metrics = {"val_accuracy": Metric(value, "max")}
+        record_files.write(tmp_path, replace(record, metrics=metrics))
     (kept,) = observations(tmp_path, SCORE)
     assert kept.scores == (-0.5,)
 

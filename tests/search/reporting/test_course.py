@@ -1,5 +1,7 @@
 """What a search had found after each trial."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import synthetic_search as synthetic
@@ -11,13 +13,13 @@ from keras_share.search.reporting.course import course
 def test_best_so_far_and_hypervolume():
     results = synthetic.with_failures(synthetic.search(trials=20), "PRUNED")
     found = course(results)
-    assert list(found["trial_id"]) == [row["trial_id"] for row in results.rows]
-    scores = [row["score"] for row in results.rows[:-1]]
+    assert list(found["trial_id"]) == [row.trial_id for row in results.records]
+    scores = [row.score for row in results.records[:-1]]
     np.testing.assert_array_equal(found["best"][:-1], np.maximum.accumulate(scores))
     assert np.isnan(found["score"].iloc[-1])
     assert found["best"].iloc[-1] == max(scores)
 
-    sizes = [row["measures"]["exported_bytes"] for row in results.rows[:-1]]
+    sizes = [row.measures["exported_bytes"] for row in results.records[:-1]]
     points = np.stack([sizes, np.negative(scores)], axis=1)
     box = np.ptp(points, axis=0)
     for i in range(len(scores)):
@@ -28,10 +30,9 @@ def test_best_so_far_and_hypervolume():
 
 
 def test_trials_are_told_in_the_order_in_which_they_ended():
-    rows = list(synthetic.search(trials=3).rows)
-    rows[0]["ended"] += 1000
-    rows = [row | {"direction": "min"} for row in rows]
-    found = course(SearchResults(tuple(rows), "val_loss", "min"))
+    first, *rest = synthetic.search(trials=3).records
+    late = replace(first, ended=first.ended + 1000)
+    found = course(SearchResults((late, *rest), {"val_loss": "min"}))
     assert list(found["trial_id"]) == ["001", "002", "000"]
     assert found["best"].is_monotonic_decreasing
 

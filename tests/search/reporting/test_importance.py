@@ -1,8 +1,11 @@
 """What each hyperparameter matters, on searches with known effects."""
 
+from dataclasses import replace
+
 import numpy as np
 import synthetic_search as synthetic
 
+from keras_share import SharingPattern
 from keras_share.search import SearchResults
 from keras_share.search.reporting.importance import importance
 
@@ -21,7 +24,7 @@ def test_importance():
 def test_values_of_all_kinds():
     rng = np.random.default_rng(0)
     rows = []
-    for i, row in enumerate(synthetic.search(trials=40).rows):
+    for i, row in enumerate(synthetic.search(trials=40).records):
         values = {
             "optimizer": str(rng.choice(["adam", "sgd"])),
             "bias": bool(i % 2),
@@ -31,11 +34,11 @@ def test_values_of_all_kinds():
             "sharing.2": i,
         }
         score = float(values["optimizer"] == "adam")
-        rows.append(row | {"hyperparameters": values, "score": score})
+        rows.append(replace(row, hyperparameters=values, score=score))
     # A pattern in a scope that is not always active, and of fewer sites.
-    rows[3] |= {"patterns": {}, "pattern": ""}
-    rows[4] |= {"patterns": {"sharing": "AB"}, "pattern": "AB"}
-    table = importance(SearchResults(tuple(rows), "val_accuracy", "max"))
+    rows[3] = replace(rows[3], patterns={})
+    rows[4] = replace(rows[4], patterns={"sharing": SharingPattern("AB")})
+    table = importance(SearchResults(tuple(rows), synthetic.ONE))
     assert set(table["name"]) == {"sharing", "optimizer", "bias", "rank", "odd"}
     assert table["name"][0] == "optimizer" and table["importance"][0] > 0.5
     assert table["importance"][1:].max() < 0.1
@@ -50,5 +53,5 @@ def test_too_few_trials(monkeypatch):
 
 
 def test_equal_scores():
-    rows = [row | {"score": 0.5} for row in synthetic.search().rows]
-    assert importance(SearchResults(tuple(rows), "val_accuracy", "max")) is None
+    rows = [replace(row, score=0.5) for row in synthetic.search().records]
+    assert importance(SearchResults(tuple(rows), synthetic.ONE)) is None

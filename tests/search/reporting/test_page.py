@@ -1,11 +1,13 @@
 """The HTML report: whole, without a network, and harmless."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 import synthetic_search as synthetic
 
+from keras_share import SharingPattern
 from keras_share.search import SearchResults
 from keras_share.search.reporting import page
 
@@ -72,17 +74,23 @@ def test_page():
 @pytest.fixture(scope="module")
 def hostile():
     """A page in which all that a user names is made to break it."""
-    rows = []
-    for i, row in enumerate(synthetic.search(trials=12).rows):
-        text = "".join(f"<&'{'ab'[(i + site) % 2]}" for site in range(2))
-        row |= {"trial_id": f"{EVIL}{i}", "pattern": text, "worker": EVIL}
-        row |= {"patterns": {EVIL: text}, "objective": EVIL}
-        row["hyperparameters"] = {EVIL + "u": i, "choice": EVIL + str(i % 2)}
-        row["measures"] = {EVIL + "_bytes": i, "exported_bytes": i * 10}
-        rows.append(row)
-    rows[5] |= {"status": "FAILED", "score": None, "message": EVIL}
-    rows[6] |= {"status": EVIL, "score": None, "message": f"x\n</pre>{EVIL}"}
-    return page.render_page(SearchResults(tuple(rows), EVIL, "max"))
+    objectives = {EVIL: "max"}
+    records = [
+        replace(
+            record,
+            trial_id=f"{EVIL}{i}",
+            patterns={EVIL: SharingPattern([EVIL, EVIL + "ab"[i % 2]])},
+            worker=EVIL,
+            objectives=objectives,
+            hyperparameters={EVIL + "u": i, "choice": EVIL + str(i % 2)},
+            measures={EVIL + "_bytes": i, "exported_bytes": i * 10},
+        )
+        for i, record in enumerate(synthetic.search(trials=12).records)
+    ]
+    records[5] = replace(records[5], status="FAILED", score=None, message=EVIL)
+    evil = f"x\n</pre>{EVIL}"
+    records[6] = replace(records[6], status=EVIL, score=None, message=evil)
+    return page.render_page(SearchResults(tuple(records), objectives))
 
 
 def test_it_loads_nothing(hostile):
@@ -115,7 +123,7 @@ def test_few_trials(trials, tmp_path):
 
 
 def test_three_objectives_of_48_sites():
-    objectives = [*synthetic.OBJECTIVES, synthetic.LATENCY]
+    objectives = {**synthetic.OBJECTIVES, "latency_ms": "min"}
     results = synthetic.search(trials=12, sites=48, objectives=objectives)
     outline = Outline(page.render_page(results))
     assert outline.tags.count("img") == 3 + 2 + 2

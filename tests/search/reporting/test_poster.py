@@ -1,5 +1,7 @@
 """The report as one picture."""
 
+from dataclasses import replace
+
 import pytest
 import synthetic_search as synthetic
 from matplotlib.offsetbox import AnnotationBbox
@@ -44,13 +46,18 @@ def test_few_trials(trials):
 
 
 def test_names_are_no_formulas():
-    rows = []
+    objectives = {"$\\frac$": "max"}
     # Few, as `test_page` has such names in the pictures that need more.
-    for row in synthetic.search(trials=3, names=("$a^$", "b$_")).rows:
-        row["hyperparameters"] = {"$x^{": row["hyperparameters"]["units"]}
-        row["measures"] = {"exported_bytes": 7, "$y_bytes": row["parameters"]}
-        rows.append(row | {"objective": "$\\frac$"})
-    results = SearchResults(tuple(rows), "$\\frac$", "max")
+    records = tuple(
+        replace(
+            record,
+            hyperparameters={"$x^{": record.hyperparameters["units"]},
+            measures={"exported_bytes": 7, "$y_bytes": record.parameters},
+            objectives=objectives,
+        )
+        for record in synthetic.search(trials=3, names=("$a^$", "b$_")).records
+    )
+    results = SearchResults(records, objectives)
     results.plot_report().draw_without_rendering()
     ax = results.plot_pareto(columns=("$y_bytes", "$\\frac$"))
     ax.figure.draw_without_rendering()

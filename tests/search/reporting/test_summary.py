@@ -1,6 +1,7 @@
 """What a search found, in a few words."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -29,17 +30,16 @@ def test_summary():
     )
     found = summary(results)
     assert found["trials"] == "20 done, 2 stopped early, 1 failed, 1 rejected"
-    best = max(results.rows[:20], key=lambda row: row["score"])
-    assert found["best val_accuracy"].endswith(f"(trial {best['trial_id']})")
+    best = max(results.records[:20], key=lambda row: row.score)
+    assert found["best val_accuracy"].endswith(f"(trial {best.trial_id})")
     assert results.knee()["trial_id"] in found["knee of the front"]
     assert found["hypervolume"].startswith("0.")
     # Trials start every 20 seconds and take 15.
     assert found["time"].endswith("8 min from the first start to the last end")
 
 
-def test_rows_that_do_not_say_when_they_ran():
-    row = synthetic.unscored(0)
-    del row["started"], row["ended"]
-    found = summary(SearchResults((row,), "val_accuracy", "max"))
+def test_records_that_do_not_say_when_they_ran():
+    record = replace(synthetic.unscored(0), started=None, ended=None)
+    found = summary(SearchResults((record,), synthetic.ONE))
     assert list(found) == ["trials", "time"]
     assert found["time"] == "14 s of trials"

@@ -1,5 +1,7 @@
 """HParams logs, read back with TensorBoard."""
 
+from dataclasses import replace
+
 import pytest
 import synthetic_search as synthetic
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -36,25 +38,26 @@ def test_a_run_for_each_trial(tmp_path):
     results.to_tensorboard(tmp_path / "logs")
     runs = sorted((tmp_path / "logs").iterdir())
     assert [run.name for run in runs] == ["000", "001", "002", "003"]
-    for run, row in zip(runs, results.rows, strict=True):
+    for run, row in zip(runs, results.records, strict=True):
         start, chosen, reached = read(run)
-        assert start.group_name == row["trial_id"]
-        assert start.start_time_secs == row["started"]
-        expected = row["hyperparameters"] | row["patterns"] | {"status": row["status"]}
+        assert start.group_name == row.trial_id
+        assert start.start_time_secs == row.started
+        patterns = {name: str(p) for name, p in row.patterns.items()}
+        expected = {**row.hyperparameters, **patterns, "status": row.status}
         assert chosen == pytest.approx(expected)
-        if row["score"] is not None:
-            assert reached["val_accuracy"] == pytest.approx(row["score"])
-            assert reached["val_loss"] == pytest.approx(1 - row["score"])
-        sizes = {name: row["measures"].get(name) for name in ("exported_bytes",)}
+        if row.score is not None:
+            assert reached["val_accuracy"] == pytest.approx(row.score)
+            assert reached["val_loss"] == pytest.approx(1 - row.score)
+        sizes = {name: row.measures.get(name) for name in ("exported_bytes",)}
         found = {name: reached.get(name) for name in sizes}
         assert found == pytest.approx(sizes)
-        assert reached["parameters"] == row["parameters"]
+        assert reached["parameters"] == row.parameters
     assert isinstance(read(runs[0])[1]["attention"], str)
 
 
 def test_a_search_is_added_to(tmp_path):
     results = synthetic.search(trials=3)
-    write_hparams(results.rows[:2], tmp_path)
+    write_hparams(results.records[:2], tmp_path)
     before = {
         path: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()
     }
@@ -65,10 +68,10 @@ def test_a_search_is_added_to(tmp_path):
 
 
 def test_values_that_tensorboard_lacks(tmp_path):
-    row = synthetic.search(trials=1).rows[0]
+    row = synthetic.search(trials=1).records[0]
     odd = {"units": [1, 2], "rate": None, "sharing": 10**40}
-    row = row | {"hyperparameters": odd, "trial_id": "../7"}
-    SearchResults((row,), "val_accuracy", "max").to_tensorboard(tmp_path / "logs")
+    row = replace(row, hyperparameters=odd, trial_id="../7")
+    SearchResults((row,), synthetic.ONE).to_tensorboard(tmp_path / "logs")
     _, chosen, _ = read(tmp_path / "logs" / "7")
     assert chosen["units"] == "[1, 2]" and "rate" not in chosen
-    assert chosen["sharing"] == row["pattern"]
+    assert chosen["sharing"] == row.pattern

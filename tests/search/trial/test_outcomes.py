@@ -15,7 +15,7 @@ def test_search_goes_on_after_too_many_failures(tmp_path, capsys):
         assert len(tuner.results) == len(tuner.oracle.trials) == expected
     rest = quick(GridSearch, tmp_path, max_trials=9, on_change="continue")
     rest.search(verbose=0)
-    status = [row["status"] for row in rest.results.rows]
+    status = [row.status for row in rest.results.records]
     assert status == ["FAILED"] * 6 + ["COMPLETED"] * 3
 
 
@@ -31,11 +31,11 @@ def rejecting(bad):
 def test_rejected_trials_do_not_count(tmp_path, capsys):
     tuner = quick(GridSearch, tmp_path, rejecting(ALL[1:6]), max_trials=4)
     tuner.search(verbose=0)
-    status = [row["status"] for row in tuner.results.rows]
+    status = [row.status for row in tuner.results.records]
     assert status == ["COMPLETED", *["REJECTED"] * 5, *["COMPLETED"] * 3]
-    row = tuner.results.rows[1]
-    assert (row["message"], row["score"], row["metrics"]) == ("too large", None, {})
-    assert row["pattern"] == ALL[1]
+    row = tuner.results.records[1]
+    assert (row.message, row.score, row.metrics) == ("too large", None, {})
+    assert row.pattern == ALL[1]
     assert "Traceback" not in capsys.readouterr().err
     assert tuner.oracle.max_trials == 9
     again = quick(GridSearch, tmp_path, rejecting(ALL[1:6]), max_trials=5)
@@ -61,12 +61,12 @@ def test_pruned_trial(tmp_path, capsys):
 
     tuner = quick(GridSearch, tmp_path, Pruning(), max_trials=6)
     tuner.search(verbose=0)
-    first, *others = tuner.results.rows
-    assert first["status"] == "COMPLETED"
+    first, *others = tuner.results.records
+    assert first.status == "COMPLETED"
     for row in others:
-        assert row["status"] == "PRUNED"
-        assert row["score"] is None
-        assert row["message"] == "pruned after epoch 3"
-        assert row["metrics"].keys() == {"val_accuracy", "val_loss"}
-    assert tuner.oracle.get_best_trials(1)[0].trial_id == first["trial_id"]
+        assert row.status == "PRUNED"
+        assert row.score is None
+        assert row.message == "pruned after epoch 3"
+        assert row.metrics.keys() == {"val_accuracy", "val_loss"}
+    assert tuner.oracle.get_best_trials(1)[0].trial_id == first.trial_id
     assert capsys.readouterr().err == ""

@@ -13,7 +13,7 @@ from quick_search import ALL, Untrained, patterns, quick
 
 from keras_share.search import BayesianOptimization, GridSearch, Hyperband, RandomSearch
 from keras_share.search.engine import Trial
-from keras_share.search.project import rows, saved
+from keras_share.search.project import record_files, saved
 from keras_share.search.tuner.durable import Durable
 
 
@@ -69,10 +69,10 @@ def test_a_kill_between_any_two_writes_changes_nothing(tmp_path, monkeypatch):
     assert len(copies) > 20
     for killed in copies:
         finished = {
-            row["trial_id"]: row["score"]
+            row.trial_id: row.score
             for path in killed.glob("line/trial_*/trial.json")
             for row in [json.loads(path.read_text())]
-            if row["status"] == "COMPLETED"
+            if row.status == "COMPLETED"
         }
         rest = line(killed)
         ran = []
@@ -83,7 +83,7 @@ def test_a_kill_between_any_two_writes_changes_nothing(tmp_path, monkeypatch):
         assert sorted({*ran, *finished}) == ["0", "1", "2", "3"]
         assert len(ran) + len(finished) == 4
         recorded = {
-            row["trial_id"]: row["score"] for row in rows.read(rest.project_dir)
+            row.trial_id: row.score for row in record_files.read(rest.project_dir)
         }
         assert recorded.items() >= finished.items()
 
@@ -103,17 +103,17 @@ def test_damaged_files_of_older_versions(file, damage, has_rows, tmp_path, capsy
     hypermodel = Untrained()
     tuner = quick(RandomSearch, tmp_path, hypermodel, max_trials=5)
     tuner.search(verbose=0)
-    status = {row["trial_id"]: row["status"] for row in tuner.results.rows}
+    status = {row.trial_id: row.status for row in tuner.results.records}
     lost = file.startswith("trial") and not has_rows
     assert status.pop("1") == ("FAILED" if lost else "COMPLETED")
     assert list(status.values()) == ["COMPLETED"] * 4
     assert hypermodel.fits == 2  # nothing is repeated
     assert patterns(tuner)[0] == patterns(first)[0] if has_rows else True
-    found = [row["pattern"] for row in tuner.results.rows if row["status"] != "FAILED"]
+    found = [row.pattern for row in tuner.results.records if row.status != "FAILED"]
     assert len(set(found)) == len(found)
-    for row in tuner.results.rows:
-        trial = tuner.oracle.get_trial(row["trial_id"])
-        assert trial.score == row["score"]
+    for row in tuner.results.records:
+        trial = tuner.oracle.get_trial(row.trial_id)
+        assert trial.score == row.score
     assert ("oracle.json in" in capsys.readouterr().err) == (file == "oracle.json")
 
 
@@ -154,7 +154,7 @@ def test_row_is_made_from_its_trial(tmp_path):
         RandomSearch, tmp_path, max_trials=2, measure=lambda model: {"ram": 7.5}
     )
     tuner.search(verbose=0)
-    path = rows.folder(tuner.project_dir) / "1.json"
+    path = record_files.folder(tuner.project_dir) / "1.json"
     whole = json.loads(path.read_text())
     path.unlink()
     again = quick(
@@ -215,7 +215,7 @@ def test_sequence_does_not_depend_on_restarts(cls, tmp_path):
         part = quick(cls, tmp_path / "part", max_trials=8, trials_per_process=2)
         part.search(verbose=0)
     assert patterns(part) == patterns(whole)
-    assert [r["worker"] for r in part.results.rows] == ["tuner0"] * 8
+    assert [r.worker for r in part.results.records] == ["tuner0"] * 8
 
 
 def test_hyperband_goes_on(tmp_path):
@@ -228,7 +228,7 @@ def test_hyperband_goes_on(tmp_path):
         # There are no weights to go on with.
         tuner._build_hypermodel = tuner.hypermodel.build
         tuner.search(verbose=0)
-        return [row["hyperparameters"] for row in tuner.results.rows]
+        return [row.hyperparameters for row in tuner.results.records]
 
     whole = search(tmp_path / "whole")
     assert any("tuner/trial_id" in v for v in whole)
@@ -248,11 +248,11 @@ def test_process_that_dies_twice_in_a_trial(tmp_path):
     assert begin() == "1"
     tuner = quick(GridSearch, tmp_path, max_trials=3)
     tuner.search(verbose=0)
-    first, *others = tuner.results.rows
+    first, *others = tuner.results.records
     assert first["status"] == "FAILED"
     assert first["pattern"] == ALL[0]
     assert first["message"].startswith("the process died 2 times while it ran this")
-    assert [row["status"] for row in others] == ["COMPLETED"] * 2
+    assert [row.status for row in others] == ["COMPLETED"] * 2
 
 
 def test_worker_that_dies_twice_in_a_trial(tmp_path, monkeypatch):
@@ -266,7 +266,7 @@ def test_worker_that_dies_twice_in_a_trial(tmp_path, monkeypatch):
     oracle = tuner.oracle
     assert [oracle.create_trial("tuner1").trial_id for _ in range(3)] == ["0", "0", "1"]
     assert oracle.get_trial("0").status == "FAILED"
-    assert rows.read_one(tuner.project_dir, "0")["worker"] == "tuner1"
+    assert record_files.read_one(tuner.project_dir, "0")["worker"] == "tuner1"
     # The process was only slow, and comes back too late.
     late = Trial(oracle.get_space(), "0", "COMPLETED")
     oracle.update_trial("0", {"val_accuracy": 9.0})
@@ -292,7 +292,7 @@ def test_interruption_by_hand_is_no_death(tmp_path):
             tuner.search(verbose=0)
     rest = quick(GridSearch, tmp_path, max_trials=2, on_change="continue")
     rest.search(verbose=0)
-    assert [row["status"] for row in rest.results.rows] == ["COMPLETED"] * 2
+    assert [row.status for row in rest.results.records] == ["COMPLETED"] * 2
 
 
 def test_retries_are_judged_by_their_own_metrics(tmp_path):
@@ -305,7 +305,7 @@ def test_retries_are_judged_by_their_own_metrics(tmp_path):
         max_retries_per_trial=1,
     )
     tuner.search(verbose=0)
-    assert [row["score"] for row in tuner.results.rows] == [0.25]
+    assert [row.score for row in tuner.results.records] == [0.25]
 
 
 def test_what_is_private_to_keras_tuner_is_as_assumed():

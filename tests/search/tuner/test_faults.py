@@ -71,7 +71,7 @@ def test_twenty_kills_lose_and_repeat_nothing(start, tmp_path):
         assert process.exitcode == -signal.SIGKILL, "the search was over too soon"
         kills += 1
         results = SearchResults.load(project(tmp_path)).rows if earlier else ()
-        assert {row["trial_id"] for row in results} >= earlier.keys()
+        assert {row.trial_id for row in results} >= earlier.keys()
         patterns = journal.read_text()[:begun].split()
         again = journal.read_text()[begun:].split()
         # Only the trial that was running begins again.
@@ -90,15 +90,15 @@ def test_twenty_kills_lose_and_repeat_nothing(start, tmp_path):
     rows = SearchResults.load(project(tmp_path)).rows
     expected = SearchResults.load(project(tmp_path / "whole")).rows
     assert len(rows) == TRIALS
-    assert len({row["pattern"] for row in rows}) == TRIALS
+    assert len({row.pattern for row in rows}) == TRIALS
     assert finished(tmp_path).items() >= earlier.items()
     for row, undisturbed in zip(rows, expected, strict=True):
-        assert row["trial_id"] == undisturbed["trial_id"]
-        assert row["pattern"] == undisturbed["pattern"]
-        if row["status"] == "COMPLETED":
-            assert row["score"] == score_of(row["pattern"])
+        assert row.trial_id == undisturbed.trial_id
+        assert row.pattern == undisturbed.pattern
+        if row.status == "COMPLETED":
+            assert row.score == score_of(row.pattern)
         else:
-            assert row["message"].startswith("the process died 2 times")
+            assert row.message.startswith("the process died 2 times")
     assert journal.read_text().split().count(rows[-1]["pattern"]) == 1
 
 
@@ -109,10 +109,10 @@ def test_process_that_its_trial_kills(start, tmp_path):
         process.join()
         assert process.exitcode == code
     rows = SearchResults.load(project(tmp_path)).rows
-    status = {row["pattern"]: row["status"] for row in rows}
+    status = {row.pattern: row.status for row in rows}
     assert status.pop(deadly) == "FAILED"
     assert list(status.values()) == ["COMPLETED"] * 3
-    message = next(row["message"] for row in rows if row["pattern"] == deadly)
+    message = next(row.message for row in rows if row.pattern == deadly)
     assert message == (
         "the process died 2 times while it ran this trial, probably out of memory"
     )

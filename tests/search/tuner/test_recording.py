@@ -10,6 +10,7 @@ import pytest
 from quick_search import ALL, DATA, Untrained, X, Y, build, failing, quick, size
 
 import keras_share
+from keras_share import SharingPattern
 from keras_share.search import GridSearch, RandomSearch, SearchResults, sharing_pattern
 
 
@@ -18,7 +19,8 @@ def test_rows_are_plain_json_without_leftovers(tmp_path):
     tuner.search(verbose=0)
     files = sorted((tmp_path / "untitled_project" / "results").iterdir())
     assert [file.name for file in files] == ["0.json", "1.json"]
-    assert [json.loads(file.read_text()) for file in files] == list(tuner.results.rows)
+    written = [json.loads(file.read_text()) for file in files]
+    assert written == [record.to_dict() for record in tuner.results.records]
 
 
 def test_row_tells_when_where_and_of_what(tmp_path, monkeypatch):
@@ -26,14 +28,14 @@ def test_row_tells_when_where_and_of_what(tmp_path, monkeypatch):
     before = time.time()
     tuner = quick(GridSearch, tmp_path, max_trials=2)
     tuner.search(verbose=0)
-    first, second = tuner.results.rows
-    assert before < first["started"] < first["ended"] <= second["started"] < time.time()
-    assert first["seconds"] == first["ended"] - first["started"]
-    assert first["worker"] == "left"
-    assert first["objectives"] == [{"name": "val_accuracy", "direction": "max"}]
-    assert second["patterns"] == {"sharing": "AAAB"}
+    first, second = tuner.results.records
+    assert before < first.started < first.ended <= second.started < time.time()
+    assert first.seconds == first.ended - first.started
+    assert first.worker == "left"
+    assert first.objectives == {"val_accuracy": "max"}
+    assert second.patterns == {"sharing": SharingPattern("AAAB")}
     # What its index means is a hyperparameter of the trial, and in no row.
-    assert second["hyperparameters"] == {"sharing": 1}
+    assert second.hyperparameters == {"sharing": 1}
 
 
 @pytest.mark.parametrize("kind", ["history", "dictionary", "number"])
@@ -58,18 +60,18 @@ def test_the_oracle_knows_the_measures(kind, tmp_path):
         measure=lambda model: {**size(model), "ram": 7.5},
     )
     tuner.search(verbose=0)
-    for row in tuner.results.rows:
-        path = tmp_path / f"untitled_project/trial_{row['trial_id']}/trial.json"
+    for row in tuner.results.records:
+        path = tmp_path / f"untitled_project/trial_{row.trial_id}/trial.json"
         saved = json.loads(path.read_text())["metrics"]["metrics"]
         values = {name: m["observations"][0]["value"] for name, m in saved.items()}
-        assert values["parameters"] == [row["parameters"]]
-        assert values["exported_bytes"] == [row["measures"]["exported_bytes"]]
+        assert values["parameters"] == [row.parameters]
+        assert values["exported_bytes"] == [row.measures["exported_bytes"]]
         assert values["ram"] == [7.5]
         assert saved["ram"]["direction"] == "min"
         others = set() if kind == "number" else {"val_loss"}
-        assert row["metrics"].keys() == {"val_accuracy"} | others
-        assert row["measures"].keys() == {"exported_bytes", "ram"}
-        assert row["score"] == 0.5
+        assert row.metrics.keys() == {"val_accuracy"} | others
+        assert row.measures.keys() == {"exported_bytes", "ram"}
+        assert row.score == 0.5
 
 
 def test_trials_per_process(tmp_path):
@@ -81,7 +83,7 @@ def test_trials_per_process(tmp_path):
         tuner.search(verbose=0)
         assert hypermodel.fits == len(tuner.results) == 2
     quick(RandomSearch, tmp_path, max_trials=5).search(verbose=0)
-    assert [row["status"] for row in tuner.results.rows] == ["COMPLETED"] * 5
+    assert [row.status for row in tuner.results.records] == ["COMPLETED"] * 5
 
 
 def test_search_without_a_hypermodel(tmp_path):
@@ -108,8 +110,8 @@ def test_failing_trial_is_told_and_recorded(tmp_path, capsys):
     assert last["parameters"] == 4
     assert last["message"] == "OSError: no such weights"
     assert np.isnan(last["val_accuracy"])
-    (row,) = (row for row in tuner.results.rows if row["status"] == "FAILED")
-    assert "Traceback" in row["message"]
+    (row,) = (row for row in tuner.results.records if row.status == "FAILED")
+    assert "Traceback" in row.message
 
 
 def test_results_stand_when_failures_repeat(tmp_path, capsys):
@@ -120,7 +122,7 @@ def test_results_stand_when_failures_repeat(tmp_path, capsys):
         r"Mend the cause and start the search again.*max_consecutive_failed_trials",
     ):
         tuner.search(verbose=0)
-    status = [row["status"] for row in tuner.results.rows]
+    status = [row.status for row in tuner.results.records]
     assert status == ["COMPLETED", "FAILED", "FAILED", "FAILED"]
     assert capsys.readouterr().err.count("Traceback (most recent call last)") == 3
     assert SearchResults.load(tuner.project_dir).leaderboard()["pattern"][0] == "AAAA"
@@ -164,8 +166,8 @@ def test_retried_trial_has_one_row(tmp_path):
     tuner = quick(RandomSearch, tmp_path, Moody(), max_trials=2)
     tuner.oracle.max_retries_per_trial = 1
     tuner.search(verbose=0)
-    assert [row["status"] for row in tuner.results.rows] == ["COMPLETED"] * 2
-    assert [row["message"] for row in tuner.results.rows] == [None, None]
+    assert [row.status for row in tuner.results.records] == ["COMPLETED"] * 2
+    assert [row.message for row in tuner.results.records] == [None, None]
 
 
 def test_executions_per_trial_are_averaged_and_measured_once(tmp_path):
@@ -258,8 +260,8 @@ def test_export_gives_the_bytes(options, tmp_path, monkeypatch):
     chosen = options.get("export", {"quantization": "dynamic"})
     # For its size, and without an end of the trial if weights come apart.
     assert calls == [{"target": "accelerator", "strict": False, **chosen}] * 2
-    rows = tuner.results.rows
-    assert [row["measures"]["exported_bytes"] for row in rows] == sizes
+    rows = tuner.results.records
+    assert [row.measures["exported_bytes"] for row in rows] == sizes
 
 
 def test_bad_arguments(tmp_path):

@@ -89,13 +89,15 @@ def test_several_objectives(tmp_path):
         measure=lambda model: {"exported_bytes": 100 * model.count_params()},
     )
     tuner.search(verbose=0)
-    assert [o["name"] for o in tuner.results.rows[0]["objectives"]] == BOTH
+    assert list(tuner.results.records[0].objectives) == BOTH
     problem = tuner.oracle.problem()
     assert problem.scores().shape == (13, 2)
-    for row, observation in zip(tuner.results.rows, problem.observations, strict=True):
-        assert observation.point == {"sharing": SharingPattern(row["pattern"])}
-        size = row["measures"]["exported_bytes"]
-        assert observation.scores == (pytest.approx(-row["score"]), size)
+    for row, observation in zip(
+        tuner.results.records, problem.observations, strict=True
+    ):
+        assert observation.point == {"sharing": SharingPattern(row.pattern)}
+        size = row.measures["exported_bytes"]
+        assert observation.scores == (pytest.approx(-row.score), size)
     front = tuner.pareto_front()
     assert set(BOTH) <= set(front)
     assert front["pattern"].tolist()[-1] == "AABB"
@@ -174,8 +176,8 @@ def test_sizes_are_learned_so_that_few_are_rejected(tmp_path):
         max_trials=16,
     )
     tuner.search(verbose=0)
-    late = tuner.results.rows[-6:]
-    assert [row["status"] for row in late] == ["COMPLETED"] * 6
+    late = tuner.results.records[-6:]
+    assert [row.status for row in late] == ["COMPLETED"] * 6
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_small_space_is_exhausted_without_duplicates(cls, tmp_path):
     tuner = quick(cls, tmp_path, max_trials=30)
     tuner.search(verbose=0)
     assert sorted(patterns(tuner)) == ALL
-    assert {row["status"] for row in tuner.results.rows} == {"COMPLETED"}
+    assert {row.status for row in tuner.results.records} == {"COMPLETED"}
 
 
 def test_bayesian_optimization_never_repeats_itself(tmp_path):
@@ -90,19 +90,19 @@ def test_hyperband_repeats_a_pattern_only_to_continue_it(tmp_path):
     )
     tuner.search(**DATA, verbose=0)
     started = [
-        row["pattern"]
-        for row in tuner.results.rows
-        if "tuner/trial_id" not in row["hyperparameters"]
+        row.pattern
+        for row in tuner.results.records
+        if "tuner/trial_id" not in row.hyperparameters
     ]
     continued = [
-        row for row in tuner.results.rows if "tuner/trial_id" in row["hyperparameters"]
+        row for row in tuner.results.records if "tuner/trial_id" in row.hyperparameters
     ]
-    by_id = {row["trial_id"]: row for row in tuner.results.rows}
+    by_id = {row.trial_id: row for row in tuner.results.records}
     assert len(set(started)) == len(started)
     assert continued
     for row in continued:
-        origin = by_id[row["hyperparameters"]["tuner/trial_id"]]
-        assert row["pattern"] == origin["pattern"]
+        origin = by_id[row.hyperparameters["tuner/trial_id"]]
+        assert row.pattern == origin.pattern
 
 
 def test_conditional_space_is_exhausted_without_duplicates(tmp_path):
@@ -121,7 +121,7 @@ def test_conditional_space_is_exhausted_without_duplicates(tmp_path):
     for cls in (GridSearch, RandomSearch):
         tuner = quick(cls, tmp_path / cls.__name__, Conditional(), max_trials=50)
         tuner.search(verbose=0)
-        values = [row["hyperparameters"] for row in tuner.results.rows]
+        values = [row.hyperparameters for row in tuner.results.records]
         assert len(values) == 1 + 2 + 5
         assert len({frozenset(v.items()) for v in values}) == len(values)
         if cls is GridSearch:
@@ -158,7 +158,7 @@ def test_more_trials_of_a_finished_search(tmp_path):
     tuner = quick(RandomSearch, tmp_path, max_trials=12)
     tuner.search(verbose=0)
     assert len(set(patterns(tuner))) == 12
-    assert [row["trial_id"] for row in tuner.results.rows][3:6] == ["3", "04", "05"]
+    assert [row.trial_id for row in tuner.results.records][3:6] == ["3", "04", "05"]
 
 
 def test_overwrite_starts_clean(tmp_path):
