@@ -4,7 +4,6 @@ import base64
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,13 +11,12 @@ from markupsafe import Markup
 
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.reporting.poster import draw_pane
-from keras_share.search.reporting.report import Pane, Section, describe, failures
+from keras_share.search.reporting.report import Pane, describe
 from keras_share.search.reporting.strips import strip
+from keras_share.search.reporting.trials import MIN_TRIALS
 
 if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
-
-_ROWS = 50  # of a table
 
 
 def render_page(
@@ -30,15 +28,11 @@ def render_page(
         results: Results with at least one trial.
         winner: Optional .tflite file of the best trial, to be audited.
     """
-    audit = None
-    if winner is not None:
-        from keras_share.tflite.inspect import audit as inspect
+    from keras_share.tflite.inspect.audit import audit
 
-        audit = str(inspect.audit(winner))
-    report = describe(results)
-    report = replace(report, sections=tuple(map(_shortened, report.sections)))
+    told = None if winner is None else audit(winner)
     page = _ENVIRONMENT.get_template("report.html")
-    return page.render(report=report, failures=failures(results), audit=audit)
+    return page.render(report=describe(results), audit=told, min_trials=MIN_TRIALS)
 
 
 def svg(patterns: Mapping[str, SharingPattern]) -> Markup:
@@ -47,15 +41,6 @@ def svg(patterns: Mapping[str, SharingPattern]) -> Markup:
         return Markup()
     drawing = _ENVIRONMENT.get_template("strip.svg")
     return Markup(drawing.render(strip=strip(patterns, side=15, gap=2, room=360)))
-
-
-def _shortened(section: Section) -> Section:
-    if section.table is None or len(section.table.trials) <= _ROWS:
-        return section
-    more = f"... and {len(section.table.trials) - _ROWS:,} more"
-    return replace(
-        section, table=section.table.cut(_ROWS), notes=(more, *section.notes)
-    )
 
 
 def _png(pane: Pane) -> str:

@@ -9,7 +9,7 @@ from matplotlib.offsetbox import AnnotationBbox
 
 from keras_share.figures import PLAIN, new_figure
 from keras_share.search.reporting.panes import cut
-from keras_share.search.reporting.report import Pane, Report, Table, describe
+from keras_share.search.reporting.report import Line, Pane, Table, describe
 from keras_share.search.reporting.strips import box
 
 if TYPE_CHECKING:
@@ -35,26 +35,36 @@ def draw_pane(pane: Pane) -> Figure:
 def draw_poster(results: "SearchResults") -> Figure:
     """All pictures of a search, the summary above them and the best trials below."""
     report = describe(results)
-    panes = [pane for section in report.sections for pane in section.panes]
+    panes = [*report.fronts, *report.course, *report.matters]
     across = min(3, max(len(panes), 2))
     down = -(-len(panes) // across)
-    tables = _tables(report)
-    rows = max(len(table.trials) for table in tables.values())
+    tables = {"Trials": (report.best, report.best.lines(_ROWS))}
+    if report.front:
+        front = report.front, report.front.lines(2 * _ROWS)
+        tables = {"Pareto front": front, "Best trials": tables["Trials"]}
+    rows = max(len(lines) for _, lines in tables.values())
+    strips = [
+        box(line.patterns).height
+        for _, lines in tables.values()
+        for line in lines
+        if line.patterns
+    ]
     heights = [
         0.2 * len(report.summary) + 0.5,
         *[_PANE[1]] * down,
-        _line_height(tables) * (rows + 2) + 0.2,
+        max(0.22, max(strips, default=0) / 72 + 0.08) * (rows + 2) + 0.2,
     ]
     with rc_context(_STYLE):
         figure = new_figure(_PANE[0] * across, sum(heights), dpi=130)
         top, *middle, bottom = figure.subfigures(len(heights), 1, height_ratios=heights)
         top.suptitle(cut(report.title, 60), x=0.02, ha="left", fontsize=14)
-        lines = [f"{about}: {found}" for about, found in report.summary.items()]
-        top.text(0.02, 0, "\n".join(lines), va="bottom", fontsize=10)
-        widths = [_width(table) for table in tables.values()]
+        found = "\n".join(f"{about}: {text}" for about, text in report.summary.items())
+        top.text(0.02, 0, found, va="bottom", fontsize=10)
+        widths = [_width(table) for table, _ in tables.values()]
         below = bottom.subplots(1, len(tables), squeeze=False, width_ratios=widths)[0]
-        for ax, (title, table) in zip(below, tables.items(), strict=True):
-            _draw_table(ax, title, table, rows)
+        for ax, (title, (table, lines)) in zip(below, tables.items(), strict=True):
+            ax.set_ylim(rows + 1.5, -0.5)
+            _draw_table(ax, title, table, lines)
         axes = [ax for part in middle for ax in part.subplots(1, across)]
         for ax in axes[len(panes) :]:
             ax.axis("off")
@@ -66,38 +76,20 @@ def draw_poster(results: "SearchResults") -> Figure:
     return figure
 
 
-def _tables(report: Report) -> dict[str, Table]:
-    """What stands below the pictures: the front, if there is one, and the best."""
-    *fronts, trials = [s for s in report.sections if s.table is not None]
-    columns = fronts[0].table.columns if fronts else ("parameters",)
-    best = trials.table.cut(_ROWS, (*columns, "seconds", "status"))
-    heading = "Best trials" if fronts else trials.heading
-    return {**{s.heading: s.table.cut(2 * _ROWS) for s in fronts}, heading: best}
-
-
-def _line_height(tables: dict[str, Table]) -> float:
-    """Inches that the strips of a trial need."""
-    lines = [line for table in tables.values() for line in table.lines]
-    return max(
-        [0.22, *(box(p).height / 72 + 0.08 for line in lines if (p := line.patterns))]
-    )
-
-
 def _width(table: Table) -> int:
     return len(table.columns) + 3  # place and trial, and a strip as wide as two
 
 
-def _draw_table(ax: Axes, title: str, table: Table, rows: int) -> None:
-    """Trials with their patterns, in an axis with room for a number of rows."""
+def _draw_table(ax: Axes, title: str, table: Table, lines: list[Line]) -> None:
+    """Trials with their patterns, each one unit high."""
     places = [0.1, 0.4, *(i + 2.6 for i in range(len(table.columns)))]
     ax.axis("off")
     ax.set_xlim(0, _width(table))
-    ax.set_ylim(rows + 1.5, -0.5)
     style = {"fontsize": 8, "va": "center"}
     ax.text(0.1, 0, title, weight="bold", fontsize=10, va="center")
     for x, text in zip(places, ["", "trial", *table.titles], strict=True):
         ax.text(x, 1, cut(text), weight="bold", **style)
-    for y, line in enumerate(table.lines, start=2):
+    for y, line in enumerate(lines, start=2):
         cells = str(line.place), line.trial_id, *line.cells
         for x, text in zip(places, cells, strict=True):
             ax.text(x, y, text, **style)
