@@ -230,21 +230,15 @@ def _check(chief: Chief, function: str) -> None:
 @contextlib.contextmanager
 def _oracle_at(host: str, port: int, tuner_id: str) -> Iterator[None]:
     """Sets the variables by which KerasTuner finds its part in a search."""
-    variables = {
-        "KERASTUNER_ORACLE_IP": host,
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "KERASTUNER_TUNER_ID": tuner_id,
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    before = dict(os.environ)
+    os.environ["KERASTUNER_ORACLE_IP"] = host
+    os.environ["KERASTUNER_ORACLE_PORT"] = str(port)
+    os.environ["KERASTUNER_TUNER_ID"] = tuner_id
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _free_port(host: str, port: int | None) -> int:

@@ -34,10 +34,12 @@ ENVIRONMENT = {"PYTHONPATH": str(TESTS), "KERAS_BACKEND": "numpy"}
 # A trial writes when it begins and ends. The worker that is to be killed waits for it
 # in its first trial, and the others for the late one, so that it gets some trials.
 SCRIPT = f"""
-import os, time
+import gc, os, time
 from pathlib import Path
 import keras_share.search
 from quick_search import Untrained, failing, quick
+
+gc.freeze()  # KerasTuner's `gc.collect` in every trial would walk all of Keras
 
 def note(*words):
     with open("notes.txt", "a") as file:
