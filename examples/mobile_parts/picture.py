@@ -51,14 +51,9 @@ def draw(table: pd.DataFrame, num_images: int, path: Path) -> None:
             ax.plot(pair[cost], pair.accuracy, color=color, lw=1, alpha=0.5)
         for row in scaled.to_dict("records"):
             color = _COLORS[row["network"]]
-            ax.plot(
-                row[cost],
-                row["accuracy"],
-                _MARKERS[row["precision"]],
-                color=color,
-                markerfacecolor=color if row["rolled"] else "white",
-                markersize=7,
-            )
+            face = color if row["rolled"] else "white"
+            style = {"color": color, "markerfacecolor": face, "markersize": 7}
+            ax.plot(row[cost], row["accuracy"], _MARKERS[row["precision"]], **style)
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -88,18 +88,12 @@ def _draw(frame: "pandas.DataFrame") -> "Figure":
         ax.tick_params(labelsize=8)
         ax.tick_params(axis="y", length=0)
         figures.tidy(ax, grid="x")
-    panels[0].set_yticks(
-        [step * i + (len(modes) - 1) / 2 for i in range(len(files))],
-        labels=_labels(files),
-    )
+    middles = [step * i + (len(modes) - 1) / 2 for i in range(len(files))]
+    panels[0].set_yticks(middles, labels=_labels(files))
     panels[0].set_ylim(height - 0.4, -0.6)
-    figure.legend(
-        handles=[Patch(label=mode, color=_COLORS[mode]) for mode in modes],
-        loc="outside upper right",
-        ncols=len(modes),
-        fontsize=8,
-        frameon=False,
-    )
+    handles = [Patch(label=mode, color=_COLORS[mode]) for mode in modes]
+    place = {"loc": "outside upper right", "ncols": len(modes)}
+    figure.legend(handles=handles, fontsize=8, frameon=False, **place)
     return figure
 
 
@@ -122,14 +116,9 @@ def _draw_bar(
     ax.barh(y, value, 0.86, color=_COLORS[mode])
     if end > value:
         ax.plot([value, end], [y, y], color="0.3", lw=1)
-    ax.annotate(
-        text,
-        (max(value, end), y),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center_baseline",
-        fontsize=7.5,
-    )
+    beside = {"xytext": (4, 0), "textcoords": "offset points"}
+    place = max(value, end), y
+    ax.annotate(text, place, va="center_baseline", fontsize=7.5, **beside)
 
 
 def _labels(files: list[str]) -> list[str]:
