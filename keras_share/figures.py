@@ -22,7 +22,7 @@ COLORS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW)
 # Names are no formulas, whatever they hold.
 PLAIN = {"text.parse_math": False}
 
-_FORMATS = (".png", ".svg", ".pdf")
+FORMATS = (".png", ".svg", ".pdf")
 
 
 def new_figure(width: float, height: float, dpi: int = 150) -> "Figure":
@@ -56,9 +56,9 @@ def check_picture(to_file: str | os.PathLike | None) -> None:
     """
     if to_file is None:
         return
-    if _ending(to_file) not in _FORMATS:
+    if _ending(to_file) not in FORMATS:
         raise ValueError(
-            f"`to_file` must end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}. "
+            f"`to_file` must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}. "
             f"Received: to_file={os.fspath(to_file)!r}"
         )
     check_writable(to_file)

@@ -1,12 +1,13 @@
 """The tuner of a user's function, in each process of a search anew."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,10 +30,8 @@ def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
         ValueError: If the function fails, or returns something else.
     """
     module, _, name = function.rpartition(":")
-    try:
+    with faults_of(function):
         made = getattr(_load(module), name)()
-    except Exception as error:
-        raise failure_of(function, error) from error
     tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
     if not isinstance(tuner, Recording) or not isinstance(arguments, Mapping):
         raise ValueError(
@@ -42,18 +41,25 @@ def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
     return tuner, dict(arguments)
 
 
-def failure_of(function: str, error: Exception) -> Exception:
-    """What to raise for an error in a user's function or in the search it made.
+@contextlib.contextmanager
+def faults_of(function: str) -> Iterator[None]:
+    """Tells an error in a user's function, or in the search it made, as such.
 
-    The error itself if the fault is ours: nothing of the user's was called by the part
-    of keras_share in which it came up, and it is no complaint about what was given.
+    It stays what it is if the fault is ours: it came up in keras_share and not in what
+    of the user's is called there, and is no complaint about what was given.
+
+    Raises:
+        ValueError: In place of an error of the user's.
     """
-    if not isinstance(error, _COMPLAINTS) and _is_ours(error):
-        return error
-    return ValueError(
-        f"{function} must run without an error; --debug shows where it was. "
-        f"Received: {type(error).__name__}: {error}"
-    )
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, _COMPLAINTS) and _is_ours(error):
+            raise
+        raise ValueError(
+            f"{function} must run without an error; --debug shows where it was. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _is_ours(error: Exception) -> bool:

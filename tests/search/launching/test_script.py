@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from keras_share.search import SearchResults
-from keras_share.search.launching.script import failure_of, prepare
+from keras_share.search.launching.script import faults_of, prepare
 from keras_share.search.project.record import format_patterns
 
 SCRIPT = """
@@ -90,6 +90,6 @@ def of_a_library_that_ours_called():
     "bug, kind", [(of_ours, AttributeError), (of_a_library_that_ours_called, KeyError)]
 )
 def test_faults_of_ours(bug, kind):
-    with pytest.raises(kind) as raised:
+    with pytest.raises(kind) as raised, faults_of("train.py:own"):
         bug()
-    assert failure_of("train.py:own", raised.value) is raised.value
+    assert raised.value.__cause__ is None
