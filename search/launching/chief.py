@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import wrapt
-
 from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.delegate import Delegate
 from keras_share.search.launching.events import Emit, record_in
 from keras_share.search.project import record_files
 from keras_share.search.project.record import format_patterns
@@ -41,7 +40,13 @@ class Chief:
         self._last_asked = time.monotonic()
         self._stopped = False
         self._oracle = tuner.oracle
-        tuner.oracle = _Served(tuner.oracle, self)
+        tuner.oracle = Delegate(
+            tuner.oracle,
+            create_trial=self.create_trial,
+            get_trial=self.get_trial,
+            update_trial=self.update_trial,
+            end_trial=self.end_trial,
+        )
         self._thread = threading.Thread(
             target=self._serve, args=(arguments,), daemon=True
         )
@@ -142,23 +147,3 @@ class Chief:
             self._tuner.search(**{**arguments, "verbose": 0})
         except Exception as error:
             self.error = error
-
-
-class _Served(wrapt.ObjectProxy):
-    """The oracle, but for what its chief answers."""
-
-    def __init__(self, oracle: Any, chief: Chief):
-        super().__init__(oracle)
-        self._self_chief = chief
-
-    def create_trial(self, tuner_id: str) -> Trial:
-        return self._self_chief.create_trial(tuner_id)
-
-    def get_trial(self, trial_id: str) -> Trial:
-        return self._self_chief.get_trial(trial_id)
-
-    def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Trial:
-        return self._self_chief.update_trial(trial_id, metrics, step)
-
-    def end_trial(self, trial: Trial) -> None:
-        return self._self_chief.end_trial(trial)

@@ -5,33 +5,17 @@ none is left or it has run as many as it may. Its stdout are lines of JSON for t
 process that started it; what it and its libraries print goes to stderr, its log.
 """
 
+import functools
 import os
 import sys
 import threading
 import time
-
-import wrapt
+from typing import Any
 
 from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.delegate import Delegate
 from keras_share.search.launching.events import DONE, Reporter, as_metrics
 from keras_share.search.launching.script import prepare
-
-
-class Asking(wrapt.ObjectProxy):
-    """KerasTuner's client of the chief, which tells when there are no more trials."""
-
-    def __init__(self, client, progress: Reporter):
-        super().__init__(client)
-        self._self_progress = progress
-
-    def create_trial(self, tuner_id: str) -> Trial:
-        """Asks for a trial."""
-        trial = self.__wrapped__.create_trial(tuner_id)
-        if trial.status == TrialStatus.STOPPED:
-            self._self_progress.tell(DONE)
-        elif trial.status == TrialStatus.IDLE:
-            time.sleep(0.2)  # KerasTuner asks again at once
-        return trial
 
 
 def work(function: str, recycle: int) -> None:
@@ -45,8 +29,19 @@ def work(function: str, recycle: int) -> None:
     progress = Reporter(
         stream, lambda one: client.update_trial(one.trial_id, as_metrics(one))
     )
-    tuner.oracle = Asking(client, progress)
+    asked = functools.partial(_create_trial, client, progress)
+    tuner.oracle = Delegate(client, create_trial=asked)
     tuner.search(**{**arguments, "verbose": progress})
+
+
+def _create_trial(client: Any, progress: Reporter, tuner_id: str) -> Trial:
+    """Asks the chief for a trial, and tells when there are no more."""
+    trial = client.create_trial(tuner_id)
+    if trial.status == TrialStatus.STOPPED:
+        progress.tell(DONE)
+    elif trial.status == TrialStatus.IDLE:
+        time.sleep(0.2)  # KerasTuner asks again at once
+    return trial
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.reporting.poster import draw_pane
@@ -35,12 +34,12 @@ def render_page(
     return page.render(report=describe(results), audit=told, min_trials=MIN_TRIALS)
 
 
-def svg(patterns: Mapping[str, SharingPattern]) -> Markup:
+def svg(patterns: Mapping[str, SharingPattern]) -> str:
     """The strips of a trial as an element of a page."""
     if not patterns:
-        return Markup()
+        return ""
     drawing = _ENVIRONMENT.get_template("strip.svg")
-    return Markup(drawing.render(strip=strip(patterns, side=15, gap=2, room=360)))
+    return drawing.render(strip=strip(patterns, side=15, gap=2, room=360))
 
 
 def _png(pane: Pane) -> str:
