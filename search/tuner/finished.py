@@ -19,6 +19,7 @@ def record_of(
     measures: Mapping[str, float],
     started: float,
     ended: float,
+    message: str | None,
     **facts: Any,
 ) -> TrialRecord:
     """The record of a trial that has ended.
@@ -30,6 +31,7 @@ def record_of(
         measures: What was measured of its model, by name.
         started: When it began, in seconds since 1970.
         ended: When it ended.
+        message: Why it has no score, None if it has or nobody knows.
         **facts: Further fields of the record.
     """
     main, status = objectives[0].name, outcome_of(trial)
@@ -44,7 +46,6 @@ def record_of(
     if status == TrialStatus.COMPLETED and trial.score is not None:
         # KerasTuner's own oracles score a trial by the sum of several objectives.
         score = trial.score if len(objectives) == 1 else metrics[main].value
-    message = trial.message
     if message is None and has_failed:
         message = f"{main} is NaN"
     return TrialRecord(

@@ -79,7 +79,7 @@ def test_changed_space(change, tmp_path):
     tuner = begin(tmp_path, declare, max_trials=4)  # is what it began with, now
     tuner.search(verbose=0)
     assert len(tuner.results) >= 2
-    last = tuner.results.records[-1]["hyperparameters"]
+    last = tuner.results.records[-1].hyperparameters
     declared = kt.HyperParameters()
     declare(declared)
     assert last.keys() <= declared.values.keys()

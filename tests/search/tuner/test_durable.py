@@ -69,10 +69,10 @@ def test_a_kill_between_any_two_writes_changes_nothing(tmp_path, monkeypatch):
     assert len(copies) > 20
     for killed in copies:
         finished = {
-            row.trial_id: row.score
+            trial["trial_id"]: trial["score"]
             for path in killed.glob("line/trial_*/trial.json")
-            for row in [json.loads(path.read_text())]
-            if row.status == "COMPLETED"
+            for trial in [json.loads(path.read_text())]
+            if trial["status"] == "COMPLETED"
         }
         rest = line(killed)
         ran = []
@@ -249,9 +249,9 @@ def test_process_that_dies_twice_in_a_trial(tmp_path):
     tuner = quick(GridSearch, tmp_path, max_trials=3)
     tuner.search(verbose=0)
     first, *others = tuner.results.records
-    assert first["status"] == "FAILED"
-    assert first["pattern"] == ALL[0]
-    assert first["message"].startswith("the process died 2 times while it ran this")
+    assert first.status == "FAILED"
+    assert first.pattern == ALL[0]
+    assert first.message.startswith("the process died 2 times while it ran this")
     assert [row.status for row in others] == ["COMPLETED"] * 2
 
 
@@ -266,7 +266,7 @@ def test_worker_that_dies_twice_in_a_trial(tmp_path, monkeypatch):
     oracle = tuner.oracle
     assert [oracle.create_trial("tuner1").trial_id for _ in range(3)] == ["0", "0", "1"]
     assert oracle.get_trial("0").status == "FAILED"
-    assert record_files.read_one(tuner.project_dir, "0")["worker"] == "tuner1"
+    assert record_files.read_one(tuner.project_dir, "0").worker == "tuner1"
     # The process was only slow, and comes back too late.
     late = Trial(oracle.get_space(), "0", "COMPLETED")
     oracle.update_trial("0", {"val_accuracy": 9.0})
