@@ -2,8 +2,8 @@
 
 An oracle is asked for trials and answers with them, and the kinds of hyperparameters
 have bounds and steps: KerasTuner names neither there. `infer_metric_direction` knows
-Keras's metrics. What is overridden of tuners and oracles, `PRIVATE` names: a test
-fails when a release of KerasTuner has changed any of it.
+Keras's metrics. `tests/search/test_engine.py` fails when a release of KerasTuner has
+changed any of it, or what `tuner/` overrides of its tuners and oracles.
 """
 
 from keras_tuner.engine.hyperparameters import (

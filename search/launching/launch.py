@@ -13,7 +13,7 @@ from pathlib import Path
 from keras_share.search.display.progress import SilentProgress, display
 from keras_share.search.launching.chief import Chief
 from keras_share.search.launching.crew import Crew, thread_environment
-from keras_share.search.launching.script import failure_of, prepare
+from keras_share.search.launching.script import prepare, told_of
 from keras_share.search.project import record_files
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.results import SearchResults
@@ -184,7 +184,8 @@ def _report_failure(record: TrialRecord, crew: Crew) -> None:
 
 def _check(chief: Chief, function: str) -> None:
     if chief.error is not None:
-        raise failure_of(function, chief.error) from chief.error
+        with told_of(function):
+            raise chief.error
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
 """The tuner of a user's function, in each process of a search anew."""
 
+import contextlib
+import dis
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +25,8 @@ def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
         ValueError: If the function fails, or returns something else.
     """
     module, _, name = function.rpartition(":")
-    try:
+    with told_of(function):
         made = getattr(_load(module), name)()
-    except Exception as error:
-        raise failure_of(function, error) from error
     tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
     if not isinstance(tuner, Recording) or not isinstance(arguments, Mapping):
         raise ValueError(
@@ -36,12 +36,34 @@ def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
     return tuner, dict(arguments)
 
 
-def failure_of(function: str, error: Exception) -> ValueError:
-    """What to say of an error in a user's function or in the search it made."""
-    return ValueError(
-        f"{function} must run without an error; --debug shows where it was. "
-        f"Received: {type(error).__name__}: {error}"
-    )
+@contextlib.contextmanager
+def told_of(function: str) -> Iterator[None]:
+    """Says of errors in a user's function, or in the search it made, whose they are.
+
+    Raises:
+        ValueError: For any error that is no bug of this package; those stay.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _is_bug(error):
+            raise
+        raise ValueError(
+            f"{function} must run without an error; --debug shows where it was. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _is_bug(error: Exception) -> bool:
+    """Whether an operation of our own code failed, which raised nothing on purpose."""
+    place = error.__traceback__
+    while place.tb_next is not None:
+        place = place.tb_next
+    code = place.tb_frame.f_code
+    module = place.tb_frame.f_globals.get("__name__", "")
+    # This module fails where there is no such function, or one with arguments.
+    is_ours = module.startswith("keras_share.") and module != __name__
+    return is_ours and code.co_code[place.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 def _load(module: str) -> ModuleType:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from keras_share.atomic import check_writable
+
 
 @contextlib.contextmanager
 def searching(project_dir: str | os.PathLike) -> Iterator[None]:
@@ -16,9 +18,11 @@ def searching(project_dir: str | os.PathLike) -> Iterator[None]:
 
     Raises:
         BlockingIOError: If another process searches there.
+        OSError: If the folder is not writable.
     """
+    path = check_writable(Path(project_dir, "search.lock"))
     try:
-        held = FileLock(Path(project_dir, "search.lock")).acquire(blocking=False)
+        held = FileLock(path).acquire(blocking=False)
     except Timeout:
         raise BlockingIOError(
             "Only one process at a time may search in a folder: two would overwrite "

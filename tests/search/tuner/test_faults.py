@@ -99,7 +99,7 @@ def test_twenty_kills_lose_and_repeat_nothing(start, tmp_path):
             assert row.score == score_of(row.pattern)
         else:
             assert row.message.startswith("the process died 2 times")
-    assert journal.read_text().split().count(rows[-1]["pattern"]) == 1
+    assert journal.read_text().split().count(rows[-1].pattern) == 1
 
 
 def test_process_that_its_trial_kills(start, tmp_path):
