@@ -1,6 +1,7 @@
 """The code that a hypermodel is made of, so that a search sees when it changes."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -128,7 +129,13 @@ def _named(thing: Any, tree: ast.AST, folder: Path) -> Iterator[tuple[str, Any]]
     known = dict(vars(sys.modules[thing.__module__]))
     for function in [thing, *vars(thing).values()]:
         if isinstance(function, types.FunctionType):
-            known |= function.__globals__ | inspect.getclosurevars(function).nonlocals
+            known |= function.__globals__
+            cells = zip(
+                function.__code__.co_freevars, function.__closure__ or (), strict=True
+            )
+            for name, cell in cells:
+                with contextlib.suppress(ValueError):  # not assigned yet
+                    known[name] = cell.cell_contents
     for node in ast.walk(tree):
         if isinstance(node, (ast.Name, ast.Attribute)):
             value = _value(node, known, folder)

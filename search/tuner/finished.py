@@ -15,7 +15,6 @@ def record_of(
     trial: Trial,
     objectives: Sequence[kt.Objective],
     *,
-    parameters: int | None,
     measures: Mapping[str, float],
     started: float,
     ended: float,
@@ -26,13 +25,12 @@ def record_of(
 
     Args:
         trial: The trial as the oracle has it, with its status, score and metrics.
-        objectives: The objectives of the search, the one that scores a trial first.
-        parameters: Number of weights of its model, None if that is unknown.
-        measures: What was measured of its model, by name.
-        started: When it began, in seconds since 1970.
+        objectives: Of the search, the one that scores a trial first.
+        measures: Field of the record, like all that follow.
+        started: When it began.
         ended: When it ended.
-        message: Why it has no score, None if it has or nobody knows.
-        **facts: Further fields of the record.
+        message: Why it has no score, if that is known.
+        **facts: Further fields.
     """
     main, status = objectives[0].name, outcome_of(trial)
     has_failed = status in (TrialStatus.FAILED, TrialStatus.INVALID)
@@ -53,7 +51,6 @@ def record_of(
         status=status,
         objectives={one.name: one.direction for one in objectives},
         patterns=patterns_of(trial.hyperparameters),
-        parameters=parameters,
         score=None if score is None else float(score),
         metrics=metrics,
         measures=dict(measures),

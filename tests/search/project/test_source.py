@@ -181,6 +181,13 @@ def test_closures_and_recursion():
     assert description(outer(3)) != description(outer(4))
     assert description(outer(3)) == description(outer(3))
 
+    def early():
+        return late
+
+    assert list(description(early)) == [early.__qualname__]  # it has no value yet
+    late = 3
+    assert description(early)["late"] == "3"
+
 
 def test_code_without_a_file_is_not_compared():
     space = {"__name__": "nowhere"}
