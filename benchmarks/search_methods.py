@@ -22,12 +22,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras_tuner as kt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from rich.progress import Progress
 from search_tables.encodings import ENCODINGS
 from search_tables.replay import ACCURACY, BYTES, WEIGHTED, Method, run
 from search_tables.tables import Table
 
+from keras_share import figures
 from keras_share.search import SharingOracle
 from keras_share.search.policies import POLICIES, SurrogatePolicy
 
@@ -115,7 +115,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 def plot(results: pd.DataFrame, path: Path) -> None:
     """Curves of the best method of each kind, with quartiles over the seeds."""
     tables = list(results.table.unique())
-    figure = Figure(figsize=(9, 3.4 * len(tables)), dpi=150, layout="constrained")
+    figure = figures.new_figure(9, 3.4 * len(tables))
     axes = figure.subplots(len(tables), 2, squeeze=False)
     for row, table in zip(axes, tables, strict=True):
         of_table = results[results.table == table]
@@ -136,10 +136,10 @@ def plot(results: pd.DataFrame, path: Path) -> None:
                 )
             ax.set_title(f"{table}: {title}", fontsize=9)
             ax.set_xlabel("trials")
-            ax.grid(alpha=0.25)
+            figures.tidy(ax)
             ax.legend(fontsize=7)
         row[0].set_yscale("log")
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def _best_of_kind(results: pd.DataFrame, column: str) -> list[str]:

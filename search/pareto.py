@@ -4,6 +4,7 @@ Points are the rows of an array, one column per objective, and less is better in
 negate what is to be maximized.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,25 @@ def non_dominated(points: Any) -> np.ndarray:
             behind[i] = False
             kept &= ~behind
     return kept
+
+
+def fronts(points: Any) -> Iterator[np.ndarray]:
+    """The indices of the front, of the front of what is left, and so on.
+
+    Points that are not finite come last, together.
+
+    Example:
+    >>> [front.tolist() for front in fronts([[2, 2], [1, 1], [3, 0]])]
+    [[1, 2], [0]]
+    """
+    points = _points(points)
+    left = np.arange(len(points))
+    while len(left):
+        is_front = non_dominated(points[left])
+        if not is_front.any():
+            is_front[:] = True
+        yield left[is_front]
+        left = left[~is_front]
 
 
 def hypervolume(points: Any, reference: Any) -> float:

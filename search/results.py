@@ -1,15 +1,14 @@
 """`SearchResults`: what a search found, as tables."""
 
-import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from keras_share import figures
 from keras_share.atomic import write_atomically
 from keras_share.search import pareto
 from keras_share.search.project import record_files
@@ -235,14 +234,14 @@ class SearchResults:
 
     def plot_pareto(
         self,
-        path: str | os.PathLike | None = None,
+        to_file: str | os.PathLike | None = None,
         ax: "Axes | None" = None,
         columns: tuple[str, str] | None = None,
     ) -> "Axes":
         """Draws the completed trials and the Pareto front, with its patterns.
 
         Args:
-            path: Optional file to write, PNG or what its suffix says.
+            to_file: Optional file to write, which ends in `.png`, `.svg` or `.pdf`.
             ax: Optional matplotlib axes to draw into; by default a new figure, which
                 needs no display.
             columns: The columns of the horizontal and the vertical axis; by default
@@ -253,26 +252,26 @@ class SearchResults:
         """
         from keras_share.search.reporting.front import draw_front
 
+        figures.check_picture(to_file)
         columns = columns or self.default_columns()[-2:]
         ax = draw_front(self, *columns, ax=ax)
-        if path is not None:
-            _save(ax.figure, path)
+        figures.save(ax.figure, to_file)
         return ax
 
-    def plot_report(self, path: str | os.PathLike | None = None) -> "Figure":
+    def plot_report(self, to_file: str | os.PathLike | None = None) -> "Figure":
         """Draws the report of `to_html` as one picture.
 
         Args:
-            path: Optional file to write, PNG or what its suffix says.
+            to_file: Optional file to write, which ends in `.png`, `.svg` or `.pdf`.
 
         Returns:
             The matplotlib figure.
         """
         from keras_share.search.reporting.poster import draw_poster
 
+        figures.check_picture(to_file)
         figure = draw_poster(self)
-        if path is not None:
-            _save(figure, path)
+        figures.save(figure, to_file)
         return figure
 
     def to_html(
@@ -311,9 +310,3 @@ class SearchResults:
             ],
             axis=1,
         )
-
-
-def _save(figure: "Figure", path: str | os.PathLike) -> None:
-    image = io.BytesIO()
-    figure.savefig(image, format=Path(path).suffix[1:] or "png")
-    write_atomically(path, image.getvalue())

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-# Okabe and Ito's, which the color-blind tell apart.
+from keras_share import figures
+
 _COLORS = {
-    "dense": "#999999",
-    "tied": "#0072B2",
-    "relaxed": "#D55E00",
-    "small": "#E69F00",
+    "dense": figures.GRAY,
+    "tied": figures.BLUE,
+    "relaxed": figures.VERMILION,
+    "small": figures.ORANGE,
 }
 _MARKERS = {"float32": "o", "dynamic": "s", "int8": "^"}
 _PANELS = {
@@ -40,7 +40,7 @@ def draw(table: pd.DataFrame, num_images: int, path: Path) -> None:
         num_images: Number of test images, from which the error of an accuracy follows.
         path: Where to write the picture.
     """
-    figure = Figure(figsize=(11, 4.2), dpi=150, layout="constrained")
+    figure = figures.new_figure(11, 4.2)
     panels = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (cost, title) in zip(panels, _PANELS.items(), strict=True):
         scaled = table.assign(file_bytes=table.file_bytes / 1024)
@@ -51,26 +51,20 @@ def draw(table: pd.DataFrame, num_images: int, path: Path) -> None:
             ax.plot(pair[cost], pair.accuracy, color=color, lw=1, alpha=0.5)
         for row in scaled.to_dict("records"):
             color = _COLORS[row["network"]]
-            ax.plot(
-                row[cost],
-                row["accuracy"],
-                _MARKERS[row["precision"]],
-                color=color,
-                markerfacecolor=color if row["rolled"] else "white",
-                markersize=7,
-            )
+            face = color if row["rolled"] else "white"
+            style = {"color": color, "markerfacecolor": face, "markersize": 7}
+            ax.plot(row[cost], row["accuracy"], _MARKERS[row["precision"]], **style)
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(title)
-        ax.grid(alpha=0.25)
-        ax.spines[["top", "right"]].set_visible(False)
+        figures.tidy(ax)
     mean = table.accuracy.mean()
     error = (mean * (1 - mean) / num_images) ** 0.5
     panels[0].set_ylabel(f"accuracy on {num_images:,} test images (\u00b1 {error:.3f})")
     figure.legend(handles=_legend(), loc="outside right center", frameon=False)
-    figure.savefig(path)
+    figures.save(figure, path)
 
 
 def _legend() -> list[Line2D]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-FORMATS = (".png", ".svg", ".pdf")
+from keras_share.figures import FORMATS
 
 source = click.argument("source", metavar="FILE", type=click.Path())
 output = click.option(

@@ -1,6 +1,5 @@
 """`keras-share report`."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -84,14 +83,8 @@ def report(
     for path in (csv, html, png, plot):
         if path is not None:
             check_writable(path)
-    try:
-        results = SearchResults.load(project_dir)
-        outcome = show(results, columns)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            "`project_dir` must be a folder with what keras_share.search wrote. "
-            f"Received: {project_dir!r} ({type(error).__name__}: {error})"
-        ) from error
+    results = SearchResults.load(project_dir)
+    outcome = show(results, columns)
     if csv is not None:
         results.to_csv(csv)
     if html is not None:

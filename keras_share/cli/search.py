@@ -149,11 +149,9 @@ def search(
 
 def _alone(function: str) -> Outcome:
     """Searches in this process."""
-    from keras_share.search.launching.script import failure_of, prepare
+    from keras_share.search.launching.script import faults_of, prepare
 
     tuner, arguments = prepare(function)
-    try:
+    with faults_of(function):
         tuner.search(**arguments)
-    except Exception as error:
-        raise failure_of(function, error) from error
     return show(tuner.results)

@@ -1,12 +1,11 @@
 """The picture of a stack: which site uses which weights, and where they are stored."""
 
-import io
 import os
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_share.atomic import check_writable, write_atomically
+from keras_share import figures
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sharing_table import (
     PRIVATE,
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Style = dict[str, Any]
+Part = list[tuple[SharingRow, Style]]  # of a block, site after site
 
-# Okabe and Ito's, which the color-blind tell apart; without its black.
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _HATCHES = ("", "///", "...", r"\\", "xx", "---", "|||", "oo")
 _REST, _PRIVATE = "0.78", "0.5"
-_FORMATS = (".png", ".svg", ".pdf")
+_PALE = 0.3
 # Heights in inches; the last one is that of a title and the numbers of the sites.
 _CELL, _BARS, _TEXT = 0.29, 1.25, 1
 # Points. A letter of a monospaced font is about 0.62 times as wide as high.
@@ -67,14 +65,7 @@ def plot_sharing(
     >>> stack.build((None, 8))
     >>> figure = plot_sharing(stack, "sharing.png")
     """
-    if to_file is not None:
-        ending = os.path.splitext(to_file)[1].lower()
-        if ending not in _FORMATS:
-            raise ValueError(
-                f"`to_file` must end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}. "
-                f"Received: to_file={os.fspath(to_file)!r}"
-            )
-        check_writable(to_file)
+    figures.check_picture(to_file)
     stacks = [part for part in sublayers(model) if isinstance(part, SharedStack)]
     if not stacks:
         raise ValueError(
@@ -83,135 +74,94 @@ def plot_sharing(
             "keras_share.SharedStack(block, pattern)."
         )
     figure = _draw(stacks)
-    if to_file is not None:
-        file = io.BytesIO()
-        figure.savefig(file, format=ending[1:])
-        write_atomically(to_file, file.getvalue())
+    figures.save(figure, to_file)
     return figure
 
 
 def _draw(stacks: list[SharedStack]) -> "Figure":
-    # Not pyplot's: no window, no global state.
-    from matplotlib.figure import Figure
-
-    panels = [_columns(sharing_rows(stack)) for stack in stacks]
+    panels = [_parts(sharing_rows(stack)) for stack in stacks]
     num_sites = max(len(stack.sites) for stack in stacks)
     heights = [h for parts in panels for h in (_CELL * len(parts), _BARS)]
-    figure = Figure(
-        figsize=(
-            min(max(2.2 + 0.21 * num_sites, 7), 14),
-            sum(heights) + _TEXT * len(stacks) + 0.4,
-        ),
-        dpi=150,
-        layout="constrained",
+    figure = figures.new_figure(
+        min(max(2.2 + 0.21 * num_sites, 7), 14),
+        sum(heights) + _TEXT * len(stacks) + 0.4,
     )
     axes = figure.subplots(len(heights), 1, height_ratios=heights)
     width = 0.85 * figure.get_figwidth() * 72 / num_sites
-    for i, (stack, parts) in enumerate(zip(stacks, panels, strict=True)):
-        cells, bars = axes[2 * i : 2 * i + 2]
-        styles = _styles(parts)
-        _draw_cells(cells, parts, styles, width)
-        _draw_bars(bars, parts, styles)
-        cells.set_title(
-            f"{stack.name}\n{sharing_totals(stack)}", fontsize=9, loc="left"
-        )
+    for stack, parts, cells, bars in zip(
+        stacks, panels, axes[::2], axes[1::2], strict=True
+    ):
+        title = f"{stack.name}\n{sharing_totals(stack)}"
+        cells.set_title(title, fontsize=9, loc="left")
+        _draw_cells(cells, parts, width)
+        _draw_bars(bars, parts)
         for ax in (cells, bars):
             ax.set_xlim(-0.5, num_sites - 0.5)
-    _draw_legend(figure, panels)
+    _draw_legend(figure, [row for parts in panels for part in parts for row, _ in part])
     return figure
 
 
-def _columns(rows: list[SharingRow]) -> list[list[SharingRow]]:
-    """The rows of each part, site after site."""
+def _parts(rows: list[SharingRow]) -> list[Part]:
+    """The parts of a block, in which each group is drawn in a way of its own."""
     size = sum(row.site == 0 for row in rows)
-    return [rows[part::size] for part in range(size)]
-
-
-def _styles(parts: list[list[SharingRow]]) -> list[list[Style]]:
-    """How each row of each part is drawn: another way for each group of each part."""
-    styles, count = [], 0
-    for rows in parts:
-        styles.append([_style(row, count + row.group) for row in rows])
-        if rows[0].name:
-            count += max(row.group for row in rows) + 1
-    return styles
+    parts, count = [], 0
+    for part in (rows[first::size] for first in range(size)):
+        parts.append([(row, _style(row, count + row.group)) for row in part])
+        if part[0].name:
+            count += max(row.group for row in part) + 1
+    return parts
 
 
 def _style(row: SharingRow, number: int) -> Style:
     if not row.name:
         gray = _PRIVATE if row.part == PRIVATE else _REST
         return {"facecolor": gray, "edgecolor": "white"}
-    color = _COLORS[number % len(_COLORS)]
-    hatch = _HATCHES[number // len(_COLORS) % len(_HATCHES)]
+    color = figures.COLORS[number % len(figures.COLORS)]
+    hatch = _HATCHES[number // len(figures.COLORS) % len(_HATCHES)]
     if row.stored:
         return {"facecolor": color, "edgecolor": "white", "hatch": hatch}
-    pale = _pale(color) if row.params else "white"
+    pale = figures.blend(color, _PALE) if row.params else "white"
     return {"facecolor": pale, "edgecolor": color, "hatch": hatch}
 
 
-def _pale(color: str) -> tuple[float, ...]:
-    from matplotlib.colors import to_rgb
-
-    return tuple(1 - 0.3 * (1 - value) for value in to_rgb(color))
-
-
-def _draw_cells(
-    ax: "Axes",
-    parts: list[list[SharingRow]],
-    styles: list[list[Style]],
-    width: float,
-) -> None:
+def _draw_cells(ax: "Axes", parts: list[Part], width: float) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
-    for y, (rows, row_styles) in enumerate(zip(parts, styles, strict=True)):
-        letters = max(1, *(len(row.name) for row in rows))
+    letter = {"ha": "center", "va": "center_baseline", "family": "monospace"}
+    letter["path_effects"] = [withStroke(linewidth=2, foreground="white")]
+    for y, part in enumerate(parts):
+        letters = max(1, *(len(row.name) for row, _ in part))
         size = min(_LETTER, width / (_ASPECT * letters))
-        for row, style in zip(rows, row_styles, strict=True):
-            if not (row.name or row.params):
-                continue
-            ax.add_patch(
-                Rectangle((row.site - 0.46, y - 0.42), 0.92, 0.84, lw=0.8, **style)
-            )
+        for row, style in part:
+            if row.name or row.params:
+                corner = row.site - 0.46, y - 0.42
+                ax.add_patch(Rectangle(corner, 0.92, 0.84, lw=0.8, **style))
             if row.name and size >= _SMALLEST:
-                ax.text(
-                    row.site,
-                    y,
-                    row.name,
-                    ha="center",
-                    va="center_baseline",
-                    family="monospace",
-                    fontsize=size,
-                    weight="bold" if row.stored else "normal",
-                    path_effects=[withStroke(linewidth=2, foreground="white")],
-                )
+                weight = "bold" if row.stored else "normal"
+                ax.text(row.site, y, row.name, fontsize=size, weight=weight, **letter)
     ax.set_ylim(len(parts) - 0.5, -0.5)
-    ax.set_yticks(range(len(parts)), labels=[rows[0].part for rows in parts])
     ax.set_xticks([])
-    ax.tick_params(length=0, labelsize=8)
-    ax.spines[:].set_visible(False)
     right = ax.secondary_yaxis("right")
-    right.set_yticks(
-        range(len(parts)),
-        labels=[f"{sum(row.stored for row in rows):,} stored" for rows in parts],
-    )
-    right.tick_params(length=0, labelsize=8)
-    right.spines[:].set_visible(False)
+    stored = [sum(row.stored for row, _ in part) for part in parts]
+    ax.set_yticks(range(len(parts)), labels=[part[0][0].part for part in parts])
+    right.set_yticks(range(len(parts)), labels=[f"{n:,} stored" for n in stored])
+    for side in (ax, right):
+        side.tick_params(length=0, labelsize=8)
+        side.spines[:].set_visible(False)
 
 
-def _draw_bars(
-    ax: "Axes", parts: list[list[SharingRow]], styles: list[list[Style]]
-) -> None:
+def _draw_bars(ax: "Axes", parts: list[Part]) -> None:
     from matplotlib.ticker import EngFormatter
 
     width = 0.92 / len(parts)
-    for i, (rows, row_styles) in enumerate(zip(parts, styles, strict=True)):
-        for row, style in zip(rows, row_styles, strict=True):
+    heights = []
+    for i, part in enumerate(parts):
+        for row, style in part:
             if row.stored:
-                left = row.site - 0.46 + width * i
-                color = style["facecolor"]
+                heights.append(row.stored)
+                left, color = row.site - 0.46 + width * i, style["facecolor"]
                 ax.bar(left, row.stored, width, align="edge", color=color, ec="white")
-    heights = [row.stored for rows in parts for row in rows if row.stored]
     log = bool(heights) and min(heights) < _VISIBLE * max(heights)
     if log:
         ax.set_yscale("log")
@@ -222,30 +172,24 @@ def _draw_bars(
     ax.set_xlabel("site", fontsize=8)
     ax.set_ylabel("stored (log)" if log else "stored", fontsize=8)
     ax.tick_params(labelsize=7)
-    ax.grid(axis="y", alpha=0.25)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    figures.tidy(ax, grid="y")
 
 
-def _draw_legend(figure: "Figure", panels: list[list[list[SharingRow]]]) -> None:
+def _draw_legend(figure: "Figure", rows: list[SharingRow]) -> None:
     from matplotlib.patches import Patch
 
-    rows = [row for parts in panels for part in parts for row in part]
-    used_again = {"facecolor": _pale(_COLORS[0]), "edgecolor": _COLORS[0]}
+    blue = figures.BLUE
+    used_again = {"facecolor": figures.blend(blue, _PALE), "edgecolor": blue}
     entries = [
-        ("stored here", {"facecolor": _COLORS[0]}, lambda r: r.name and r.stored),
+        ("stored here", {"facecolor": blue}, lambda r: r.name and r.stored),
         ("used again", used_again, lambda r: r.stored < r.params),
         ("not shared", {"facecolor": _REST}, lambda r: r.part == REST),
         ("private", {"facecolor": _PRIVATE}, lambda r: r.part == PRIVATE),
     ]
-    figure.legend(
-        handles=[
-            Patch(label=label, **style)
-            for label, style, is_it in entries
-            if any(map(is_it, rows))
-        ],
-        loc="outside lower center",
-        ncols=4,
-        fontsize=8,
-        frameon=False,
-    )
+    handles = [
+        Patch(label=label, **style)
+        for label, style, is_it in entries
+        if any(map(is_it, rows))
+    ]
+    place = {"loc": "outside lower center", "ncols": len(entries)}
+    figure.legend(handles=handles, fontsize=8, frameon=False, **place)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -68,12 +69,8 @@ class LiveProgress(SilentProgress):
         table = Table.grid(padding=(0, 2))
         elapsed = timedelta(seconds=int(time.monotonic() - self._started))
         total = "?" if self.total is None else self.total
-        cells: list[RenderableType] = [
-            "trials",
-            _bar(self.done, self.total),
-            f"{self.done}/{total}",
-            str(elapsed),
-        ]
+        bar = _bar(self.done, self.total)
+        cells = ["trials", bar, f"{self.done}/{total}", str(elapsed)]
         left = self.seconds_left()
         if left:
             cells.append(f"about {format_seconds(left)} left")
@@ -118,11 +115,8 @@ def _front(records: tuple[TrialRecord, ...]) -> Iterator[list[str]]:
         front = results.pareto_front(*others, main)
     except ValueError:  # no trial has all of them
         return
-    last = len(front) - 1
-    shown = range(last + 1)
-    if last >= _LINES:
-        shown = [round(i * last / (_LINES - 1)) for i in range(_LINES)]
-    for _, row in front.iloc[list(shown)].iterrows():
+    shown = np.linspace(0, len(front) - 1, min(_LINES, len(front)))
+    for _, row in front.iloc[shown.round().astype(int)].iterrows():
         yield [
             row["pattern"],
             f"{row[main]:.4g}",

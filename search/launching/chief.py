@@ -2,9 +2,11 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.delegate import Delegate
 from keras_share.search.launching.events import Emit, record_in
 from keras_share.search.project import record_files
 from keras_share.search.project.record import format_patterns
@@ -12,7 +14,7 @@ from keras_share.search.space.sharing_pattern import patterns_of
 from keras_share.search.tuner.durable import Durable
 from keras_share.search.tuner.recording import Recording
 
-LOST = 60.0  # seconds without a sign of life from the worker of a trial
+LOST = 60.0  # seconds without a sign of life of a trial's worker
 FAREWELL = 20.0  # seconds for a worker to ask again and hear that it is over
 
 
@@ -38,15 +40,13 @@ class Chief:
         self._last_asked = time.monotonic()
         self._stopped = False
         self._oracle = tuner.oracle
-        # On the object, since the class is anybody's. The server asks in one thread.
-        self._create_trial = self._oracle.create_trial
-        self._get_trial = self._oracle.get_trial
-        self._update_trial = self._oracle.update_trial
-        self._end_trial = self._oracle.end_trial
-        self._oracle.create_trial = self.create_trial
-        self._oracle.get_trial = self.get_trial
-        self._oracle.update_trial = self.update_trial
-        self._oracle.end_trial = self.end_trial
+        tuner.oracle = Delegate(
+            tuner.oracle,
+            create_trial=self.create_trial,
+            get_trial=self.get_trial,
+            update_trial=self.update_trial,
+            end_trial=self.end_trial,
+        )
         self._thread = threading.Thread(
             target=self._serve, args=(arguments,), daemon=True
         )
@@ -66,9 +66,9 @@ class Chief:
         waiting = set(self._oracle.tuner_ids) - local
         return not waiting or time.monotonic() - self._last_asked > FAREWELL
 
-    def has_lost_trials(self) -> bool:
-        """Whether a trial waits for another worker to take it over."""
-        return self._lost() is not None
+    def hear(self, trial_ids: Iterable[str]) -> None:
+        """Takes a sign of life of trials: whoever watches their processes sees them."""
+        self._heard.update(dict.fromkeys(trial_ids, time.monotonic()))
 
     def finish(self) -> None:
         """Ends the search as its own `search` would, some time later."""
@@ -81,51 +81,60 @@ class Chief:
 
     def create_trial(self, tuner_id: str) -> Trial:
         """A trial for a worker: its own, one that was lost, or a new one."""
-        ongoing = self._oracle.ongoing_trials
-        lost = self._lost()
-        if lost is not None and tuner_id not in ongoing:
-            # The worker gets what the oracle takes for its own.
-            ongoing[tuner_id] = ongoing.pop(lost)
-        trial = self._fatal(self._create_trial, tuner_id)
         self._last_asked = time.monotonic()
+        ongoing = self._oracle.ongoing_trials
+        if tuner_id not in ongoing:
+            self._pass_on_a_lost_one(tuner_id)
+        trial = self._fatal(self._oracle.create_trial, tuner_id)
+        if trial.status == TrialStatus.STOPPED and ongoing:
+            # Any of them may be lost yet, and is then for those who still ask.
+            self._oracle.tuner_ids.add(tuner_id)
+            trial.status = TrialStatus.IDLE
         if trial.status == TrialStatus.STOPPED:
             self._stopped = True
         elif trial.status == TrialStatus.RUNNING:
-            self._heard[trial.trial_id] = time.monotonic()
+            self.hear([trial.trial_id])
             self._emit("on_trial", trial.trial_id, tuner_id)
             patterns = patterns_of(trial.hyperparameters)
             self._emit("on_pattern", format_patterns(patterns), tuner_id)
         return trial
 
     def get_trial(self, trial_id: str) -> Trial:
-        """A trial, and a sign of life from its worker."""
-        self._heard[trial_id] = time.monotonic()
-        return self._get_trial(trial_id)
+        """A trial, and a sign of life from those who watch its worker."""
+        self.hear([trial_id])
+        return self._oracle.get_trial(trial_id)
 
     def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Trial:
         """Metrics of a trial, or its record, which only its worker has on disk."""
+        self.hear([trial_id])
         record = record_in(metrics)
         if record is None:
-            self._heard[trial_id] = time.monotonic()
-            return self._update_trial(trial_id, metrics, step=step)
+            return self._oracle.update_trial(trial_id, metrics, step=step)
         record_files.write(self._tuner.project_dir, record)
         self._emit("on_end", record)
-        return self._get_trial(trial_id)
+        return self._oracle.get_trial(trial_id)
 
     def end_trial(self, trial: Trial) -> None:
         """The end of a trial."""
         self._last_asked = time.monotonic()
-        self._fatal(self._end_trial, trial)
+        self._fatal(self._oracle.end_trial, trial)
 
-    def _lost(self) -> str | None:
-        """A worker that has a trial and was not heard of."""
-        now = time.monotonic()
-        for tuner_id, trial in list(self._oracle.ongoing_trials.items()):
-            if now - self._heard.get(trial.trial_id, now) > LOST:
-                return tuner_id
-        return None
+    def _pass_on_a_lost_one(self, tuner_id: str) -> None:
+        """Lets a worker have the trial of one that was not heard of.
 
-    def _fatal(self, method: Any, *args: Any) -> Any:
+        That one may only be slow or cut off, so this is no death of its process.
+        """
+        ongoing, now = self._oracle.ongoing_trials, time.monotonic()
+        for silent, trial in list(ongoing.items()):
+            if now - self._heard.get(trial.trial_id, now) <= LOST:
+                continue
+            if isinstance(self._oracle, Durable):
+                self._fatal(self._oracle.release, silent)
+            else:
+                ongoing[tuner_id] = ongoing.pop(silent)
+            return
+
+    def _fatal(self, method: Callable, *args: Any) -> Any:
         """What the oracle raises here ends a search, as it would in one process."""
         try:
             return method(*args)

@@ -24,6 +24,7 @@ class Worker:
     process: subprocess.Popen | None = None
     reader: threading.Thread | None = None
     has_trials: bool = False  # this process was given one
+    trial: str | None = None  # of a process that died too: the next gets it back
     is_done: bool = False
     deaths: int = 0
 
@@ -66,15 +67,19 @@ class Crew:
         """Names of the workers whose present process was given no trial yet."""
         return {worker.name for worker in self.workers if not worker.has_trials}
 
-    def start(self) -> None:
-        """Starts all workers."""
+    @property
+    def trials(self) -> set[str]:
+        """Trials that are not lost: their processes live, or are started again."""
+        return {worker.trial for worker in self.workers} - {None}
+
+    def __enter__(self) -> "Crew":
+        """Starts all workers; leaves none behind."""
         for worker in self.workers:
             self._start(worker)
+        return self
 
-    def start_one(self) -> None:
-        """Starts a worker again, if all have ended."""
-        if self.workers and all(worker.process is None for worker in self.workers):
-            self._start(self.workers[0])
+    def __exit__(self, *error: object) -> None:
+        self.end()
 
     def check(self) -> None:
         """Starts workers again that died, or that were to make room in memory.
@@ -140,14 +145,15 @@ class Crew:
                 break  # it died at its word
             event, *values = json.loads(line)
             if event == DONE:
-                worker.is_done = True
+                worker.is_done, worker.trial = True, None
                 continue
             if event == "on_end":
-                worker.deaths = 0
+                worker.deaths, worker.trial = 0, None
                 values = [TrialRecord.from_dict(values[0])]
             else:
-                worker.has_trials = True
                 values.append(worker.name)
+            if event == "on_trial":
+                worker.has_trials, worker.trial = True, values[0]
             self._emit(event, *values)
 
 

@@ -48,7 +48,6 @@ class Reporter(SilentProgress):
 
     def on_trial(self, trial_id: str, worker: str = "") -> None:
         """Tells that a trial begins."""
-        super().on_trial(trial_id, worker)
         self.tell("on_trial", trial_id)
 
     def on_pattern(self, pattern: str, worker: str = "") -> None:
@@ -61,6 +60,5 @@ class Reporter(SilentProgress):
 
     def on_end(self, record: TrialRecord) -> None:
         """Tells that a trial has ended, and how."""
-        super().on_end(record)
         self.send(record)
         self.tell("on_end", record.to_dict())

@@ -1,25 +1,32 @@
 """Searches by several processes: the first machine, and those that join it."""
 
 import contextlib
+import itertools
 import os
 import queue
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import grpc
 
 from keras_share.search.display.progress import SilentProgress, display
 from keras_share.search.launching.chief import Chief
 from keras_share.search.launching.crew import Crew, thread_environment
-from keras_share.search.launching.script import failure_of, prepare
+from keras_share.search.launching.script import faults_of, prepare
 from keras_share.search.project import record_files
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.results import SearchResults
 from keras_share.search.tuner.recording import Recording
 
 LOOPBACK = "127.0.0.1"
+
+HEARTBEAT = 5.0  # seconds between two signs of life to a chief elsewhere
 
 _TICK = 0.2  # seconds between two looks at the processes
 _GOODBYE = 5.0  # seconds for a worker to end by itself
@@ -98,14 +105,12 @@ def search(
         # Read after the chief has mended what an earlier run left.
         earlier = record_files.read(tuner.project_dir)
         progress = display(verbose, earlier, tuner.oracle.max_trials)
-        with progress, _ended(crew):
-            crew.start()
+        with progress, crew:
             while not chief.is_over(crew.idle):
                 _show(events, progress, crew)
                 _check(chief, launch.function)
                 crew.check()
-                if crew.is_done and chief.has_lost_trials():
-                    crew.start_one()
+                chief.hear(crew.trials)
             crew.end(_GOODBYE)
             _show(events, progress, crew)
             chief.finish()
@@ -131,33 +136,68 @@ def join(launch: Launch, address: str) -> SilentProgress:
     host, _, port = address.rpartition(":")
     # Unlike any other worker's, and without KerasTuner's mark of a chief.
     machine = f"{socket.gethostname()}-{os.getpid()}".replace("chief", "first")
-    names = [f"{machine}-{number}" for number in range(launch.workers)]
-    with _oracle_at(host, int(port), names[0]):
+    names = (f"{machine}-{number}" for number in itertools.count())
+    with _oracle_at(host, int(port), machine):
         _wait_for_chief(host, int(port), address)
         tuner, arguments = prepare(launch.function)
-        progress = display(arguments.get("verbose", "auto"), (), None)
         events: queue.SimpleQueue = queue.SimpleQueue()
-        crew = launch.crew(tuner, names, host, events)
-        with progress, _ended(crew):
-            crew.start()
-            answered = looked = time.monotonic()
-            while not crew.is_done:
-                _show(events, progress, crew)
-                crew.check()
-                if time.monotonic() - looked < 5:
-                    continue
-                looked = time.monotonic()
-                if _answers(host, int(port)):
-                    answered = looked
-                elif looked - answered > _SILENCE:
-                    # A chief that comes back gives the trials out anew.
-                    crew.end()
-                    _wait_for_chief(host, int(port), address)
-                    crew.start()
-                    answered = time.monotonic()
-            crew.end(_GOODBYE)
-            _show(events, progress, crew)
-    return progress
+        with display(arguments.get("verbose", "auto"), (), None) as progress:
+            while True:
+                # Under new names, or the chief would take a trial that it gave to
+                # one of the old for one that its process died of.
+                mine = list(itertools.islice(names, launch.workers))
+                crew = launch.crew(tuner, mine, host, events)
+                with crew, _signs_of_life(tuner.oracle, crew):
+                    if _is_served(crew, host, int(port), events, progress):
+                        return progress
+                # A chief that comes back gives the trials out anew.
+                _wait_for_chief(host, int(port), address)
+
+
+def _is_served(
+    crew: Crew,
+    host: str,
+    port: int,
+    events: queue.SimpleQueue,
+    progress: SilentProgress,
+) -> bool:
+    """Watches a crew until all is done, or its chief does not answer any more."""
+    answered = looked = time.monotonic()
+    while not crew.is_done:
+        _show(events, progress, crew)
+        crew.check()
+        if time.monotonic() - looked < HEARTBEAT:
+            continue
+        looked = time.monotonic()
+        if _answers(host, port):
+            answered = looked
+        elif looked - answered > _SILENCE:
+            return False
+    crew.end(_GOODBYE)
+    _show(events, progress, crew)
+    return True
+
+
+@contextlib.contextmanager
+def _signs_of_life(oracle: Any, crew: Crew) -> Iterator[None]:
+    """Tells the chief which trials are not lost.
+
+    Here and not in the workers, which may be at one operation of TensorFlow for
+    minutes. In a thread, as a chief that is gone lets a call wait for long.
+    """
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(HEARTBEAT):
+            for trial_id in crew.trials:
+                with contextlib.suppress(grpc.RpcError):  # gone, or not ours any more
+                    oracle.get_trial(trial_id)
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _show(events: queue.SimpleQueue, progress: SilentProgress, crew: Crew) -> None:
@@ -184,36 +224,22 @@ def _report_failure(record: TrialRecord, crew: Crew) -> None:
 
 def _check(chief: Chief, function: str) -> None:
     if chief.error is not None:
-        raise failure_of(function, chief.error) from chief.error
+        with faults_of(function):
+            raise chief.error
 
 
 @contextlib.contextmanager
 def _oracle_at(host: str, port: int, tuner_id: str) -> Iterator[None]:
     """Sets the variables by which KerasTuner finds its part in a search."""
-    variables = {
-        "KERASTUNER_ORACLE_IP": host,
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "KERASTUNER_TUNER_ID": tuner_id,
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+    before = dict(os.environ)
+    os.environ["KERASTUNER_ORACLE_IP"] = host
+    os.environ["KERASTUNER_ORACLE_PORT"] = str(port)
+    os.environ["KERASTUNER_TUNER_ID"] = tuner_id
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _ended(crew: Crew) -> Iterator[None]:
-    """Leaves no worker behind."""
-    try:
-        yield
-    finally:
-        crew.end()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _free_port(host: str, port: int | None) -> int:

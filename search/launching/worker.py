@@ -5,20 +5,17 @@ none is left or it has run as many as it may. Its stdout are lines of JSON for t
 process that started it; what it and its libraries print goes to stderr, its log.
 """
 
-import contextlib
+import functools
 import os
 import sys
 import threading
 import time
-
-import grpc
+from typing import Any
 
 from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.launching.delegate import Delegate
 from keras_share.search.launching.events import DONE, Reporter, as_metrics
 from keras_share.search.launching.script import prepare
-from keras_share.search.tuner.recording import Recording
-
-HEARTBEAT = 5.0  # seconds between two signs of life to the chief
 
 
 def work(function: str, recycle: int) -> None:
@@ -28,13 +25,23 @@ def work(function: str, recycle: int) -> None:
     _end_with_parent()
     tuner, arguments = prepare(function)
     tuner.trials_per_process = recycle
+    client = tuner.oracle
     progress = Reporter(
-        stream,
-        lambda record: tuner.oracle.update_trial(record.trial_id, as_metrics(record)),
+        stream, lambda one: client.update_trial(one.trial_id, as_metrics(one))
     )
-    _report_the_end(tuner, progress)
-    threading.Thread(target=_live, args=(tuner, progress), daemon=True).start()
+    asked = functools.partial(_create_trial, client, progress)
+    tuner.oracle = Delegate(client, create_trial=asked)
     tuner.search(**{**arguments, "verbose": progress})
+
+
+def _create_trial(client: Any, progress: Reporter, tuner_id: str) -> Trial:
+    """Asks the chief for a trial, and tells when there are no more."""
+    trial = client.create_trial(tuner_id)
+    if trial.status == TrialStatus.STOPPED:
+        progress.tell(DONE)
+    elif trial.status == TrialStatus.IDLE:
+        time.sleep(0.2)  # KerasTuner asks again at once
+    return trial
 
 
 def _end_with_parent() -> None:
@@ -45,30 +52,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _report_the_end(tuner: Recording, progress: Reporter) -> None:
-    """Tells when the chief says that there are no more trials."""
-    create_trial = tuner.oracle.create_trial
-
-    def create_and_tell(tuner_id: str) -> Trial:
-        trial = create_trial(tuner_id)
-        if trial.status == TrialStatus.STOPPED:
-            progress.tell(DONE)
-        elif trial.status == TrialStatus.IDLE:
-            time.sleep(0.2)  # KerasTuner asks again at once
-        return trial
-
-    tuner.oracle.create_trial = create_and_tell
-
-
-def _live(tuner: Recording, progress: Reporter) -> None:
-    """Shows the chief that the running trial is not lost."""
-    while True:
-        time.sleep(HEARTBEAT)
-        for trial in progress.running.values():
-            with contextlib.suppress(grpc.RpcError):
-                tuner.oracle.get_trial(trial.trial_id)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,12 @@ class Dimension:
         """Another value, near to `value` where that has a meaning."""
         return rng.choice([other for other in self.choices if other != value])
 
-    def has(self, value: Any) -> bool:
-        """Whether a value, maybe of an earlier search, is one of these."""
-        return value in self.choices
+    def nearest(self, value: Any) -> Any:
+        """What a value, maybe of an earlier search, stands for here; None for nothing.
+
+        Always one of the values of this dimension, of their type.
+        """
+        return next((own for own in self.choices if own == value), None)
 
     def compares(self, value: Any) -> bool:
         """Whether a value, maybe of an earlier search, has features here."""
@@ -102,16 +105,27 @@ class Number(Dimension):
             moved = self.draw(rng)
         return moved
 
-    def has(self, value: Any) -> bool:
-        if isinstance(self.parameter, Choice):
-            return super().has(value)
-        is_number = isinstance(value, (int, float))
-        return (
-            is_number and self.parameter.min_value <= value <= self.parameter.max_value
-        )
+    def nearest(self, value: Any) -> Any:
+        if not self.compares(value):
+            return None
+        parameter = self.parameter
+        if isinstance(parameter, Choice):
+            return super().nearest(value)
+        if parameter.step is None:
+            return int(value) if isinstance(parameter, Int) else float(value)
+        # By KerasTuner's own rule; with logarithms it may place a value of the grid
+        # in the step below.
+        place = parameter.value_to_prob(value)
+        steps = [place + shift / self.count for shift in (0, 1)]
+        near = [parameter.prob_to_value(min(max(p, 0.0), 1 - 1e-9)) for p in steps]
+        return min(near, key=lambda own: abs(own - value))
 
     def compares(self, value: Any) -> bool:
-        return self.has(value)
+        if isinstance(self.parameter, Choice):
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return self.parameter.min_value <= value <= self.parameter.max_value
 
     def features(self, value: Any) -> Sequence[float]:
         return [self.parameter.value_to_prob(value)]
@@ -146,8 +160,8 @@ class Pattern(Dimension):
     def move(self, value: SharingPattern, rng: random.Random) -> SharingPattern:
         return self.space.neighbor(value, rng)
 
-    def has(self, value: Any) -> bool:
-        return isinstance(value, SharingPattern) and value in self.space
+    def nearest(self, value: Any) -> Any:
+        return value if self.compares(value) and value in self.space else None
 
     def compares(self, value: Any) -> bool:
         is_pattern = isinstance(value, SharingPattern)

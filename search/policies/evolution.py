@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from keras_share.search.pareto import crowding, non_dominated
+from keras_share.search.pareto import crowding, fronts
 from keras_share.search.policies.history import Problem
 from keras_share.search.policies.policy import Policy, draw_untried
 from keras_share.search.policies.values import Point
@@ -49,15 +49,8 @@ class EvolutionPolicy(Policy):
 
 def _order(scores: np.ndarray) -> list[int]:
     """The place of each trial, best first."""
-    places = [0] * len(scores)
-    left, place = np.arange(len(scores)), 0
-    while len(left):
-        front = non_dominated(scores[left])
-        if not front.any():
-            front[:] = True
-        members = left[front]
-        for i in members[np.argsort(-crowding(scores[members]), kind="stable")]:
-            places[i] = place
-            place += 1
-        left = left[~front]
-    return places
+    ranked = [
+        members[np.argsort(-crowding(scores[members]), kind="stable")]
+        for members in fronts(scores)
+    ]
+    return np.argsort(np.concatenate(ranked)).tolist()

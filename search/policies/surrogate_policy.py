@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-from keras_share.search.pareto import non_dominated
+from keras_share.search.pareto import fronts
 from keras_share.search.policies.history import Problem
 from keras_share.search.policies.improvement import expected_improvement
 from keras_share.search.policies.policy import LISTED, Policy, draw_untried
@@ -107,13 +107,11 @@ def _candidates(problem: Problem, rng: random.Random) -> list[Point]:
 
 def _best_points(problem: Problem) -> list[Point]:
     scored, scores = problem.scored, problem.scores()
-    left = np.arange(len(scored))
     best: list[Point] = []
-    while len(left) and len(best) < 10:
-        front = non_dominated(scores[left])
-        order = np.argsort(scores[left][front][:, 0])
-        best += [scored[i].point for i in left[front][order]]
-        left = left[~front]
+    for front in fronts(scores):
+        best += [scored[i].point for i in front[np.argsort(scores[front, 0])]]
+        if len(best) >= 10:
+            break
     return best[:10]
 
 

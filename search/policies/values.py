@@ -141,8 +141,8 @@ class ValueSpace:
         point: Point = {}
         for d in self.dimensions:
             if _is_active(d, point):
-                is_known = d.name in known and d.has(known[d.name])
-                point[d.name] = known[d.name] if is_known else d.draw(rng)
+                value = d.nearest(known[d.name]) if d.name in known else None
+                point[d.name] = d.draw(rng) if value is None else value
         return point
 
     def _grid(self, rest: Sequence[Dimension], point: Point) -> Iterator[Point]:

@@ -1,186 +1,154 @@
-"""What a function or class does, as hashes that comments and line breaks don't change.
-
-As in build systems, a definition is known by its own text and by that of everything
-it refers to.
-"""
+"""The code that a hypermodel is made of, so that a search sees when it changes."""
 
 import ast
 import contextlib
-import dis
 import functools
 import hashlib
 import inspect
+import json
 import sys
 import textwrap
 import types
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 _CODE = (type, types.FunctionType)
 _LONGEST = 80
-_CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
-
-
-def definitions(root: type | types.FunctionType) -> dict[str, str]:
-    """What `root` and what it refers to in its own module are made of.
-
-    Args:
-        root: A function or a class.
-
-    Returns:
-        By qualified name: for functions and classes a hash of the syntax tree, without
-        docstrings; for constants their value. Where the source is not at hand, as for
-        code in `exec`, the hash is of the bytecode and changes with Python's version.
-    """
-    found: dict[str, str] = {}
-    queue: list[tuple[str, Any]] = [(root.__qualname__, root)]
-    while queue:
-        name, thing = queue.pop()
-        if name in found:
-            continue
-        if _is_constant(thing):
-            found[name] = _text(thing)
-        else:
-            found[name] = _hash(thing)
-            queue.extend(_references(thing, root.__module__))
-    return dict(sorted(found.items()))
 
 
 def description(thing: Any) -> dict[str, str]:
     """The code and the plain settings of anything that can be called.
 
+    Its code are the functions, classes and plain values that it names, and those that
+    they name in turn, as far as they stand in Python files under the folder of the
+    file it is defined in: helper modules are seen, libraries elsewhere are not. Nor is
+    what is found in other ways than by its name, such as files of settings, and code
+    that has no file. Comments, docstrings and line breaks don't count.
+
     Args:
-        thing: A function, a method, a `functools.partial` or an object: of an object
-            the class counts, and those attributes that are plain values or functions.
+        thing: A function, a method, a class, a `functools.partial`, or an object: of an
+            object the class counts, and those attributes that are plain or functions.
+
+    Returns:
+        By name: of plain values the JSON text, else a hash of the source text.
     """
     if isinstance(thing, functools.partial):
-        given = {**dict(enumerate(thing.args)), **thing.keywords}
+        given = {**{str(i): a for i, a in enumerate(thing.args)}, **thing.keywords}
         return {**description(thing.func), **_settings(given)}
     if isinstance(thing, types.MethodType):
         return description(thing.__self__)
     if isinstance(thing, _CODE):
-        return definitions(thing)
-    return {**definitions(type(thing)), **_settings(vars(thing))}
+        return _definitions(thing)
+    return {**_definitions(type(thing)), **_settings(vars(thing))}
 
 
-def _settings(attributes: Mapping[Any, Any]) -> dict[str, str]:
+def _settings(attributes: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in attributes.items():
-        if _is_constant(value):
-            found[str(name)] = _text(value)
-        elif isinstance(value, types.FunctionType):
-            found.update(definitions(value))
+        if isinstance(value, types.FunctionType):
+            found.update(_definitions(value))
+        else:
+            found.update(_plain(name, value))
     return found
 
 
-def _is_constant(thing: Any) -> bool:
-    if isinstance(thing, (tuple, list, set, frozenset)):
-        return all(map(_is_constant, thing))
-    if isinstance(thing, dict):
-        return all(map(_is_constant, (*thing.keys(), *thing.values())))
-    return isinstance(thing, _CONSTANTS)
+def _definitions(root: Any) -> dict[str, str]:
+    folder = _folder(root)
+    found: dict[str, str] = {}
+    queue = [(root.__qualname__, root)] if folder else []
+    while queue:
+        name, thing = queue.pop()
+        if isinstance(thing, _CODE) and _is_inside(thing, folder):
+            own = thing.__module__ == root.__module__
+            name = "" if own else f"{thing.__module__}."
+            name += thing.__qualname__
+            if name not in found:
+                tree = _tree(thing)
+                found[name] = _digest(ast.unparse(tree))
+                queue += _named(thing, tree, folder)
+        else:
+            found.update(_plain(name, thing))
+    return dict(sorted(found.items()))
 
 
-def _text(constant: Any) -> str:
-    """The value of a constant; of a long one a hash."""
-    text = _ordered(constant)
-    return text if len(text) <= _LONGEST else _digest(text)
+def _folder(thing: Any) -> Path | None:
+    try:
+        return Path(inspect.getsourcefile(thing)).resolve().parent
+    except (TypeError, OSError):  # built in, or made without a file
+        return None
 
 
-def _ordered(constant: Any) -> str:
-    if isinstance(constant, dict):
-        items = (f"{_ordered(k)}: {_ordered(v)}" for k, v in constant.items())
-        return f"{{{', '.join(items)}}}"
-    if isinstance(constant, (set, frozenset)):
-        # Python's order of a set of strings is another in every process.
-        return f"{{{', '.join(sorted(map(_ordered, constant)))}}}"
-    if isinstance(constant, (tuple, list)):
-        return f"({', '.join(map(_ordered, constant))})"
-    return repr(constant)
+def _is_inside(thing: Any, folder: Path) -> bool:
+    own = _folder(thing)
+    if own is None or not own.is_relative_to(folder):
+        return False
+    # A virtual environment lies beside many a script.
+    return "site-packages" not in own.relative_to(folder).parts
+
+
+def _plain(name: str, value: Any) -> dict[str, str]:
+    """A value as JSON, of a long one a hash; nothing of one that is no plain value."""
+    try:
+        text = json.dumps(value, sort_keys=True, default=_sorted)
+    except (TypeError, ValueError):
+        return {}
+    return {name: text if len(text) <= _LONGEST else _digest(text)}
+
+
+def _sorted(value: Any) -> list[str]:
+    # Python's order of a set of strings is another in every process.
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    raise TypeError
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _hash(thing: Any) -> str:
+def _tree(thing: Any) -> ast.AST:
+    text = textwrap.dedent(inspect.getsource(thing))
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-        if thing.__name__ == "<lambda>":
-            # What stands beside it in the same line is none of its code.
-            lambdas = (node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
-            tree = ast.Tuple([*lambdas], ast.Load())
-        # Not `ast.dump`, whose output depends on Python's version.
-        text = ast.unparse(_without_docstrings(tree))
-    except (OSError, TypeError, SyntaxError):
-        codes = [code for function in _functions(thing) for code in _codes(function)]
-        text = f"{sys.version_info[:2]} " + "".join(map(_bytecode, codes))
-    return _digest(text)
-
-
-def _without_docstrings(tree: ast.AST) -> ast.AST:
+        tree = ast.parse(text)
+    except SyntaxError:  # the lines of a lambda may be a part of a statement
+        return ast.Constant(text)
+    if thing.__name__ == "<lambda>":
+        # What stands beside it in the same line is none of its code.
+        lambdas = (node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+        return ast.Tuple([*lambdas], ast.Load())
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            node.body = body[1:] or [ast.Pass()]
+        documented = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
     return tree
 
 
-def _bytecode(code: types.CodeType) -> str:
-    """The operations of one code object; lines and addresses are left out."""
-    return "\n".join(
-        f"{step.opname} {_ordered(step.argval) if _is_constant(step.argval) else ''}"
-        for step in dis.get_instructions(code)
-    )
+def _named(thing: Any, tree: ast.AST, folder: Path) -> Iterator[tuple[str, Any]]:
+    """What a function or class names in its text."""
+    known = dict(vars(sys.modules[thing.__module__]))
+    for function in [thing, *vars(thing).values()]:
+        if isinstance(function, types.FunctionType):
+            known |= function.__globals__
+            cells = zip(
+                function.__code__.co_freevars, function.__closure__ or (), strict=True
+            )
+            for name, cell in cells:
+                with contextlib.suppress(ValueError):  # not assigned yet
+                    known[name] = cell.cell_contents
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            value = _value(node, known, folder)
+            if value is not None:
+                yield ast.unparse(node), inspect.unwrap(value)
 
 
-def _functions(thing: Any) -> list[types.FunctionType]:
-    """A function itself, or all methods of a class."""
-    if isinstance(thing, types.FunctionType):
-        return [thing]
-    members = [
-        # Of a class method, a static method or a property.
-        getattr(member, "__func__", getattr(member, "fget", member))
-        for member in vars(thing).values()
-    ]
-    return [member for member in members if isinstance(member, types.FunctionType)]
-
-
-def _codes(function: types.FunctionType) -> Iterator[types.CodeType]:
-    """The code of a function and of those inside it."""
-    queue = [function.__code__]
-    while queue:
-        code = queue.pop()
-        yield code
-        queue.extend(filter(inspect.iscode, code.co_consts))
-
-
-def _references(thing: Any, module: str) -> Iterator[tuple[str, Any]]:
-    """What a function or class refers to by name, if it is of the module."""
-    named = {base.__name__: base for base in getattr(thing, "__bases__", ())}
-    for function in _functions(thing):
-        named |= _closure(function)
-        known = function.__globals__
-        for code in _codes(function):
-            named |= {name: known[name] for name in code.co_names if name in known}
-    for name, value in named.items():
-        if _is_constant(value):
-            if not name.startswith("__"):
-                yield name, value
-            continue
-        inner = inspect.unwrap(value) if callable(value) else value
-        if isinstance(inner, _CODE) and inner.__module__ == module:
-            yield inner.__qualname__, inner
-
-
-def _closure(function: types.FunctionType) -> dict[str, Any]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    found = {}
-    for name, cell in cells:
-        with contextlib.suppress(ValueError):  # not assigned yet
-            found[name] = cell.cell_contents
-    return found
+def _value(node: ast.AST, known: Mapping[str, Any], folder: Path) -> Any:
+    """What `name` or `module.name` stands for, None for nothing that counts."""
+    if isinstance(node, ast.Name):
+        return None if node.id.startswith("__") else known.get(node.id)
+    if isinstance(node, ast.Attribute):
+        module = _value(node.value, known, folder)
+        if isinstance(module, types.ModuleType) and _is_inside(module, folder):
+            return getattr(module, node.attr, None)
+    return None

@@ -9,22 +9,18 @@ import pandas as pd
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from keras_share.figures import PLAIN, VERMILION, new_figure
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.reporting.strips import box
 
 if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
 
-# Names of hyperparameters and metrics are no formulas, whatever they hold.
-PLAIN = {"text.parse_math": False}
-
-KNEE = "#D55E00"
 _TITLES = {
     "exported_bytes": "size of the exported file (KB)",
     "weight_bytes": "stored weights (KB)",
@@ -63,8 +59,7 @@ def draw_front(
     """
     columns = columns or (x, y)
     if ax is None:
-        # Not pyplot's: no window, no global state.
-        ax = Figure(figsize=(7.5, 5), dpi=150, layout="constrained").add_subplot()
+        ax = new_figure(7.5, 5).add_subplot()
     trials, front = results.completed(*columns), results.pareto_front(*columns)
     with rc_context(PLAIN):
         points, marks = _scaled(trials, x, y), _scaled(front, x, y)
@@ -73,7 +68,7 @@ def draw_front(
         _scatter_by_groups(ax, points, trials["num_groups"].astype(float))
         ax.scatter(*marks.T, s=95, facecolors="white", edgecolors="0.2", zorder=4)
         knee = marks[[results.knee(*columns).name]]
-        ring = {"facecolors": "white", "edgecolors": KNEE, "linewidths": 2.2}
+        ring = {"facecolors": "white", "edgecolors": VERMILION, "linewidths": 2.2}
         if len(front) > 2:
             ax.scatter(*knee.T, s=110, zorder=4.5, label="knee", **ring)
         for number, mark in enumerate(marks, start=1):

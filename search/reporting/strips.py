@@ -1,20 +1,91 @@
 """A pattern as a strip of colored squares: one per site, one color per group."""
 
 from collections.abc import Mapping
-from html import escape
+from dataclasses import dataclass
 
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.offsetbox import DrawingArea
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from keras_share import figures
 from keras_share.pattern.sharing_pattern import SharingPattern
 
-# Okabe and Ito's, which the color-blind tell apart; without its black.
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _ALONE = "#e2e2e2"
 _LETTERED = 16  # sites; letters in more squares would be too small to read
-_GAP = 1.5  # points between the strips of two patterns
+
+
+@dataclass(frozen=True)
+class Square:
+    """A site: where it is, from the left and from above, and how it looks."""
+
+    x: float
+    y: float
+    name: str
+    color: str
+    ink: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The squares of the patterns of a trial, one pattern below the other.
+
+    `across` and `side` are the width and the height of each, with its edge.
+    """
+
+    title: str
+    squares: list[Square]
+    width: float
+    height: float
+    across: float
+    side: float
+    is_lettered: bool
+
+
+def strip(
+    patterns: Mapping[str, SharingPattern], side: float, gap: float, room: float
+) -> Strip:
+    """Lays out the patterns of a trial, at least one.
+
+    Args:
+        patterns: The patterns by name.
+        side: Height of a square.
+        gap: Between two patterns.
+        room: Width that a pattern of many sites takes.
+    """
+    sites = max(pattern.num_sites for pattern in patterns.values())
+    is_lettered = sites <= _LETTERED
+    across = side if is_lettered else min(side / 2, max(room / sites, side / 5))
+    squares = [
+        Square(x * across, y * (side + gap), name, color, _ink(color))
+        for y, pattern in enumerate(patterns.values())
+        for x, (name, color) in enumerate(
+            zip(pattern.names, colors(pattern), strict=True)
+        )
+    ]
+    height = len(patterns) * (side + gap) - gap
+    title = " ".join(f"{name}={pattern}" for name, pattern in patterns.items())
+    if len(patterns) == 1:
+        title = str(*patterns.values())
+    return Strip(title, squares, sites * across, height, across, side, is_lettered)
+
+
+def box(patterns: Mapping[str, SharingPattern]) -> DrawingArea:
+    """The strips of a trial for a matplotlib figure; `width` and `height` in points."""
+    laid = strip(patterns, side=7.5, gap=1.5, room=90)
+    area = DrawingArea(laid.width, laid.height)
+    edge = {"ec": "white", "lw": 0.4 if laid.across > 3 else 0.1}
+    for square in laid.squares:
+        corner = square.x, laid.height - square.y - laid.side
+        area.add_artist(
+            Rectangle(corner, laid.across, laid.side, facecolor=square.color, **edge)
+        )
+        if laid.is_lettered:
+            middle = corner[0] + laid.across / 2, corner[1] + laid.side / 2
+            letter = Text(*middle, square.name, fontsize=5, color=square.ink)
+            letter.set(ha="center", va="center_baseline", family="monospace")
+            area.add_artist(letter)
+    return area
 
 
 def colors(pattern: SharingPattern) -> list[str]:
@@ -27,75 +98,11 @@ def colors(pattern: SharingPattern) -> list[str]:
     return found
 
 
-def svg(patterns: Mapping[str, SharingPattern]) -> str:
-    """The strips of a trial as an SVG element for a page, one below the other."""
-    if not patterns:
-        return ""
-    side, gap = 15, 2
-    widest = max(pattern.num_sites for pattern in patterns.values())
-    width = side if widest <= _LETTERED else side / 2
-    title = escape(" ".join(_named(patterns)))
-    drawn = []
-    for y, pattern in enumerate(patterns.values()):
-        top = y * (side + gap)
-        for x, (name, color) in enumerate(
-            zip(pattern.names, colors(pattern), strict=True)
-        ):
-            drawn.append(
-                f'<rect x="{x * width:g}" y="{top}" width="{width - 1:g}" '
-                f'height="{side - 1}" rx="2" fill="{color}"/>'
-            )
-            if widest <= _LETTERED:
-                drawn.append(
-                    f'<text x="{x * width + (width - 1) / 2:g}" y="{top + 10.5}" '
-                    f'fill="{_ink(color)}">{escape(name)}</text>'
-                )
-    size = f'width="{widest * width:g}" height="{len(patterns) * (side + gap)}"'
-    return (
-        f'<svg class="strip" role="img" {size}><title>{title}</title>'
-        f"{''.join(drawn)}</svg>"
-    )
-
-
-def box(patterns: Mapping[str, SharingPattern]) -> DrawingArea:
-    """The strips of a trial for a matplotlib figure; `width` and `height` in points."""
-    widest = max(pattern.num_sites for pattern in patterns.values())
-    side = 7.5 if widest <= _LETTERED else 6
-    width = side if widest <= _LETTERED else max(90 / widest, 1.5)
-    step = side + _GAP
-    area = DrawingArea(widest * width, len(patterns) * step - _GAP)
-    for y, pattern in enumerate(reversed(patterns.values())):
-        for x, (name, color) in enumerate(
-            zip(pattern.names, colors(pattern), strict=True)
-        ):
-            corner = x * width, y * step
-            edge = 0.4 if width > 3 else 0.1
-            area.add_artist(
-                Rectangle(corner, width, side, facecolor=color, ec="white", lw=edge)
-            )
-            if widest <= _LETTERED:
-                middle = corner[0] + width / 2, corner[1] + side / 2
-                letter = Text(*middle, name, fontsize=5, color=_ink(color))
-                letter.set(ha="center", va="center_baseline", family="monospace")
-                area.add_artist(letter)
-    return area
-
-
-def _named(patterns: Mapping[str, SharingPattern]) -> list[str]:
-    if len(patterns) == 1:
-        return [str(*patterns.values())]
-    return [f"{name}={pattern}" for name, pattern in patterns.items()]
-
-
 def _color(number: int) -> str:
     """A color of the palette; lighter and then darker ones where it is used up."""
-    base = to_rgb(_COLORS[number % len(_COLORS)])
-    shade = number // len(_COLORS) % 3
-    if shade == 1:
-        base = tuple(1 - 0.45 * (1 - value) for value in base)
-    if shade == 2:
-        base = tuple(0.55 * value for value in base)
-    return to_hex(base)
+    color = figures.COLORS[number % len(figures.COLORS)]
+    shades = (1, "white"), (0.45, "white"), (0.55, "black")
+    return to_hex(figures.blend(color, *shades[number // len(figures.COLORS) % 3]))
 
 
 def _ink(color: str) -> str:

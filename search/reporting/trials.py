@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -51,11 +51,7 @@ def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
 
 def pattern_names(frame: pd.DataFrame) -> list[str]:
     """The columns of `choices` that hold patterns."""
-    return [
-        name
-        for name in frame
-        if frame[name].map(lambda value: isinstance(value, SharingPattern)).any()
-    ]
+    return _names(frame, SharingPattern)
 
 
 def co_membership(column: pd.Series, num_sites: int) -> np.ndarray:
@@ -77,34 +73,28 @@ def encoder(frame: pd.DataFrame) -> ColumnTransformer:
     (of mean 0 and deviation 0.5, so that it weighs about as much as a yes or no:
     Gelman, 2008, https://doi.org/10.1002/sim.3107), and a word one yes or no for each.
     """
-    patterns = pattern_names(frame)
-    words = [
-        name
-        for name in frame
-        if name not in patterns and frame[name].map(lambda v: isinstance(v, str)).any()
-    ]
+    patterns, words = pattern_names(frame), _names(frame, str)
     numbers = [name for name in frame if name not in (*patterns, *words)]
-    half = FunctionTransformer(lambda values: values / 2)
     number = make_pipeline(
         FunctionTransformer(lambda values: values.astype(float)),
         SimpleImputer(add_indicator=True),
         StandardScaler(),
-        half,
+        FunctionTransformer(lambda values: values / 2),
     )
     word = make_pipeline(
         FunctionTransformer(lambda values: values.astype(str)),
         OneHotEncoder(handle_unknown="ignore", sparse_output=False),
     )
-    return ColumnTransformer(
-        [
-            *(
-                (f"pattern {name}", _pattern_encoder(frame[name]), [name])
-                for name in patterns
-            ),
-            ("numbers", number, numbers),
-            ("words", word, words),
-        ]
+    return make_column_transformer(
+        *((_pattern_encoder(frame[name]), [name]) for name in patterns),
+        (number, numbers),
+        (word, words),
     )
+
+
+def _names(frame: pd.DataFrame, kind: type) -> list[str]:
+    """The columns that hold values of a kind."""
+    return [n for n in frame if any(isinstance(value, kind) for value in frame[n])]
 
 
 def _pattern_encoder(column: pd.Series) -> FunctionTransformer:

@@ -1,7 +1,8 @@
 """What is measured of the file that a trial's model becomes."""
 
+import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ MEASURES = (*STATIC, *MEASURED)
 
 
 def measure_file(
-    model: keras.Model, export: Mapping[str, Any], names: Iterable[str] = ()
+    model: keras.Model, export: Mapping[str, Any], names: Collection[str] = ()
 ) -> dict[str, float]:
     """Exports a model, reads its file, and runs it if asked for.
 
@@ -40,7 +41,8 @@ def measure_file(
     Args:
         model: A built Keras model.
         export: Keyword arguments of `keras_share.export_tflite`.
-        names: Names of measures; the last two are made only if they are among them.
+        names: Names of measures; the last two are made only if one of them is among
+            these.
 
     Raises:
         RuntimeError: If the file does not run where `latency_ms` or `memory_bytes` is
@@ -70,5 +72,13 @@ def measure_file(
                     f"Received: {row.error}"
                 )
             measures["latency_ms"] = row.median_ms
-            measures["memory_bytes"] = int(row.grown_mb * 2**20)
+            grown = row.grown_mb * 2**20
+            if math.isfinite(grown):
+                measures["memory_bytes"] = int(grown)
+            elif "memory_bytes" in names:
+                raise RuntimeError(
+                    "memory_bytes can only be measured where the system tells the "
+                    "memory of a process, in /proc. Received: no such figure. Leave "
+                    "it out, or take estimated_memory_bytes."
+                )
     return measures

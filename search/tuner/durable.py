@@ -106,6 +106,14 @@ class Durable:
             "with smaller candidates, under another `project_name`."
         )
 
+    def is_behind(self) -> bool:
+        """Whether another process has gone on with the search since it was read."""
+        state = saved.read_json(Path(self._project_dir, "oracle.json"))
+        return state is not None and [self.start_order, self.end_order] != [
+            state["start_order"],
+            state["end_order"],
+        ]
+
     def begin(self) -> None:
         """Begins a search: forgets earlier failures, and mends the files.
 
@@ -222,6 +230,8 @@ class Durable:
                     "Choose another `project_name`, or pass `overwrite=True`, which "
                     "deletes its trials."
                 ) from error
+        for trial in self.trials.values():
+            self._score_anew(trial)
         for trial_id in project.adopted:
             self.update_space(self.trials[trial_id].hyperparameters)
             self._record_values(self.trials[trial_id])
@@ -229,6 +239,16 @@ class Durable:
         if not processes.is_distributed():
             for trial_id in project.interrupted:
                 self._count_death(trial_id)
+
+    def _score_anew(self, trial: Trial) -> None:
+        """Scores a trial by the objective with which the search goes on."""
+        if trial.status != TrialStatus.COMPLETED:
+            return
+        if trial.metrics.exists(self.objective.name):
+            self.score_trial(trial)
+        else:
+            trial.status = TrialStatus.FAILED
+            trial.message = f"it has no {self.objective.name}"
 
     def write_missing_records(self) -> None:
         """Writes the records of ended trials whose process died before it did so."""
@@ -255,6 +275,7 @@ class Durable:
                 started=notes.get("started", ended),
                 ended=ended,
                 worker=notes.get("worker"),
+                message=trial.message,
             )
             record_files.write(self._project_dir, record)
 

@@ -15,22 +15,22 @@ def record_of(
     trial: Trial,
     objectives: Sequence[kt.Objective],
     *,
-    parameters: int | None,
     measures: Mapping[str, float],
     started: float,
     ended: float,
+    message: str | None,
     **facts: Any,
 ) -> TrialRecord:
     """The record of a trial that has ended.
 
     Args:
         trial: The trial as the oracle has it, with its status, score and metrics.
-        objectives: The objectives of the search, the one that scores a trial first.
-        parameters: Number of weights of its model, None if that is unknown.
-        measures: What was measured of its model, by name.
-        started: When it began, in seconds since 1970.
+        objectives: Of the search, the one that scores a trial first.
+        measures: Field of the record, like all that follow.
+        started: When it began.
         ended: When it ended.
-        **facts: Further fields of the record.
+        message: Why it has no score, if that is known.
+        **facts: Further fields.
     """
     main, status = objectives[0].name, outcome_of(trial)
     has_failed = status in (TrialStatus.FAILED, TrialStatus.INVALID)
@@ -44,7 +44,6 @@ def record_of(
     if status == TrialStatus.COMPLETED and trial.score is not None:
         # KerasTuner's own oracles score a trial by the sum of several objectives.
         score = trial.score if len(objectives) == 1 else metrics[main].value
-    message = trial.message
     if message is None and has_failed:
         message = f"{main} is NaN"
     return TrialRecord(
@@ -52,7 +51,6 @@ def record_of(
         status=status,
         objectives={one.name: one.direction for one in objectives},
         patterns=patterns_of(trial.hyperparameters),
-        parameters=parameters,
         score=None if score is None else float(score),
         metrics=metrics,
         measures=dict(measures),

@@ -58,6 +58,8 @@ class ObservedHyperModel(kt.HyperModel):
         super().__init__(name=getattr(hypermodel, "name", None))
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_hypermodel":  # not set yet in a copy that is being made
+            raise AttributeError(name)
         return getattr(self._hypermodel, name)
 
     def build(self, hp: kt.HyperParameters) -> keras.Model:

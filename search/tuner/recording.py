@@ -5,7 +5,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from keras_share.atomic import write_atomically
 from keras_share.search.display.progress import SilentProgress, display
 from keras_share.search.engine import Trial, TrialStatus
 from keras_share.search.project import checkpoints, fingerprint, record_files, saved
+from keras_share.search.project.lock import searching
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.results import SearchResults
 from keras_share.search.trial import budget
@@ -131,6 +132,9 @@ class Recording:
             kwargs.get("project_name") or "untitled_project",
         )
         saved.prepare(folder, processes.tuner_id())
+        if kwargs.get("overwrite"):
+            with searching(folder):
+                pass  # what another process searches in is not deleted
         self._space = kt.HyperParameters()
         self._objectives: list[kt.Objective] = []
         super().__init__(*args, **kwargs)
@@ -188,7 +192,21 @@ class Recording:
             ValueError: If the search goes on with other things than it began with;
                 see `on_change`.
             RuntimeError: If `max_consecutive_failed_trials` trials in a row fail.
+            BlockingIOError: If another process searches in the same folder.
         """
+        with contextlib.ExitStack() as held:
+            if not processes.is_worker():
+                held.enter_context(searching(self.project_dir))
+                if isinstance(self.oracle, Durable) and self.oracle.is_behind():
+                    self.reload()
+            self._search(fit_args, verbose, fit_kwargs)
+
+    def _search(
+        self,
+        fit_args: Sequence[Any],
+        verbose: str | int,
+        fit_kwargs: Mapping[str, Any],
+    ) -> None:
         positional = {f"argument {i}": value for i, value in enumerate(fit_args)}
         self._check_unchanged({**positional, **fit_kwargs})
         oracle = self.oracle if isinstance(self.oracle, Durable) else None
@@ -293,16 +311,15 @@ class Recording:
         finally:
             # Only the oracle scores a trial, finds a NaN, or gives up a trial that
             # failed too often; and it may raise after several failures in a row.
-            ended = self.oracle.get_trial(trial.trial_id)
-            ended.message = trial.message  # a chief does not send it
             record = record_of(
-                ended,
+                self.oracle.get_trial(trial.trial_id),
                 self._objectives,
                 parameters=running.parameters,
                 measures=running.measures or {},
                 started=running.started,
                 ended=time.time(),
                 worker=self.tuner_id,
+                message=trial.message,  # which a chief does not send
             )
             if record.status in (TrialStatus.FAILED, TrialStatus.INVALID):
                 _report_failure(record)

@@ -7,7 +7,7 @@ import keras_tuner as kt
 import numpy as np
 
 from keras_share.search import policies
-from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.engine import Trial, TrialStatus, seed_of
 from keras_share.search.policies import Observation, Problem, ValueSpace
 from keras_share.search.trial import objectives
 from keras_share.search.trial.measures import STATIC
@@ -37,7 +37,7 @@ class SharingOracle(Pruned, Durable, kt.Oracle):
             expected to exceed one are not proposed; the tuner rejects what does.
         earlier: Observations of earlier searches, which the policy learns from; see
             `keras_share.search.project.earlier.observations`.
-        seed: Seed of all random draws; None and 0 for a random one.
+        seed: Seed of all random draws; None for a random one.
         hyperparameters: As of `keras_tuner.Oracle`.
         allow_new_entries: As of `keras_tuner.Oracle`.
         tune_new_entries: As of `keras_tuner.Oracle`.
@@ -76,7 +76,7 @@ class SharingOracle(Pruned, Durable, kt.Oracle):
         super().__init__(
             self.objectives[0],
             max_trials=max_trials,
-            seed=seed,
+            seed=seed_of(seed),
             hyperparameters=hyperparameters,
             allow_new_entries=allow_new_entries,
             tune_new_entries=tune_new_entries,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import keras_tuner as kt
 
-from keras_share.search.engine import Trial
+from keras_share.search.engine import Trial, seed_of
 from keras_share.search.project.earlier import observations
 from keras_share.search.trial import budget, objectives
 from keras_share.search.tuner import oracles, processes
@@ -25,6 +25,8 @@ class _Search(Recording, kt.Tuner):
     def __init__(self, hypermodel: Any = None, objective: Any = None, **kwargs: Any):
         taken = inspect.signature(self.oracle_class).parameters
         several = objectives.get(objective)
+        if "seed" in kwargs:
+            kwargs["seed"] = seed_of(kwargs["seed"])
         sees_all = issubclass(self.oracle_class, SharingOracle)
         oracle = self.oracle_class(
             objective=several if sees_all else several[0],

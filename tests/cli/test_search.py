@@ -225,7 +225,8 @@ def test_folders_at_fault(content, cli, here):
     assert "in which at least one trial has ended" in cli("report p", 1).stderr
     (here / "p" / "results" / "0.json").write_text(content)
     done = cli("report p", 1)
-    assert "FOLDER must be a folder with what keras_share.search wrote" in done.stderr
+    assert "0.json' is damaged and left out" in done.stderr
+    assert "in which at least one trial has ended" in done.stderr
 
 
 def test_rows_may_hold_what_json_lacks(cli_json, here):

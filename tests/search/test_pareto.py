@@ -100,6 +100,19 @@ def test_crowding():
     assert np.isinf(pareto.crowding([[1, 1]] * 3)).sum() == 2
 
 
+def test_fronts_are_peeled_off():
+    points = np.random.default_rng(0).integers(0, 9, (60, 2)).astype(float)
+    points[7] = np.nan
+    found = list(pareto.fronts(points))
+    assert sorted(i for front in found for i in front) == list(range(60))
+    assert found[-1].tolist() == [7]
+    for better, worse in itertools.pairwise(found[:-1]):
+        assert pareto.non_dominated(points[better]).all()
+        for i in worse:
+            assert any((points[j] <= points[i]).all() for j in better)
+    assert list(pareto.fronts(np.empty((0, 2)))) == []
+
+
 def test_errors():
     for function in (pareto.non_dominated, pareto.knee, pareto.crowding):
         with pytest.raises(ValueError, match=r"Received: points of shape \(3,\)"):

@@ -1,11 +1,10 @@
 """The picture of a benchmark: latency and memory of each file in each mode."""
 
-import io
 import math
 import os
 from typing import TYPE_CHECKING
 
-from keras_share.atomic import check_writable, write_atomically
+from keras_share import figures
 from keras_share.tflite.runtimes.benchmark import WRONG
 
 if TYPE_CHECKING:
@@ -13,19 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's, which the color-blind tell apart.
 _COLORS = {
-    "interpreter": "#0072B2",
-    "reference": "#999999",
-    "compiled": "#56B4E9",
-    "compiled_cache": "#009E73",
-    "micro": "#E69F00",
+    "interpreter": figures.BLUE,
+    "reference": figures.GRAY,
+    "compiled": figures.SKY,
+    "compiled_cache": figures.GREEN,
+    "micro": figures.ORANGE,
 }
 _PANELS = (
     ("median_ms", "p90_ms", "median latency, line to the 90th percentile", "ms"),
     ("grown_mb", "peak_mb", "resident growth, line to its peak", "MB"),
 )
-_FORMATS = (".png", ".svg", ".pdf")
 _BAR = 0.24  # inches from one to the next
 _LONGEST = 34  # letters of a name
 _ROOM = 0.75  # for the text beside the longest bar, as a share of it
@@ -61,35 +58,23 @@ def plot_benchmark(
     >>> frame = benchmark("model.tflite", rounds=1).to_dataframe()
     >>> figure = plot_benchmark(frame, "benchmark.png")
     """
-    if to_file is not None:
-        ending = os.path.splitext(to_file)[1].lower()
-        if ending not in _FORMATS:
-            raise ValueError(
-                f"`to_file` must end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}. "
-                f"Received: to_file={os.fspath(to_file)!r}"
-            )
-        check_writable(to_file)
+    figures.check_picture(to_file)
     if not len(frame):
         raise ValueError(
             "`frame` must have a row for each file and mode. Received: none"
         )
     figure = _draw(frame)
-    if to_file is not None:
-        file = io.BytesIO()
-        figure.savefig(file, format=ending[1:])
-        write_atomically(to_file, file.getvalue())
+    figures.save(figure, to_file)
     return figure
 
 
 def _draw(frame: "pandas.DataFrame") -> "Figure":
-    # Not pyplot's: no window, no global state.
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     files, modes = [*dict.fromkeys(frame["file"])], [*dict.fromkeys(frame["mode"])]
     step = len(modes) + 1  # a bar of room between two files
     height = step * len(files) - 1
-    figure = Figure(figsize=(10, 1.3 + _BAR * height), dpi=150, layout="constrained")
+    figure = figures.new_figure(10, 1.3 + _BAR * height)
     panels = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (value, end, title, unit) in zip(panels, _PANELS, strict=True):
         firsts = frame[frame["file"] == files[0]].set_index("mode")[value]
@@ -103,21 +88,13 @@ def _draw(frame: "pandas.DataFrame") -> "Figure":
         ax.set_xlabel(unit, fontsize=8)
         ax.tick_params(labelsize=8)
         ax.tick_params(axis="y", length=0)
-        ax.grid(axis="x", alpha=0.25)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yticks(
-        [step * i + (len(modes) - 1) / 2 for i in range(len(files))],
-        labels=_labels(files),
-    )
+        figures.tidy(ax, grid="x")
+    middles = [step * i + (len(modes) - 1) / 2 for i in range(len(files))]
+    panels[0].set_yticks(middles, labels=_labels(files))
     panels[0].set_ylim(height - 0.4, -0.6)
-    figure.legend(
-        handles=[Patch(label=mode, color=_COLORS[mode]) for mode in modes],
-        loc="outside upper right",
-        ncols=len(modes),
-        fontsize=8,
-        frameon=False,
-    )
+    handles = [Patch(label=mode, color=_COLORS[mode]) for mode in modes]
+    place = {"loc": "outside upper right", "ncols": len(modes)}
+    figure.legend(handles=handles, fontsize=8, frameon=False, **place)
     return figure
 
 
@@ -140,14 +117,9 @@ def _draw_bar(
     ax.barh(y, value, 0.86, color=_COLORS[mode])
     if end > value:
         ax.plot([value, end], [y, y], color="0.3", lw=1)
-    ax.annotate(
-        text,
-        (max(value, end), y),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center_baseline",
-        fontsize=7.5,
-    )
+    beside = {"xytext": (4, 0), "textcoords": "offset points"}
+    place = max(value, end), y
+    ax.annotate(text, place, va="center_baseline", fontsize=7.5, **beside)
 
 
 def _labels(files: list[str]) -> list[str]:

@@ -4,34 +4,42 @@ import collections
 import contextlib
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import grpc
 import pytest
 from click.testing import CliRunner
 from quick_search import Untrained, patterns, quick
 
 from keras_share.cli.main import program
 from keras_share.search import RandomSearch, SearchResults
+from keras_share.search.display.progress import SilentProgress
+from keras_share.search.launching import launch
+from keras_share.search.launching.chief import Chief
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 
 TESTS = Path(__file__).parents[2]
 MAX_TRIALS = 10
-# Half the time of TensorFlow, and no trial computes anything.
-QUICK_TO_IMPORT = {"KERAS_BACKEND": "jax"}
+# Nothing is trained here, so it need not be TensorFlow, which takes long to import.
+ENVIRONMENT = {"PYTHONPATH": str(TESTS), "KERAS_BACKEND": "numpy"}
 
 # A trial writes when it begins and ends. The worker that is to be killed waits for it
 # in its first trial, and the others for the late one, so that it gets some trials.
 SCRIPT = f"""
-import os, time
+import gc, os, time
 from pathlib import Path
 import keras_share.search
 from quick_search import Untrained, failing, quick
+
+gc.freeze()  # KerasTuner's `gc.collect` in every trial would walk all of Keras
 
 def note(*words):
     with open("notes.txt", "a") as file:
@@ -84,7 +92,7 @@ class Processes:
         process = subprocess.Popen(
             [sys.executable, "-c", code, *line.split()],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(TESTS), **QUICK_TO_IMPORT},
+            env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -241,9 +249,10 @@ def test_what_is_said(processes, searched):
 
 def test_a_search_of_failures_ends_and_says_why(processes, monkeypatch):
     monkeypatch.chdir(processes.folder)
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    for name, value in QUICK_TO_IMPORT.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    heard = set()
+    monkeypatch.setattr(Chief, "hear", lambda self, trials: heard.update(trials))
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setitem(sys.modules, "train", None)
     before = dict(os.environ)
@@ -254,3 +263,33 @@ def test_a_search_of_failures_ends_and_says_why(processes, monkeypatch):
     assert "with: OSError: no such weights" in done.stderr
     assert "tuner0.log" in done.stderr and "Traceback" not in done.stderr
     assert processes.workers() == {} and dict(os.environ) == before
+    assert heard == {"00", "01", "02"}
+
+
+def test_trials_elsewhere_are_no_lost_ones(monkeypatch):
+    monkeypatch.setattr(launch, "HEARTBEAT", 0.01)
+    asked = queue.Queue()
+
+    class Client:
+        def get_trial(self, trial_id):
+            asked.put(trial_id)
+            raise grpc.RpcError  # a chief that is gone, and back
+
+    crew = SimpleNamespace(trials={"07"})
+    with launch._signs_of_life(Client(), crew):
+        assert [asked.get(timeout=10) for _ in range(3)] == ["07"] * 3
+        crew.trials = {"08"}
+        while asked.get(timeout=10) != "08":
+            pass
+
+
+def test_a_chief_that_does_not_answer(monkeypatch):
+    for name, value in {"HEARTBEAT": 0, "_TICK": 0.01, "_SILENCE": 0.1}.items():
+        monkeypatch.setattr(launch, name, value)
+    answers = iter([True, False, True, *[False] * 99])
+    monkeypatch.setattr(launch, "_answers", lambda *address: next(answers))
+    checks = []
+    crew = SimpleNamespace(is_done=False, check=lambda: checks.append(time.monotonic()))
+    place = "first", 8765, queue.SimpleQueue(), SilentProgress()
+    assert launch._is_served(crew, *place) is False
+    assert len(checks) > 3 and checks[-1] - checks[2] > 0.1  # after the last answer

@@ -133,6 +133,39 @@ def test_huge_ranges_are_not_listed():
         check(space, point)
 
 
+def test_values_of_other_searches_are_brought_onto_the_grid():
+    hp = kt.HyperParameters()
+    hp.Int("width", 8, 256, step=8)
+    hp.Int("units", 1, 64, step=2, sampling="log")
+    hp.Int("depth", 1, 9, sampling="log")
+    hp.Float("rate", 0.0, 1.0, step=0.1)
+    hp.Float("decay", 1e-4, 1e-1, sampling="log")
+    hp.Float("back", 1.0, 8.0, step=2, sampling="reverse_log")
+    hp.Choice("kernel", [3, 5, 7])
+    hp.Choice("part", [0.25, 0.5])
+    hp.Boolean("bias")
+    space = ValueSpace(hp.space)
+    nearest = {d.name: d.nearest for d in space.dimensions}
+    for name, value, expected in [
+        *[("width", 36.5, 40), ("width", 256, 256), ("width", 8.0, 8)],
+        *[("width", 264, None), ("width", "8", None), ("width", True, None)],
+        *[("units", 5, 4), ("units", 64.0, 64), ("depth", 3.0, 3), ("depth", 3.7, 3)],
+        *[("rate", 0.34, 0.1 * 3), ("rate", 1, 0.1 * 9), ("decay", 0.01, 0.01)],
+        *[("decay", 1.0, None), ("back", 7.2, 7.0), ("kernel", 5.0, 5)],
+        *[("kernel", 4, None), ("part", 0.5, 0.5), ("part", 0.4, None)],
+        *[("bias", 1, True), ("bias", False, False), ("bias", "yes", None)],
+    ]:
+        found = nearest[name](value)
+        assert (found, type(found)) == (expected, type(expected)), (name, value)
+    # What is of the space already stays as it is.
+    for d in space.dimensions:
+        if d.count < 100:
+            assert [d.nearest(value) for value in d.choices] == list(d.choices)
+    earlier = {"width": 36.5, "rate": 0.34, "kernel": 5.0, "bias": 1}
+    for seed in range(20):
+        check(space, space.neighbor(earlier, random.Random(seed)))
+
+
 FOREIGN = {
     "sites": {"attention": SharingPattern("AAB"), "decoder/ffn": SharingPattern("A")},
     "family": {"decoder/ffn": SharingPattern("ABBCA"), "width": 8},

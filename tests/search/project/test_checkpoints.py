@@ -1,13 +1,17 @@
 """The disk a search takes is bounded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras_tuner as kt
 import pytest
+import synthetic_search as synthetic
 from quick_search import DATA, Untrained, build, quick, size
 
 from keras_share.search import GridSearch, Hyperband, RandomSearch
-from keras_share.search.project import checkpoints
+from keras_share.search.project import checkpoints, record_files
+from keras_share.search.project.record import Metric
+from keras_share.search.trial import objectives
 
 
 class Saving(GridSearch):
@@ -140,6 +144,25 @@ def test_running_trials_are_left_alone(tmp_path):
     running.write_bytes(b"being trained")
     checkpoints.remove(tuner.project_dir, set())
     assert weights(tuner) == {"9"}
+
+
+def test_of_a_long_front_its_ends_and_the_lonely_stay(tmp_path):
+    # Trials 0 to 3 lie close to each other; 4 is an end, 5 is lonely, 6 the other end.
+    places = [4.0, 4.1, 4.2, 4.3, 0.0, 7.0, 10.0]
+    both = objectives.get(["val_accuracy", "exported_bytes"])
+    for record, place in zip(synthetic.search(trials=7).records, places, strict=True):
+        metrics = {"val_accuracy": Metric(place / 10, "max")}
+        measures = {"exported_bytes": int(1000 * place)}
+        changed = replace(record, metrics=metrics, measures=measures)
+        record_files.write(tmp_path, changed)
+
+    def front(most):
+        return checkpoints.front(tmp_path, both, most)
+
+    assert front(2) == {"004", "006"}
+    assert front(3) == {"004", "006", "005"}
+    assert front(4) == {"004", "006", "005", "000"}
+    assert len(front(9)) == 7 and front(0) == set()
 
 
 def test_bad_number(tmp_path):

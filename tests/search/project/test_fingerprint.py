@@ -8,7 +8,14 @@ import keras_tuner as kt
 import pytest
 from quick_search import Untrained, quick
 
-from keras_share.search import GridSearch, RandomSearch, sharing_pattern
+from keras_share.search import (
+    BayesianOptimization,
+    GridSearch,
+    RandomSearch,
+    SearchResults,
+    SharingSearch,
+    sharing_pattern,
+)
 from keras_share.search.project import fingerprint
 
 
@@ -79,7 +86,7 @@ def test_changed_space(change, tmp_path):
     tuner = begin(tmp_path, declare, max_trials=4)  # is what it began with, now
     tuner.search(verbose=0)
     assert len(tuner.results) >= 2
-    last = tuner.results.records[-1]["hyperparameters"]
+    last = tuner.results.records[-1].hyperparameters
     declared = kt.HyperParameters()
     declare(declared)
     assert last.keys() <= declared.values.keys()
@@ -110,6 +117,52 @@ def test_message_names_every_change_and_the_ways_out(tmp_path):
     for way in ("`project_name`", "`overwrite=True`", '`on_change="continue"`'):
         assert way in message
     assert begin(tmp_path).results == results
+
+
+@pytest.mark.parametrize("cls", [RandomSearch, BayesianOptimization, SharingSearch])
+def test_another_objective_shows_its_own_scores(cls, tmp_path):
+    class Falling(Untrained):
+        def fit(self, hp, model, callbacks):
+            groups = self.pattern.num_groups
+            return {"val_accuracy": groups / 10, "val_loss": groups / 100}
+
+    def begin(objective, trials, **kwargs):
+        return cls(
+            Falling(),
+            objective,
+            **{"max_trials": trials, "export": None, "seed": 1, "directory": tmp_path},
+            **kwargs,
+        )
+
+    begin("val_accuracy", 4).search(verbose=0)
+    tuner = begin("val_loss", 7, on_change="continue")
+    tuner.search(verbose=0)
+    assert len(tuner.results) == 7
+    for results in (tuner.results, SearchResults.load(tuner.project_dir)):
+        assert (results.objective, results.direction) == ("val_loss", "min")
+        board = results.leaderboard()
+        assert list(board["val_loss"]) == sorted(board["num_groups"] / 100)
+    best = tuner.oracle.get_best_trials(7)
+    assert [trial.score for trial in best] == list(board["val_loss"])
+
+
+def test_an_objective_that_earlier_trials_lack(tmp_path):
+    begin(tmp_path).search(verbose=0)
+
+    class Further(Flexible):
+        def fit(self, hp, model, callbacks, **kwargs):
+            return {"val_auc": 0.7}
+
+    tuner = RandomSearch(
+        Further(rate),
+        kt.Objective("val_auc", "max"),
+        **{"max_trials": 3, "export": None, "seed": 1, "directory": tmp_path},
+        on_change="continue",
+    )
+    tuner.search(verbose=0)
+    board = tuner.leaderboard()
+    assert list(board["val_auc"].dropna()) == [0.7, 0.7] and len(board) == 3
+    assert len(tuner.pareto_front("val_auc", "seconds")) >= 1
 
 
 def test_what_is_no_change(tmp_path):

@@ -1,4 +1,4 @@
-"""Code is known by what it does, not by how it is written."""
+"""Code is known by what it says, wherever under the script's folder it stands."""
 
 import functools
 import importlib.util
@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from keras_share.search.project import source
-from keras_share.search.project.source import definitions, description
+from keras_share.search.project.source import description
 
 PLAIN = '''
 import math
+import {helper} as near
+from {helper} import block
 
 WIDTH = 32
 SIZES = (1, 2)
@@ -34,7 +36,7 @@ class Model(Base):
     """A model."""
 
     def build(self, hp):
-        return helper(hp) + self.size()
+        return helper(hp) + self.size() + near.norm(hp) + block(near.RATE)
 
     @property
     def depth(self):
@@ -50,30 +52,50 @@ def build(hp):
     return Model().build(hp)
 '''
 
+HELPER = """
+RATE = 0.1
+def block(x):
+    return deeper(x)
+def deeper(x):
+    return x + 1
+def norm(x):
+    return x
+def unused(x):
+    return x
+"""
+
 _NUMBERS = itertools.count()
 
 
-def load(text, tmp_path, name="user_module", with_source=True):
-    path = tmp_path / f"{name}_{next(_NUMBERS)}.py"
-    path.write_text(text)
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    module.__spec__.loader.exec_module(module)
-    if not with_source:
-        path.unlink()
-    return module
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Loads a module of some text, and the helper module that it imports."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def load(text, helper=HELPER):
+        number = next(_NUMBERS)
+        name = f"near_{number}"
+        (tmp_path / f"{name}.py").write_text(helper)
+        (tmp_path / f"user_{number}.py").write_text(text.replace("{helper}", name))
+        return importlib.import_module(f"user_{number}")
+
+    return load
 
 
-@pytest.mark.parametrize("with_source", [True, False])
-def test_what_is_followed(tmp_path, with_source):
-    module = load(PLAIN, tmp_path, with_source=with_source)
-    assert sorted(definitions(module.build)) == [
-        *("Base", "Model", "SIZES", "WIDTH", "build", "helper", "inner", "other")
+def code(module):
+    """The description of a module's `build`, by names without numbers."""
+    found = description(module.build)
+    return {name.rpartition(".")[2]: text for name, text in found.items()}
+
+
+def test_what_is_followed(load):
+    assert sorted(code(load(PLAIN))) == [
+        *("Base", "Model", "RATE", "SIZES", "WIDTH", "block", "build", "deeper"),
+        *("helper", "inner", "norm", "other"),
     ]
-    assert definitions(module.build)["WIDTH"] == "32"
+    assert code(load(PLAIN))["WIDTH"] == "32"
 
 
-@pytest.mark.parametrize("with_source", [True, False])
 @pytest.mark.parametrize(
     ("old", "new", "changed"),
     [
@@ -84,39 +106,42 @@ def test_what_is_followed(tmp_path, with_source):
         ("math.sqrt(x)", "math.exp(x)", {"helper"}),
         ("return i\n", "return -i\n", {"other"}),
         ("return WIDTH", "return WIDTH * 2", {"Base"}),
-        ("return x", "return  (  x)", set()),
+        ("+ max(SIZES)", "+ (max( SIZES ) )", set()),
         ("def other(i):", "def other(i):  # of all", set()),
         ("def other(i):", "\n\n\ndef other(\n    i,\n):", set()),
         ('"""A model."""', '"""Another text."""', set()),
         ("return Model()", "return (\n        Model()\n    )", set()),
     ],
 )
-def test_what_counts_as_a_change(old, new, changed, with_source, tmp_path):
-    before = definitions(load(PLAIN, tmp_path, with_source=with_source).build)
-    text = PLAIN.replace(old, new)
-    after = definitions(load(text, tmp_path, with_source=with_source).build)
+def test_what_counts_as_a_change(old, new, changed, load):
+    before, after = code(load(PLAIN)), code(load(PLAIN.replace(old, new)))
     assert {n for n in before if before[n] != after[n]} == changed
     assert before.keys() == after.keys()
 
 
-def test_constants():
-    space = {"__name__": "nowhere"}
-    exec("NAMES = {'b', 'a', 'c'}\ndef build(hp):\n    return NAMES\n", space)
-    assert definitions(space["build"])["NAMES"] == "{'a', 'b', 'c'}"
-    space["NAMES"] = {"sizes": [1, (2.5, None)]}
-    assert definitions(space["build"])["NAMES"] == "{'sizes': (1, (2.5, None))}"
-    space["NAMES"] = list(range(1000))
-    assert len(definitions(space["build"])["NAMES"]) == 16
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("x + 1", "x + 2", {"deeper"}),
+        ("RATE = 0.1", "RATE = 0.2", {"RATE"}),
+        ("def norm(x):\n    return x", "def norm(x):\n    return -x", {"norm"}),
+        ("def unused(x):\n    return x", "def unused(x):\n    return -x", set()),
+    ],
+)
+def test_a_helper_module_is_seen(old, new, changed, load):
+    assert old in HELPER
+    before, after = code(load(PLAIN)), code(load(PLAIN, HELPER.replace(old, new)))
+    assert {n for n in before if before[n] != after[n]} == changed
 
 
-@pytest.mark.parametrize("with_source", [True, False])
-def test_the_same_in_every_process(with_source, tmp_path):
-    text = "NAMES = {'b', 'a', 'c'}\ndef build(hp):\n    return hp in {'x', 'y', 'z'}"
-    if with_source:
-        (tmp_path / "user.py").write_text(text + " and NAMES\n")
-        build = "import user; build = user.build"
-    else:
-        build = f"exec({text + ' and NAMES'!r})"
+def test_libraries_elsewhere_are_not_followed(load):
+    text = "import numpy as np\ndef build(hp):\n    return np.mean(hp) + np.pi\n"
+    assert list(description(load(text).build)) == ["build"]
+
+
+def test_the_same_in_every_process(tmp_path):
+    text = "NAMES = {'b', 'a', 'c'}\ndef build(hp):\n    return hp in NAMES\n"
+    (tmp_path / "user.py").write_text(text)
     folder = str(Path(source.__file__).parent)
     found = {
         subprocess.run(
@@ -124,7 +149,7 @@ def test_the_same_in_every_process(with_source, tmp_path):
                 *(sys.executable, "-c"),
                 # Without the package, which takes seconds to import.
                 f"import sys; sys.path.append({folder!r}); import source\n"
-                f"{build}; print(source.definitions(build))",
+                "import user; print(source.description(user.build))",
             ],
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)},
             capture_output=True,
@@ -137,6 +162,15 @@ def test_the_same_in_every_process(with_source, tmp_path):
     assert "NAMES" in found.pop()
 
 
+def test_constants(load):
+    text = "NAMES = {}\ndef build(hp):\n    return NAMES\n"
+    names = {"sizes": [1, [2.5, None]]}
+    module = load(text.replace("{}", repr(names)))
+    assert description(module.build)["NAMES"] == '{"sizes": [1, [2.5, null]]}'
+    long = load(text.replace("{}", "list(range(1000))"))
+    assert len(description(long.build)["NAMES"]) == 16
+
+
 def test_closures_and_recursion():
     def outer(width):
         def build(hp):
@@ -144,19 +178,24 @@ def test_closures_and_recursion():
 
         return build
 
-    assert definitions(outer(3)) != definitions(outer(4))
-    assert definitions(outer(3)) == definitions(outer(3))
+    assert description(outer(3)) != description(outer(4))
+    assert description(outer(3)) == description(outer(3))
+
+    def early():
+        return late
+
+    assert list(description(early)) == [early.__qualname__]  # it has no value yet
+    late = 3
+    assert description(early)["late"] == "3"
 
 
-def test_code_without_a_file():
-    spaces = [{"__name__": "nowhere"} for _ in range(3)]
-    for text, space in zip(["hp + 1", "hp + 1 # same", "hp + 2"], spaces, strict=True):
-        exec(f"def build(hp):\n    return {text}\n", space)
-    one, same, other = (definitions(space["build"]) for space in spaces)
-    assert one == same != other
+def test_code_without_a_file_is_not_compared():
+    space = {"__name__": "nowhere"}
+    exec("def build(hp):\n    return hp + 1\n", space)
+    assert description(space["build"]) == {}
 
 
-def test_objects_methods_and_partials(tmp_path):
+def test_objects_methods_and_partials():
     class Model:
         def __init__(self, width, function=None):
             self.width = width
@@ -169,9 +208,8 @@ def test_objects_methods_and_partials(tmp_path):
     assert description(Model(3))["width"] == "3"
     assert description(Model(3)) == description(Model(3).build)
     assert description(Model(3)) != description(Model(4))
-    first, second = (
-        description(Model(3, f)) for f in (test_closures_and_recursion, load)
-    )
+    functions = (test_closures_and_recursion, test_constants)
+    first, second = (description(Model(3, function)) for function in functions)
     assert first != second
     partial = functools.partial(Model(3).build, depth=2)
     assert description(partial) == {**description(Model(3)), "depth": "2"}
@@ -194,10 +232,10 @@ other = made(lambda hp: inner(hp, 4), max_trials=30)
 """
 
 
-def test_lambda_is_not_the_line_it_stands_in(tmp_path):
-    module = load(LAMBDA, tmp_path)
+def test_lambda_is_not_the_line_it_stands_in(load):
+    module = load(LAMBDA)
     one, same, lines, other = (
-        definitions(getattr(module, name)) for name in ("one", "same", "lines", "other")
+        description(getattr(module, n)) for n in ("one", "same", "lines", "other")
     )
     assert one == same == lines != other
     assert sorted(one) == ["<lambda>", "inner"]

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import synthetic_search as synthetic
 
 from keras_share import SharingPattern
@@ -20,8 +19,6 @@ def test_importance():
     assert found["learning_rate"] < 0.05
     assert found[["attention", "ffn", "units"]].min() > 0.1
     assert table.attrs["explained"] > 0.5
-    again = importance(synthetic.search(names=("attention", "ffn")))
-    np.testing.assert_array_equal(again["importance"], table["importance"])
 
 
 def test_values_of_all_kinds():
@@ -47,9 +44,12 @@ def test_values_of_all_kinds():
     assert table["importance"][1:].max() < 0.1
 
 
-@pytest.mark.parametrize("trials, told", [(9, False), (10, True)])
-def test_too_few_trials(trials, told):
-    assert (importance(synthetic.search(trials=trials)) is not None) == told
+def test_too_few_trials(monkeypatch):
+    monkeypatch.setattr("keras_share.search.reporting.importance._SHUFFLES", 1)
+    assert importance(synthetic.search(trials=9)) is None
+    table = importance(synthetic.search(trials=10))
+    again = importance(synthetic.search(trials=10))  # no chance in it
+    np.testing.assert_array_equal(again["importance"], table["importance"])
 
 
 def test_equal_scores():

@@ -11,8 +11,8 @@ from keras_share.search import SearchResults
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_forest():
-    """The forest has tests of its own."""
+def quick_estimates():
+    """Importance has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_share.search.reporting.importance._SHUFFLES", 1)
         yield
@@ -23,13 +23,13 @@ def texts(figure):
 
 
 def test_poster(tmp_path):
-    results = synthetic.with_failures(synthetic.search(trials=30), "FAILED")
+    results = synthetic.with_failures(synthetic.search(trials=12), "FAILED")
     figure = results.plot_report(tmp_path / "report.png")
     data = (tmp_path / "report.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n") and len(data) < 2_000_000
     written = texts(figure)
     assert "Search for val_accuracy" in written
-    assert any("30 done, 1 failed" in text for text in written)
+    assert any("12 done, 1 failed" in text for text in written)
     front = results.pareto_front()
     for trial_id in [*front["trial_id"], *results.leaderboard()["trial_id"][:12]]:
         assert trial_id in written
@@ -47,6 +47,7 @@ def test_few_trials(trials):
 
 def test_names_are_no_formulas():
     objectives = {"$\\frac$": "max"}
+    # Few, as `test_page` has such names in the pictures that need more.
     records = tuple(
         replace(
             record,
@@ -54,7 +55,7 @@ def test_names_are_no_formulas():
             measures={"exported_bytes": 7, "$y_bytes": record.parameters},
             objectives=objectives,
         )
-        for record in synthetic.search(trials=12, names=("$a^$", "b$_")).records
+        for record in synthetic.search(trials=3, names=("$a^$", "b$_")).records
     )
     results = SearchResults(records, objectives)
     results.plot_report().draw_without_rendering()

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from keras_share import SharingPattern
-from keras_share.search.reporting import strips
+from keras_share.search.reporting import page, strips
 
 PATTERNS = [*map(str, SharingPattern.all(4)), "ABCDEFGHIJ" * 2]
 
@@ -33,7 +33,7 @@ def test_there_are_21_colors():
 @pytest.mark.parametrize("sites", [1, 6, 16, 17, 48])
 def test_svg(sites):
     patterns = {"a": SharingPattern([0] * sites), "<b>": SharingPattern(range(sites))}
-    root = ET.fromstring(strips.svg(patterns))
+    root = ET.fromstring(page.svg(patterns))
     title, *drawn = root
     assert title.text == f"a={patterns['a']} <b>={patterns['<b>']}"
     squares = [mark for mark in drawn if mark.tag == "rect"]
@@ -47,7 +47,7 @@ def test_svg(sites):
 
 
 def test_svg_of_nothing():
-    assert strips.svg({}) == ""
+    assert page.svg({}) == ""
 
 
 @pytest.mark.parametrize("sites", [1, 6, 16, 17, 48])

@@ -1,6 +1,5 @@
 """Files of a search in every state a dead process may leave them."""
 
-import copy
 import itertools
 import json
 import os
@@ -11,7 +10,13 @@ import keras_tuner as kt
 import pytest
 from quick_search import ALL, Untrained, patterns, quick
 
-from keras_share.search import BayesianOptimization, GridSearch, Hyperband, RandomSearch
+from keras_share.search import (
+    BayesianOptimization,
+    GridSearch,
+    Hyperband,
+    RandomSearch,
+    SearchResults,
+)
 from keras_share.search.engine import Trial
 from keras_share.search.project import record_files, saved
 from keras_share.search.tuner.durable import Durable
@@ -69,10 +74,10 @@ def test_a_kill_between_any_two_writes_changes_nothing(tmp_path, monkeypatch):
     assert len(copies) > 20
     for killed in copies:
         finished = {
-            row.trial_id: row.score
+            trial["trial_id"]: trial["score"]
             for path in killed.glob("line/trial_*/trial.json")
-            for row in [json.loads(path.read_text())]
-            if row.status == "COMPLETED"
+            for trial in [json.loads(path.read_text())]
+            if trial["status"] == "COMPLETED"
         }
         rest = line(killed)
         ran = []
@@ -167,6 +172,24 @@ def test_row_is_made_from_its_trial(tmp_path):
     assert made == whole
 
 
+@pytest.mark.parametrize("damage", ["", '{"trial_id": "1", "stat', "[]", "{}"])
+def test_damaged_record_is_set_aside(damage, tmp_path):
+    quick(GridSearch, tmp_path, max_trials=3).search(verbose=0)
+    path = tmp_path / "untitled_project" / "results" / "1.json"
+    whole = json.loads(path.read_text())
+    path.write_text(damage)
+    with pytest.warns(UserWarning, match=r"1\.json' is damaged and left out"):
+        results = SearchResults.load(tmp_path / "untitled_project")
+    assert [record.trial_id for record in results.records] == ["0", "2"]
+    with pytest.warns(UserWarning, match=r"1\.json' is damaged and left out"):
+        tuner = quick(GridSearch, tmp_path, max_trials=5)
+        tuner.search(verbose=0)
+    assert len(tuner.results) == 5
+    assert path.with_suffix(".damaged").read_text() == damage
+    made = json.loads(path.read_text())
+    assert (made["score"], made["pattern"]) == (whole["score"], whole["pattern"])
+
+
 def test_unreadable_file_is_named(tmp_path):
     quick(RandomSearch, tmp_path, max_trials=1).search(verbose=0)
     path = tmp_path / "untitled_project" / "oracle.json"
@@ -249,9 +272,9 @@ def test_process_that_dies_twice_in_a_trial(tmp_path):
     tuner = quick(GridSearch, tmp_path, max_trials=3)
     tuner.search(verbose=0)
     first, *others = tuner.results.records
-    assert first["status"] == "FAILED"
-    assert first["pattern"] == ALL[0]
-    assert first["message"].startswith("the process died 2 times while it ran this")
+    assert first.status == "FAILED"
+    assert first.pattern == ALL[0]
+    assert first.message.startswith("the process died 2 times while it ran this")
     assert [row.status for row in others] == ["COMPLETED"] * 2
 
 
@@ -266,7 +289,7 @@ def test_worker_that_dies_twice_in_a_trial(tmp_path, monkeypatch):
     oracle = tuner.oracle
     assert [oracle.create_trial("tuner1").trial_id for _ in range(3)] == ["0", "0", "1"]
     assert oracle.get_trial("0").status == "FAILED"
-    assert record_files.read_one(tuner.project_dir, "0")["worker"] == "tuner1"
+    assert record_files.read_one(tuner.project_dir, "0").worker == "tuner1"
     # The process was only slow, and comes back too late.
     late = Trial(oracle.get_space(), "0", "COMPLETED")
     oracle.update_trial("0", {"val_accuracy": 9.0})
@@ -306,24 +329,3 @@ def test_retries_are_judged_by_their_own_metrics(tmp_path):
     )
     tuner.search(verbose=0)
     assert [row.score for row in tuner.results.records] == [0.25]
-
-
-def test_what_is_private_to_keras_tuner_is_as_assumed():
-    """Fails where another KerasTuner needs another `Durable`."""
-    oracle = Wandering("val_accuracy")
-    state = copy.deepcopy(oracle.get_state())
-    assert {
-        *("ongoing_trials", "hyperparameters", "start_order", "end_order"),
-        *("run_times", "retry_queue", "tried_so_far", "id_to_hash"),
-    } <= state.keys()
-    for name in ("_save_trial", "_record_values", "_project_dir"):
-        assert hasattr(kt.Oracle, name)
-    for name in ("_retry_queue", "ongoing_trials", "end_order", "tuner_ids"):
-        assert hasattr(oracle, name)
-    assert hasattr(kt.Tuner, "_populate_initial_space")
-    assert hasattr(kt.oracles.BayesianOptimizationOracle("loss"), "_random_state")
-    assert hasattr(kt.oracles.HyperbandOracle("loss"), "_brackets")
-    assert set(Trial(kt.HyperParameters(), "0").get_state()) == {
-        *("trial_id", "hyperparameters", "metrics", "score", "best_step"),
-        *("status", "message"),
-    }

@@ -70,7 +70,7 @@ def test_twenty_kills_lose_and_repeat_nothing(start, tmp_path):
         process.join()
         assert process.exitcode == -signal.SIGKILL, "the search was over too soon"
         kills += 1
-        results = SearchResults.load(project(tmp_path)).rows if earlier else ()
+        results = SearchResults.load(project(tmp_path)).records if earlier else ()
         assert {row.trial_id for row in results} >= earlier.keys()
         patterns = journal.read_text()[:begun].split()
         again = journal.read_text()[begun:].split()
@@ -87,8 +87,8 @@ def test_twenty_kills_lose_and_repeat_nothing(start, tmp_path):
     (tmp_path / "whole").mkdir()
     whole.join()
     assert whole.exitcode == 0
-    rows = SearchResults.load(project(tmp_path)).rows
-    expected = SearchResults.load(project(tmp_path / "whole")).rows
+    rows = SearchResults.load(project(tmp_path)).records
+    expected = SearchResults.load(project(tmp_path / "whole")).records
     assert len(rows) == TRIALS
     assert len({row.pattern for row in rows}) == TRIALS
     assert finished(tmp_path).items() >= earlier.items()
@@ -99,7 +99,7 @@ def test_twenty_kills_lose_and_repeat_nothing(start, tmp_path):
             assert row.score == score_of(row.pattern)
         else:
             assert row.message.startswith("the process died 2 times")
-    assert journal.read_text().split().count(rows[-1]["pattern"]) == 1
+    assert journal.read_text().split().count(rows[-1].pattern) == 1
 
 
 def test_process_that_its_trial_kills(start, tmp_path):
@@ -108,7 +108,7 @@ def test_process_that_its_trial_kills(start, tmp_path):
         process = start(grid_search, tmp_path, [deadly])
         process.join()
         assert process.exitcode == code
-    rows = SearchResults.load(project(tmp_path)).rows
+    rows = SearchResults.load(project(tmp_path)).records
     status = {row.pattern: row.status for row in rows}
     assert status.pop(deadly) == "FAILED"
     assert list(status.values()) == ["COMPLETED"] * 3

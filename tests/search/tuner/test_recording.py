@@ -1,5 +1,6 @@
 """The recording of trials: nothing lost, failures told."""
 
+import copy
 import json
 import time
 
@@ -11,7 +12,13 @@ from quick_search import ALL, DATA, Untrained, X, Y, build, failing, quick, size
 
 import keras_share
 from keras_share import SharingPattern
-from keras_share.search import GridSearch, RandomSearch, SearchResults, sharing_pattern
+from keras_share.search import (
+    GridSearch,
+    RandomSearch,
+    SearchResults,
+    SharingSearch,
+    sharing_pattern,
+)
 
 
 def test_rows_are_plain_json_without_leftovers(tmp_path):
@@ -239,6 +246,20 @@ def test_model_without_input_shape_is_measured_after_training(tmp_path):
     board = tuner.leaderboard()
     assert list(board["parameters"]) == list(6 * board["num_groups"] + 1)
     assert board["exported_bytes"].notna().all()
+
+
+def test_the_hypermodel_can_be_copied(tmp_path):
+    tuner = quick(RandomSearch, tmp_path)
+    again = copy.copy(tuner.hypermodel)
+    assert again.score is tuner.hypermodel.score
+
+
+def test_seed_0_is_a_seed(tmp_path):
+    tried = [
+        quick(cls, tmp_path / f"{number}", seed=0, max_trials=1).oracle.seed
+        for number, cls in enumerate([RandomSearch, SharingSearch] * 2)
+    ]
+    assert len(set(tried)) == 1
 
 
 @pytest.mark.parametrize(

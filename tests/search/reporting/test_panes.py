@@ -6,7 +6,7 @@ import synthetic_search as synthetic
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 
-from keras_share.search.reporting import figures
+from keras_share.search.reporting import panes
 from keras_share.search.reporting.course import course
 from keras_share.search.reporting.front import draw_front
 from keras_share.search.reporting.pairs import PairEffects
@@ -23,7 +23,7 @@ def axes():
 @pytest.mark.parametrize("direction", ["min", "max"])
 def test_blue_is_better(direction):
     ax = axes()
-    figures.draw_pairs(ax, PAIRS, "val_loss", direction)
+    panes.draw_pairs(ax, PAIRS, "val_loss", direction)
     image = ax.images[0]
     red, _, blue, _ = image.to_rgba(image.get_array())[1, 0]  # sites 0 and 1, + 0.2
     assert (blue > red) == (direction == "max")
@@ -34,29 +34,29 @@ def test_blue_is_better(direction):
 
 def test_chance_is_told_as_such():
     ax = axes()
-    figures.draw_pairs(ax, PairEffects("s", EFFECTS, EFFECTS, 9, -1), "a", "max")
+    panes.draw_pairs(ax, PairEffects("s", EFFECTS, EFFECTS, 9, -1), "a", "max")
     assert "no better than chance" in ax.get_title(loc="left")
 
 
 def test_no_numbers_in_many_sites():
     many = np.zeros((48, 48))
     ax = axes()
-    figures.draw_pairs(ax, PairEffects("s", many, many, 9, 0.5), "a", "max")
+    panes.draw_pairs(ax, PairEffects("s", many, many, 9, 0.5), "a", "max")
     assert not ax.texts
 
 
 def test_scores():
     results = synthetic.with_failures(synthetic.search(trials=5), "FAILED", "PRUNED")
     ax = axes()
-    figures.draw_scores(ax, course(results), "val_accuracy")
+    panes.draw_scores(ax, course(results), "val_accuracy")
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["trial", "best so far", "failed", "pruned"]
 
 
 def test_names_are_cut():
-    assert figures.cut("val_accuracy") == "val_accuracy"
-    assert len(figures.cut("x" * 99)) == 26
-    assert figures.cut("a\x1b\nb") == "a\ufffd\ufffdb"
+    assert panes.cut("val_accuracy") == "val_accuracy"
+    assert len(panes.cut("x" * 99)) == 26
+    assert panes.cut("a\x1b\nb") == "a\ufffd\ufffdb"
 
 
 def test_a_front_of_three_columns_is_a_cloud():

@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
+from keras_share.figures import BLUE, GRAY, ORANGE, PINK, VERMILION, tidy
 from keras_share.search.reporting.pairs import PairEffects
 
-BLUE, ORANGE, GRAY = "#0072B2", "#E69F00", "0.55"
 _ENDINGS = {
-    "FAILED": ("#D55E00", "x"),
-    "REJECTED": ("#CC79A7", "|"),
-    "PRUNED": ("#E69F00", "v"),
+    "FAILED": (VERMILION, "x"),
+    "REJECTED": (PINK, "|"),
+    "PRUNED": (ORANGE, "v"),
 }
 _NUMBERED = 12  # sites; in more cells numbers would be too small to read
 _LONGEST = 26  # letters of a name
@@ -70,9 +70,7 @@ def draw_importance(ax: Axes, table: pd.DataFrame, patterns: set[str]) -> None:
     )
     ax.axvline(0, color="0.3", lw=0.8)
     ax.set_xlabel("variance of the score lost without it")
-    ax.grid(axis="x", alpha=0.25)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax, grid="x")
     ax.set_title(
         "What matters\npredicts "
         f"{max(table.attrs['explained'], 0):.0%} of the variance in unseen trials",
@@ -114,18 +112,17 @@ def draw_volume(ax: Axes, course: pd.DataFrame) -> None:
     _trials_along(ax, len(course))
 
 
-def cut(name: str) -> str:
+def cut(name: str, longest: int = _LONGEST) -> str:
     """A name that leaves room for the picture."""
     name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+    return name if len(name) <= longest else f"{name[: longest - 3]}..."
 
 
 def _trials_along(ax: Axes, count: int) -> None:
     ax.set_xlabel("trials")
     ax.set_xlim(0, count + 1)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.grid(alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
 
 
 def _trust(pairs: PairEffects) -> str:
