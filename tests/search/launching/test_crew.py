@@ -8,6 +8,7 @@ import time
 import pytest
 
 from keras_share.search.launching.crew import MAX_DEATHS, Crew, thread_environment
+from keras_share.search.project.record import TrialRecord
 
 # Every process does the next of the lines of `acts`; "tell" writes its words.
 WORKER = """
@@ -36,7 +37,10 @@ for act, *values in acts[min(number, len(acts) - 1)]:
 """
 
 TRIAL = ["tell", "on_trial", "00"]
-ROW = ["tell", "on_row", {"trial_id": "00"}]
+RECORD = TrialRecord(
+    trial_id="00", status="COMPLETED", objectives={"val_accuracy": "max"}, score=0.5
+)
+END = ["tell", "on_end", RECORD.to_dict()]
 DONE = ["tell", "on_done"]
 
 
@@ -77,7 +81,7 @@ def turns(name="a"):
 
 
 def test_what_workers_tell(crew):
-    made = crew([TRIAL, ["tell", "on_epoch", 1, 3], ROW, DONE], names=("a", "b"))
+    made = crew([TRIAL, ["tell", "on_epoch", 1, 3], END, DONE], names=("a", "b"))
     run(made)
     assert made.is_done and made.idle == {"a", "b"}
     for name in ("a", "b"):
@@ -85,23 +89,23 @@ def test_what_workers_tell(crew):
         told = [("on_trial", "00", name), ("on_epoch", 1, 3, name)]
         assert mine == [*told, ("on_gone", name)]
         assert turns(name) == 1
-    assert made.events.count(("on_row", {"trial_id": "00"})) == 2
+    assert made.events.count(("on_end", RECORD)) == 2
 
 
 def test_a_worker_that_made_room_is_replaced(crew):
-    run(crew([TRIAL, ROW], [TRIAL, ROW], [DONE]))
+    run(crew([TRIAL, END], [TRIAL, END], [DONE]))
     assert turns() == 3
 
 
 def test_a_dead_worker_comes_back_under_its_name(crew):
-    made = crew([TRIAL, ["die"]], [TRIAL, ["write", '["on_r'], ["die"]], [DONE])
+    made = crew([TRIAL, ["die"]], [TRIAL, ["write", '["on_e'], ["die"]], [DONE])
     run(made)
     assert turns() == 3
     assert [e for e in made.events if e[0] == "on_gone"] == [("on_gone", "a")] * 3
 
 
 def test_deaths_with_progress_are_endured(crew):
-    acts = [[TRIAL, ROW, ["die"]]] * (2 * MAX_DEATHS)
+    acts = [[TRIAL, END, ["die"]]] * (2 * MAX_DEATHS)
     run(crew(*acts, [DONE]))
     assert turns() == 2 * MAX_DEATHS + 1
 
@@ -120,7 +124,7 @@ def test_deaths_without_progress_end_it(crew, tmp_path, trials):
 
 
 def test_a_crash_after_the_end_is_none(crew):
-    run(crew([TRIAL, ROW, DONE, ["exit", 1]]))
+    run(crew([TRIAL, END, DONE, ["exit", 1]]))
     assert turns() == 1
 
 
