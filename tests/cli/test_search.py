@@ -219,6 +219,7 @@ def test_manifest_of_kubernetes():
     assert ("PersistentVolumeClaim", claim) in by_name
 
 
+@pytest.mark.filterwarnings("default:.*is damaged and left out:UserWarning")
 @pytest.mark.parametrize("content", ["{", "[]", "{}", "3", '{"objective": "a"}'])
 def test_folders_at_fault(content, cli, here):
     (here / "p" / "results").mkdir(parents=True)
