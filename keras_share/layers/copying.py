@@ -18,9 +18,11 @@ def copy_layer(layer: keras.Layer, **changes: Any) -> keras.Layer:
     Raises:
         ValueError: If the layer can't be made from its config.
     """
-    if type(layer).get_config is keras.Model.get_config:
+    if isinstance(layer, keras.Model) and (
+        type(layer).get_config is keras.Model.get_config
+    ):
         # Keras makes one up, with the defaults of the constructor in place of the
-        # arguments that were passed.
+        # arguments that were passed; of a layer it knows what was passed.
         cls = type(layer).__name__
         raise ValueError(
             "A layer is copied by its config, and a model of a class of its own has "
