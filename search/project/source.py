@@ -126,7 +126,10 @@ def _tree(thing: Any) -> ast.AST:
 
 def _named(thing: Any, tree: ast.AST, folder: Path) -> Iterator[tuple[str, Any]]:
     """What a function or class names in its text."""
-    known = dict(vars(sys.modules[thing.__module__]))
+    module = sys.modules.get(
+        thing.__module__
+    )  # none of a file that was run by its path
+    known = dict(vars(module)) if module else {}
     for function in [thing, *vars(thing).values()]:
         if isinstance(function, types.FunctionType):
             known |= function.__globals__

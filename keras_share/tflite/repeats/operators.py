@@ -33,6 +33,9 @@ STATEFUL = {
     "VAR_HANDLE",
 }
 
+# They tell the sizes of a tensor and nothing of what it holds.
+SIZES = {"RANK", "SHAPE"}
+
 # The activations that ADD can take over from an operator.
 ADD_ACTIVATIONS = {
     schema.ActivationFunctionType.NONE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keras_share.tflite.file.stored import nbytes
 from keras_share.tflite.repeats.line import Line, Operation
+from keras_share.tflite.repeats.operators import SIZES
 
 # How many operators to each side of a kernel are looked at first.
 _FIRST_REACH = 256
@@ -70,6 +71,7 @@ class _Search:
         self.uses = uses
         self.taken = [False] * len(line.operations)
         self.live = _live_bytes(line)
+        self.of_shapes = _of_shapes(line)
 
     def grow(self, places: tuple[int, ...]) -> Windows:
         reach = _FIRST_REACH
@@ -133,7 +135,34 @@ class _Search:
             else:
                 left = -offset - 1 if offset < 0 else -inner - 1
                 offset = -left
-        return left, right
+        leaving = self._leaving(places, left, right)
+        if leaving is None:
+            return left, right
+        if leaving > 0:
+            return self._consistent(places, left, leaving - 1)
+        return self._consistent(places, -leaving - 1, right)
+
+    def _leaving(self, places: tuple[int, ...], left: int, right: int) -> int | None:
+        """The nearest operator inside whose sizes something outside asks for.
+
+        LiteRT computes sizes when it plans its memory, before a subgraph is called, and
+        takes a call for an operator whose outputs are not known then.
+        """
+        inside = sorted(self.of_shapes & {*range(places[0] - left, places[0])})[::-1]
+        inside += sorted(
+            self.of_shapes & {*range(places[0] + 1, places[0] + right + 1)}
+        )
+        for offset in (first - places[0] for first in inside):
+            for place in places:
+                operation = self.line.operations[place + offset]
+                for tensor in map(int, operation.op.outputs):
+                    key = operation.graph, tensor
+                    asking = self.line.consumers.get(key, ())
+                    if key in self.line.kept or not all(
+                        place - left <= p <= place + right for p in asking
+                    ):
+                        return offset
+        return None
 
     def _conflict(self, places: tuple[int, ...], left: int, offset: int) -> int | None:
         """The nearest producer of an input that only some repetitions have inside."""
@@ -155,6 +184,22 @@ class _Search:
             if len(set(column)) > 1:
                 return max(made for made, _ in column if made is not None)
         return None
+
+
+def _of_shapes(line: Line) -> set[int]:
+    """The places of operators whose outputs follow from the shapes of tensors."""
+    found: set[int] = set()
+    for place, operation in enumerate(line.operations):
+        if operation is None:
+            continue
+        made = [
+            line.producer.get((operation.graph, operand.tensor))
+            for operand in operation.operands
+            if operand.constant is None and operand.tensor >= 0
+        ]
+        if operation.name in SIZES or (made and found.issuperset(made)):
+            found.add(place)
+    return found
 
 
 def _gap(places: tuple[int, ...]) -> int:
