@@ -9,6 +9,7 @@ import pytest
 
 from keras_share import SharingPattern, audit
 from keras_share.search import SearchResults
+from keras_share.search.project.record import Metric, TrialRecord
 
 FILE = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
@@ -78,26 +79,20 @@ def test_goes_on_where_it_was(folder, quickstart, monkeypatch):
 
 
 def test_picks_the_best_within_the_budget(quickstart):
-    def row(number, pattern, accuracy, size):
-        return {
-            "trial_id": str(number),
-            "status": "COMPLETED",
-            "pattern": pattern,
-            "num_groups": 1,
-            "parameters": 1,
-            "objective": "val_accuracy",
-            "direction": "max",
-            "score": accuracy,
-            "metrics": {},
-            "measures": {"exported_bytes": size},
-            "seconds": 1.0,
-            "hyperparameters": {},
-            "message": None,
-        }
-
+    objectives = {"val_accuracy": "max"}
     rows = [("AAA", 0.5, 10), ("AAB", 0.8, 20), ("ABB", 0.7, 20), ("ABC", 0.9, 30)]
-    results = SearchResults(
-        tuple(row(i, *r) for i, r in enumerate(rows)), "val_accuracy", "max"
+    records = tuple(
+        TrialRecord(
+            trial_id=str(number),
+            status="COMPLETED",
+            objectives=objectives,
+            patterns={"sharing": SharingPattern(pattern)},
+            score=accuracy,
+            metrics={"val_accuracy": Metric(accuracy, "max")},
+            measures={"exported_bytes": size},
+        )
+        for number, (pattern, accuracy, size) in enumerate(rows)
     )
+    results = SearchResults(records, objectives)
     picked = [str(quickstart.pick(results, limit)) for limit in (5, 10, 25, 99)]
     assert picked == ["AAA", "AAA", "AAB", "ABC"]
