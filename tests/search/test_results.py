@@ -195,6 +195,14 @@ def test_numbers_of_patterns_may_encode_equal_ones_differently():
     assert list(found.leaderboard(average=True)["trials"]) == [3]
 
 
+def test_the_order_of_hyperparameters_makes_no_other_choice():
+    choices = {"units": 7, "rate": 0.1}, {"rate": 0.1, "units": 7}
+    found = results(
+        *(row(i, 0.5, 10, hyperparameters=chosen) for i, chosen in enumerate(choices))
+    )
+    assert list(found.leaderboard(average=True)["trials"]) == [2]
+
+
 def three_objectives(**kwargs):
     objectives = {**synthetic_search.OBJECTIVES, "latency_ms": "min"}
     return synthetic_search.search(objectives=objectives, **kwargs)

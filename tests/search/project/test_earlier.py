@@ -8,7 +8,7 @@ import pytest
 import synthetic_search as synthetic
 from quick_search import patterns, quick
 
-from keras_share.search import SharingSearch
+from keras_share.search import SearchResults, SharingSearch
 from keras_share.search.project import record_files
 from keras_share.search.project.earlier import observations
 from keras_share.search.project.record import Metric
@@ -54,6 +54,19 @@ def test_scores_that_are_not_finite_are_left_out(tmp_path):
         record_files.write(tmp_path, replace(record, metrics=metrics))
     (kept,) = observations(tmp_path, SCORE)
     assert kept.scores == (-0.5,)
+
+
+@pytest.mark.parametrize("status", ["PRUNED", "REJECTED"])
+def test_only_completed_trials_are_learned_from(status, tmp_path):
+    """The others may have a score, too: that of the epochs before they were stopped."""
+    first, second = synthetic.search(trials=2).records
+    results = SearchResults((first, replace(second, status=status)), synthetic.ONE)
+    for row in results.records:
+        record_files.write(tmp_path, row)
+    results.to_csv(tmp_path / "board.csv")
+    for source in (tmp_path, tmp_path / "board.csv"):
+        (kept,) = observations(source, SCORE)
+        assert kept.scores == (-first.score,)
 
 
 def test_a_new_search_learns_from_the_csv(tmp_path):
