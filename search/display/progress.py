@@ -126,32 +126,6 @@ class PlainProgress(SilentProgress):
         return "  ".join(parts)
 
 
-def display(
-    verbose: str | int | SilentProgress,
-    records: tuple[TrialRecord, ...],
-    total: int | None,
-) -> SilentProgress:
-    """The display for `search(verbose=...)`.
-
-    `"auto"` and 1 mean bars on a terminal and lines elsewhere (bars in a log file or a
-    notebook leave a mess), 2 lines, 0 nothing. A display stands for itself.
-    """
-    if isinstance(verbose, SilentProgress):
-        return verbose
-    if verbose not in ("auto", 0, 1, 2):
-        raise ValueError(
-            "`verbose` must be 'auto', 0 (silent), 1 (bars on a terminal, else lines) "
-            f"or 2 (one line per trial). Received: verbose={verbose!r}"
-        )
-    if verbose == 0:
-        return SilentProgress(records, total)
-    if verbose == 2 or not Console().is_terminal:
-        return PlainProgress(records, total)
-    from keras_share.search.display.live import LiveProgress
-
-    return LiveProgress(records, total)
-
-
 def format_score(record: TrialRecord) -> str:
     """The objective and its value, nothing for a trial without a score."""
     return "" if record.score is None else f"{record.objective} {record.score:.4g}"

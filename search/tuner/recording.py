@@ -15,7 +15,8 @@ import keras_tuner as kt
 import pandas as pd
 
 from keras_share.atomic import write_atomically
-from keras_share.search.display.progress import SilentProgress, display
+from keras_share.search.display.live import display
+from keras_share.search.display.progress import SilentProgress
 from keras_share.search.engine import Trial, TrialStatus
 from keras_share.search.project import checkpoints, fingerprint, record_files, saved
 from keras_share.search.project.lock import searching
