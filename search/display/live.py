@@ -77,7 +77,12 @@ class LiveProgress(SilentProgress):
         elapsed = timedelta(seconds=int(time.monotonic() - self._started))
         total = "?" if self.total is None else self.total
         bar = _bar(self.done, self.total)
-        cells = ["trials", bar, f"{self.done}/{total}", str(elapsed)]
+        cells: list[RenderableType] = [
+            "trials",
+            bar,
+            f"{self.done}/{total}",
+            str(elapsed),
+        ]
         left = self.seconds_left()
         if left:
             cells.append(f"about {format_seconds(left)} left")

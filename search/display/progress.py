@@ -83,7 +83,8 @@ class SilentProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate from the median of the completed trials, None without them."""
-        times = [r.seconds for r in self.records.values() if r.score is not None]
+        scored = [r for r in self.records.values() if r.score is not None]
+        times = [r.seconds for r in scored if r.seconds is not None]
         if self.total is None or not times:
             return None
         trials = max(self.total - self.done, 0)
@@ -119,7 +120,7 @@ class PlainProgress(SilentProgress):
         size = record.measures.get("exported_bytes")
         if size is not None:
             parts.append(format_bytes(size))
-        parts.append(format_seconds(record.seconds))
+        parts.append(format_seconds(record.seconds or 0))
         left = self.seconds_left()
         if left:
             parts.append(f"about {format_seconds(left)} left")
