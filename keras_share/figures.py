@@ -5,7 +5,7 @@ matplotlib is imported where something is drawn, as that takes a second.
 
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_share.atomic import check_writable, write_atomically
 
@@ -20,7 +20,7 @@ GRAY = "#999999"
 COLORS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW)
 
 # Names are no formulas, whatever they hold.
-PLAIN = {"text.parse_math": False}
+PLAIN: dict[Any, Any] = {"text.parse_math": False}
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -39,12 +39,13 @@ def tidy(ax: "Axes", grid: str = "both") -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def blend(color: str, share: float, other: str = "white") -> tuple[float, ...]:
+def blend(color: str, share: float, other: str = "white") -> tuple[float, float, float]:
     """A share of a color, and the rest of another one."""
     from matplotlib.colors import to_rgb
 
     pairs = zip(to_rgb(color), to_rgb(other), strict=True)
-    return tuple(share * one + (1 - share) * two for one, two in pairs)
+    red, green, blue = (share * one + (1 - share) * two for one, two in pairs)
+    return red, green, blue
 
 
 def check_picture(to_file: str | os.PathLike | None) -> None:

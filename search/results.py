@@ -253,9 +253,9 @@ class SearchResults:
         from keras_share.search.reporting.front import draw_front
 
         figures.check_picture(to_file)
-        columns = columns or self.default_columns()[-2:]
-        ax = draw_front(self, *columns, ax=ax)
-        figures.save(ax.figure, to_file)
+        x, y = columns or self.default_columns()[-2:]
+        ax = draw_front(self, x, y, ax=ax)
+        figures.save(ax.figure.canvas.figure, to_file)
         return ax
 
     def plot_report(self, to_file: str | os.PathLike | None = None) -> "Figure":

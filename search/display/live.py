@@ -1,4 +1,7 @@
-"""The display of a search on a terminal: bars, the best trial and the Pareto front."""
+"""The display for terminals: bars, the best trial and the Pareto front.
+
+`display` chooses among all displays.
+"""
 
 import sys
 import time
@@ -14,7 +17,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from keras_share.search.display.progress import SilentProgress, format_score
+from keras_share.search.display.progress import (
+    PlainProgress,
+    SilentProgress,
+    format_score,
+)
 from keras_share.search.project.record import TrialRecord, best
 from keras_share.search.reporting.formats import format_bytes, format_seconds
 from keras_share.search.results import SearchResults
@@ -70,7 +77,12 @@ class LiveProgress(SilentProgress):
         elapsed = timedelta(seconds=int(time.monotonic() - self._started))
         total = "?" if self.total is None else self.total
         bar = _bar(self.done, self.total)
-        cells = ["trials", bar, f"{self.done}/{total}", str(elapsed)]
+        cells: list[RenderableType] = [
+            "trials",
+            bar,
+            f"{self.done}/{total}",
+            str(elapsed),
+        ]
         left = self.seconds_left()
         if left:
             cells.append(f"about {format_seconds(left)} left")
@@ -102,6 +114,30 @@ class LiveProgress(SilentProgress):
                 f"{trial.epoch}/{trial.epochs} epochs" if trial.epochs else "",
             )
         return table
+
+
+def display(
+    verbose: str | int | SilentProgress,
+    records: tuple[TrialRecord, ...],
+    total: int | None,
+) -> SilentProgress:
+    """The display for `search(verbose=...)`.
+
+    `"auto"` and 1 mean bars on a terminal and lines elsewhere (bars in a log file or a
+    notebook leave a mess), 2 lines, 0 nothing. A display stands for itself.
+    """
+    if isinstance(verbose, SilentProgress):
+        return verbose
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(
+            "`verbose` must be 'auto', 0 (silent), 1 (bars on a terminal, else lines) "
+            f"or 2 (one line per trial). Received: verbose={verbose!r}"
+        )
+    if verbose == 0:
+        return SilentProgress(records, total)
+    if verbose == 2 or not Console().is_terminal:
+        return PlainProgress(records, total)
+    return LiveProgress(records, total)
 
 
 def _front(records: tuple[TrialRecord, ...]) -> Iterator[list[str]]:

@@ -83,7 +83,8 @@ class SilentProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate from the median of the completed trials, None without them."""
-        times = [r.seconds for r in self.records.values() if r.score is not None]
+        scored = [r for r in self.records.values() if r.score is not None]
+        times = [r.seconds for r in scored if r.seconds is not None]
         if self.total is None or not times:
             return None
         trials = max(self.total - self.done, 0)
@@ -119,37 +120,11 @@ class PlainProgress(SilentProgress):
         size = record.measures.get("exported_bytes")
         if size is not None:
             parts.append(format_bytes(size))
-        parts.append(format_seconds(record.seconds))
+        parts.append(format_seconds(record.seconds or 0))
         left = self.seconds_left()
         if left:
             parts.append(f"about {format_seconds(left)} left")
         return "  ".join(parts)
-
-
-def display(
-    verbose: str | int | SilentProgress,
-    records: tuple[TrialRecord, ...],
-    total: int | None,
-) -> SilentProgress:
-    """The display for `search(verbose=...)`.
-
-    `"auto"` and 1 mean bars on a terminal and lines elsewhere (bars in a log file or a
-    notebook leave a mess), 2 lines, 0 nothing. A display stands for itself.
-    """
-    if isinstance(verbose, SilentProgress):
-        return verbose
-    if verbose not in ("auto", 0, 1, 2):
-        raise ValueError(
-            "`verbose` must be 'auto', 0 (silent), 1 (bars on a terminal, else lines) "
-            f"or 2 (one line per trial). Received: verbose={verbose!r}"
-        )
-    if verbose == 0:
-        return SilentProgress(records, total)
-    if verbose == 2 or not Console().is_terminal:
-        return PlainProgress(records, total)
-    from keras_share.search.display.live import LiveProgress
-
-    return LiveProgress(records, total)
 
 
 def format_score(record: TrialRecord) -> str:

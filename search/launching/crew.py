@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class Crew:
     @property
     def trials(self) -> set[str]:
         """Trials that are not lost: their processes live, or are started again."""
-        return {worker.trial for worker in self.workers} - {None}
+        return {one.trial for one in self.workers if one.trial is not None}
 
     def __enter__(self) -> "Crew":
         """Starts all workers; leaves none behind."""
@@ -91,7 +91,7 @@ class Crew:
             if worker.process is None or worker.process.poll() is None:
                 continue
             code = worker.process.returncode
-            self._clear(worker)
+            self._clear(worker, worker.process)
             if worker.is_done:
                 continue
             if code != 0:
@@ -110,7 +110,7 @@ class Crew:
                     worker.process.wait(seconds)
             worker.process.kill()
             worker.process.wait()
-            self._clear(worker)
+            self._clear(worker, worker.process)
 
     def _start(self, worker: Worker) -> None:
         worker.is_done = worker.has_trials = False
@@ -127,20 +127,21 @@ class Crew:
                 start_new_session=True,  # Ctrl-C is for this process
             )
         worker.reader = threading.Thread(
-            target=self._read, args=(worker, worker.process), daemon=True
+            target=self._read, args=(worker, worker.process.stdout), daemon=True
         )
         worker.reader.start()
 
-    def _clear(self, worker: Worker) -> None:
-        worker.reader.join()
-        worker.process.stdin.close()
-        worker.process.stdout.close()
+    def _clear(self, worker: Worker, process: subprocess.Popen) -> None:
+        if worker.reader is not None:
+            worker.reader.join()
+        with process:
+            pass  # closes its pipes
         worker.process = None
         worker.has_trials = False
         self._emit("on_gone", worker.name)
 
-    def _read(self, worker: Worker, process: subprocess.Popen) -> None:
-        for line in process.stdout:
+    def _read(self, worker: Worker, lines: Iterable[str]) -> None:
+        for line in lines:
             if not line.endswith("\n"):
                 break  # it died at its word
             event, *values = json.loads(line)

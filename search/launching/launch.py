@@ -15,7 +15,8 @@ from typing import Any
 
 import grpc
 
-from keras_share.search.display.progress import SilentProgress, display
+from keras_share.search.display.live import display
+from keras_share.search.display.progress import SilentProgress
 from keras_share.search.launching.chief import Chief
 from keras_share.search.launching.crew import Crew, thread_environment
 from keras_share.search.launching.script import faults_of, prepare

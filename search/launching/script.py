@@ -86,6 +86,7 @@ def _load(module: str) -> ModuleType:
     path = Path(module).resolve()
     sys.path.insert(0, str(path.parent))  # as `python train.py` does
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # of a name in .py
     loaded = importlib.util.module_from_spec(spec)
     # Layers that the script registers are found by the name of its module.
     sys.modules[path.stem] = loaded

@@ -2,10 +2,11 @@
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.engine import Choice, Fixed, Float, HyperParameter, Int
@@ -35,7 +36,7 @@ class Dimension:
     @property
     def count(self) -> float:
         """How many values there are."""
-        return len(self.choices)
+        return len([*self.choices])
 
     def draw(self, rng: random.Random) -> Any:
         """A random value."""
@@ -59,9 +60,9 @@ class Dimension:
     @property
     def width(self) -> int:
         """How many features a value has."""
-        return len(self.choices)
+        return len([*self.choices])
 
-    def features(self, value: Any) -> Sequence[float]:
+    def features(self, value: Any) -> ArrayLike:
         """A value as numbers, near to each other for values that are alike."""
         return [math.sqrt(0.5) * (value == other) for other in self.choices]
 
@@ -76,7 +77,7 @@ class Constant(Dimension):
 
     width = 0
 
-    def features(self, value: Any) -> Sequence[float]:
+    def features(self, value: Any) -> ArrayLike:
         return []
 
 
@@ -127,7 +128,7 @@ class Number(Dimension):
             return False
         return self.parameter.min_value <= value <= self.parameter.max_value
 
-    def features(self, value: Any) -> Sequence[float]:
+    def features(self, value: Any) -> ArrayLike:
         return [self.parameter.value_to_prob(value)]
 
 
@@ -175,7 +176,7 @@ class Pattern(Dimension):
     def size_width(self) -> int:
         return min(self.width, 2)
 
-    def features(self, value: SharingPattern) -> Sequence[float]:
+    def features(self, value: SharingPattern) -> ArrayLike:
         if self.count == 1:
             return []
         labels, sites = np.array(value.labels), value.num_sites

@@ -38,7 +38,8 @@ class Policy(ABC):
 
     def _estimates(self, problem: Problem, eligible: Sequence[int]) -> np.ndarray:
         """What the first objective of some observations is taken to be."""
-        return np.array([problem.observations[i].scores[0] for i in eligible])
+        scores = [problem.observations[i].scores for i in eligible]
+        return np.array([found[0] for found in scores if found is not None])
 
 
 class RandomPolicy(Policy):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel, WhiteKernel
@@ -95,7 +96,7 @@ class Surrogate:
         self.is_noisy = is_noisy
         self.seed = seed
 
-    def fit(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
+    def fit(self, rows: ArrayLike, values: ArrayLike) -> "Surrogate":
         """Fits the process to the observed values of some known points."""
         rows, values = np.asarray(rows), np.asarray(values, float)
         is_earlier = self.similarities.is_earlier[rows]
@@ -115,7 +116,7 @@ class Surrogate:
         self._kernel = process.kernel_
         return self.condition(rows, values)
 
-    def condition(self, rows: Sequence[int], values: np.ndarray) -> "Surrogate":
+    def condition(self, rows: ArrayLike, values: ArrayLike) -> "Surrogate":
         """Replaces the observations; the kernel stays as it was fitted."""
         self._process = GaussianProcessRegressor(self._kernel, optimizer=None)
         rows = np.asarray(rows)
@@ -127,7 +128,7 @@ class Surrogate:
         """Standard deviation of what an observation has beside what is predicted."""
         return float(np.sqrt(self._kernel.k2.noise_level)) * self._own[1]
 
-    def predict(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, rows: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard deviations, of shape `(len(rows),)`, without noise.
 
         They are of this search, whichever the points are of.
@@ -139,7 +140,7 @@ class Surrogate:
         center, scale = self._own
         return mean * scale + center, deviation * scale
 
-    def _standardized(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def _standardized(self, rows: np.ndarray, values: ArrayLike) -> np.ndarray:
         is_earlier = self.similarities.is_earlier[rows][:, None]
         center, scale = np.where(is_earlier, self._earlier, self._own).T
         return (np.asarray(values, float) - center) / scale

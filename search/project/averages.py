@@ -29,7 +29,8 @@ def averaged(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 
 def _merged(records: list[TrialRecord]) -> TrialRecord:
-    top = best(records)
+    top = best(records) or records[0]
+    seconds = [one.seconds for one in records if one.seconds is not None]
     metrics = {
         name: replace(
             metric,
@@ -40,8 +41,8 @@ def _merged(records: list[TrialRecord]) -> TrialRecord:
     return replace(
         top,
         trials=len(records),
-        score=_mean([record.score for record in records]),
-        seconds=_mean([r.seconds for r in records if r.seconds is not None]),
+        score=_mean([one.score for one in records if one.score is not None]),
+        seconds=_mean(seconds) if seconds else None,
         metrics=metrics,
         measures={
             name: _mean([r.measures[name] for r in records if name in r.measures])
@@ -50,8 +51,6 @@ def _merged(records: list[TrialRecord]) -> TrialRecord:
     )
 
 
-def _mean(values: list[float]) -> float | None:
+def _mean(values: list[float]) -> float:
     """The mean; the same integer as before where all are equal, as sizes are."""
-    if not values:
-        return None
     return values[0] if len(set(values)) == 1 else fmean(values)

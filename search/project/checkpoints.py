@@ -30,13 +30,12 @@ def front(
     """
     if len(objectives) == 1:
         return set()
-    ids, points = [], []
+    names, ids, rows = [one.name for one in objectives], [], []
     for record in record_files.read(project_dir):
-        values = [record.numbers.get(one.name) for one in objectives]
-        if record.is_completed and None not in values:
+        if record.is_completed and record.numbers.keys() >= {*names}:
             ids.append(record.trial_id)
-            points.append(np.multiply(values, signs(objectives)))
-    points = np.reshape(points, (-1, len(objectives)))
+            rows.append([record.numbers[name] for name in names])
+    points = np.reshape(rows, (-1, len(names))) * signs(objectives)
     found = np.flatnonzero(pareto.non_dominated(points))
     order = np.argsort(-pareto.crowding(points[found]), kind="stable")
     return {ids[i] for i in found[order][:most]}

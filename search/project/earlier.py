@@ -80,7 +80,7 @@ def _of_csv(path: Path) -> Found:
             "`earlier` must be a folder or a CSV file, such as `SearchResults.to_csv` "
             f"writes. Received: {os.fspath(path)!r} ({error})"
         ) from error
-    found = []
+    found: Found = []
     # Integers stay integers where other trials have none.
     for row in table.convert_dtypes().to_dict("records"):
         if row.get("status", "COMPLETED") != "COMPLETED":

@@ -79,7 +79,8 @@ def settings_of(
         executions: How often each trial is trained.
         limits: The most that measures may be.
     """
-    found = {"inherit": None, "export": None, "executions_per_trial": executions}
+    found: dict[str, Any] = {"inherit": None, "export": None}
+    found["executions_per_trial"] = executions
     if inherit is not None:
         is_path = isinstance(inherit, (str, os.PathLike))
         found["inherit"] = Path(inherit).name if is_path else "a model"

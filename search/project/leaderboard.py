@@ -12,9 +12,10 @@ def leaderboard(
     records: Sequence[TrialRecord], objective: str, direction: str
 ) -> pd.DataFrame:
     """Trials, best first; `SearchResults.leaderboard` has the columns."""
-    scored = [record for record in records if record.score is not None]
-    scored.sort(key=lambda record: record.score, reverse=direction == "max")
-    ranked = scored + [record for record in records if record.score is None]
+    scored = [(one.score, one) for one in records if one.score is not None]
+    scored.sort(key=lambda pair: pair[0], reverse=direction == "max")
+    ranked = [one for _, one in scored]
+    ranked += [one for one in records if one.score is None]
     columns = [
         *("pattern", "num_groups", "parameters", objective),
         *("exported_bytes", *_names(record.measures for record in ranked)),

@@ -191,11 +191,11 @@ def parse_patterns(text: str) -> dict[str, SharingPattern]:
 
 def best(records: Iterable[TrialRecord]) -> TrialRecord | None:
     """The record with the best score, of equal ones the first; None without scores."""
-    scored = [record for record in records if record.score is not None]
+    scored = [(one.score, one) for one in records if one.score is not None]
     if not scored:
         return None
-    pick = max if scored[0].direction == "max" else min
-    return pick(scored, key=lambda record: record.score)
+    pick = max if scored[0][1].direction == "max" else min
+    return pick(scored, key=lambda pair: pair[0])[1]
 
 
 def _patterns(texts: Mapping[str, str]) -> dict[str, SharingPattern]:

@@ -132,14 +132,14 @@ def read(project_dir: str | os.PathLike, space: kt.HyperParameters) -> SavedProj
         project_dir: The folder of the project.
         space: The search space, in case the saved one is lost.
     """
-    project = Path(project_dir)
-    state = read_json(project / "oracle.json")
+    folder = Path(project_dir)
+    state = read_json(folder / "oracle.json")
     if state is not None:
         # KerasTuner changes the dictionary that it reads.
         config = copy.deepcopy(state["hyperparameters"])
         space = kt.HyperParameters.from_config(config)
     known = state["start_order"] if state else []
-    found = _read_trials(project, space, known)
+    found = _read_trials(folder, space, known)
     forgotten = []
     while found:
         trial_id, (trial, _) = found[-1]

@@ -55,8 +55,10 @@ def _settings(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 def _definitions(root: Any) -> dict[str, str]:
     folder = _folder(root)
+    if folder is None:
+        return {}
     found: dict[str, str] = {}
-    queue = [(root.__qualname__, root)] if folder else []
+    queue = [(root.__qualname__, root)]
     while queue:
         name, thing = queue.pop()
         if isinstance(thing, _CODE) and _is_inside(thing, folder):
@@ -74,9 +76,11 @@ def _definitions(root: Any) -> dict[str, str]:
 
 def _folder(thing: Any) -> Path | None:
     try:
-        return Path(inspect.getsourcefile(thing)).resolve().parent
-    except (TypeError, OSError):  # built in, or made without a file
-        return None
+        file = inspect.getsourcefile(thing)
+    except (TypeError, OSError):
+        file = None
+    # None if it is built in, or was made without a file.
+    return Path(file).resolve().parent if file else None
 
 
 def _is_inside(thing: Any, folder: Path) -> bool:

@@ -1,8 +1,8 @@
 """The picture of a Pareto front, with the pattern of each of its trials."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -66,21 +66,30 @@ def draw_front(
         if len(columns) == 2 and len(front) > 1:
             ax.step(*marks.T, where="post", color="0.4", lw=1.2, label="Pareto front")
         _scatter_by_groups(ax, points, trials["num_groups"].astype(float))
-        ax.scatter(*marks.T, s=95, facecolors="white", edgecolors="0.2", zorder=4)
-        knee = marks[[results.knee(*columns).name]]
-        ring = {"facecolors": "white", "edgecolors": VERMILION, "linewidths": 2.2}
+        all_x, all_y = marks.T
+        ax.scatter(all_x, all_y, s=95, facecolors="white", edgecolors="0.2", zorder=4)
         if len(front) > 2:
-            ax.scatter(*knee.T, s=110, zorder=4.5, label="knee", **ring)
-        for number, mark in enumerate(marks, start=1):
-            style = {"ha": "center", "va": "center_baseline", "zorder": 5}
-            ax.text(*mark, str(number), fontsize=6, **style)
+            knee_x, knee_y = marks[results.knee(*columns).name]
+            ax.scatter(
+                knee_x,
+                knee_y,
+                s=110,
+                facecolors="white",
+                edgecolors=VERMILION,
+                linewidths=2.2,
+                zorder=4.5,
+                label="knee",
+            )
+        center: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
+        for number, (mark_x, mark_y) in enumerate(marks, start=1):
+            ax.text(mark_x, mark_y, str(number), fontsize=6, zorder=5, **center)
         ax.set_xlabel(title(x), parse_math=False)
         ax.set_ylabel(title(y), parse_math=False)
         ax.grid(alpha=0.25)
         ax.margins(0.16)
         by_id = {one.trial_id: one.patterns for one in results.records}
         patterns = [by_id[trial_id] for trial_id in front["trial_id"]]
-        _draw_legend(ax, max(patterns, key=len) if len(columns) == 2 else ())
+        _draw_legend(ax, max(map(list, patterns), key=len) if len(columns) == 2 else [])
         if len(columns) == 2:
             _draw_strips(ax, patterns, marks, points)
     return ax
@@ -103,29 +112,35 @@ def _scaled(table: pd.DataFrame, x: str, y: str) -> np.ndarray:
 
 
 def _scatter_by_groups(ax: Axes, points: np.ndarray, groups: pd.Series) -> None:
+    x, y = points.T
     if groups.isna().any():
-        ax.scatter(*points.T, s=30, color="C0", zorder=3)
+        ax.scatter(x, y, s=30, color="C0", zorder=3)
         return
     low, high = int(groups.min()), int(groups.max())
     colors = colormaps["viridis"]
     norm = BoundaryNorm(np.arange(low, high + 2) - 0.5, colors.N)
-    marks = ax.scatter(*points.T, c=groups, cmap=colors, norm=norm, s=30, zorder=3)
+    marks = ax.scatter(x, y, c=groups, cmap=colors, norm=norm, s=30, zorder=3)
     if low < high:
         bar = ax.figure.colorbar(marks, ax=ax, label="number of groups")
         bar.ax.yaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
         bar.ax.minorticks_off()
 
 
-def _draw_legend(ax: Axes, names: Iterable[str]) -> None:
+def _draw_legend(ax: Axes, names: Sequence[str]) -> None:
     """Above the axes, where it hides no trial."""
     handles, labels = ax.get_legend_handles_labels()
-    names = list(names)
     if len(names) > 1:
         handles.append(Line2D([], [], linestyle=""))
         labels.append(f"strips: {', '.join(names)}")
     if handles:
-        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(handles)}
-        ax.legend(handles, labels, frameon=False, **above)
+        ax.legend(
+            handles,
+            labels,
+            frameon=False,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=len(handles),
+        )
 
 
 def _draw_strips(
@@ -174,8 +189,8 @@ def _draw_strips(
 def _place(ax: Axes, strip, point: np.ndarray, offset: np.ndarray) -> None:
     label = AnnotationBbox(
         strip,
-        point,
-        xybox=offset,
+        tuple(point),
+        xybox=tuple(offset),
         boxcoords="offset points",
         frameon=False,
         pad=0,

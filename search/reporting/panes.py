@@ -1,6 +1,7 @@
 """The pictures of a report beside that of the front."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,9 +98,15 @@ def draw_scores(ax: Axes, course: pd.DataFrame, objective: str) -> None:
                 label=status.lower(),
             )
     ax.set_ylabel(cut(objective))
-    narrow = {"columnspacing": 0.9, "handlelength": 1.3, "handletextpad": 0.4}
-    above = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "ncols": 5}
-    ax.legend(frameon=False, **above, **narrow)
+    ax.legend(
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1),
+        ncols=5,
+        columnspacing=0.9,
+        handlelength=1.3,
+        handletextpad=0.4,
+    )
     _trials_along(ax, len(course))
 
 
@@ -121,7 +128,7 @@ def cut(name: str, longest: int = _LONGEST) -> str:
 def _trials_along(ax: Axes, count: int) -> None:
     ax.set_xlabel("trials")
     ax.set_xlim(0, count + 1)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     tidy(ax)
 
 
@@ -144,6 +151,6 @@ def _write_numbers(
         effect = pairs.effects[y, x]
         text = "?" if np.isnan(effect) else f"{round(effect, digits) + 0:+.{digits}f}"
         dark = abs(effect) > 0.6 * limit
-        style = {"ha": "center", "va": "center", "fontsize": size}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size}
         ax.text(x, y, text, color="white" if dark else "black", **style)
         ax.text(y, x, f"{pairs.counts[y, x]:.0f}", color="0.35", **style)

@@ -1,6 +1,6 @@
 """The report of a search as one picture, and its parts as one each."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ROWS = 12  # of a table
 _PANE = 5.4, 4.3  # inches
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     **PLAIN,
     **{"axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8},
     **{"axes.titlesize": 8, "legend.fontsize": 7.5},
@@ -56,7 +56,8 @@ def draw_poster(results: "SearchResults") -> Figure:
     ]
     with rc_context(_STYLE):
         figure = new_figure(_PANE[0] * across, sum(heights), dpi=130)
-        top, *middle, bottom = figure.subfigures(len(heights), 1, height_ratios=heights)
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)
+        top, *middle, bottom = parts[:, 0]
         top.suptitle(cut(report.title, 60), x=0.02, ha="left", fontsize=14)
         found = "\n".join(f"{about}: {text}" for about, text in report.summary.items())
         top.text(0.02, 0, found, va="bottom", fontsize=10)
@@ -85,7 +86,7 @@ def _draw_table(ax: Axes, title: str, table: Table, lines: list[Line]) -> None:
     places = [0.1, 0.4, *(i + 2.6 for i in range(len(table.columns)))]
     ax.axis("off")
     ax.set_xlim(0, _width(table))
-    style = {"fontsize": 8, "va": "center"}
+    style: dict[str, Any] = {"fontsize": 8, "va": "center"}
     ax.text(0.1, 0, title, weight="bold", fontsize=10, va="center")
     for x, text in zip(places, ["", "trial", *table.titles], strict=True):
         ax.text(x, 1, cut(text), weight="bold", **style)

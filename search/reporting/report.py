@@ -137,9 +137,9 @@ def _front(results: "SearchResults", patterns: Mapping[str, Mapping]) -> Table:
 def _matters(results: "SearchResults") -> list[Pane]:
     effects, table = pair_effects(results), importance(results)
     direction = "max" if results.sign(results.objective) < 0 else "min"
-    about = {"objective": results.objective, "direction": direction}
+    draw_pairs = partial(panes.draw_pairs, objective=results.objective)
     drawn = [
-        Pane("pairs", partial(panes.draw_pairs, pairs=pairs, **about))
+        Pane("pairs", partial(draw_pairs, pairs=pairs, direction=direction))
         for pairs in effects
     ]
     if table is not None and len(table):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.offsetbox import DrawingArea
@@ -74,7 +75,7 @@ def box(patterns: Mapping[str, SharingPattern]) -> DrawingArea:
     """The strips of a trial for a matplotlib figure; `width` and `height` in points."""
     laid = strip(patterns, side=7.5, gap=1.5, room=90)
     area = DrawingArea(laid.width, laid.height)
-    edge = {"ec": "white", "lw": 0.4 if laid.across > 3 else 0.1}
+    edge: dict[str, Any] = {"ec": "white", "lw": 0.4 if laid.across > 3 else 0.1}
     for square in laid.squares:
         corner = square.x, laid.height - square.y - laid.side
         area.add_artist(

@@ -48,14 +48,15 @@ def number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return "-" if value is None or value is pd.NA else str(value)
     # Also of NaN and infinity `value % 1` is none.
-    return f"{int(value):,}" if value % 1 == 0 else f"{value:,.4g}"
+    return f"{math.floor(value):,}" if value % 1 == 0 else f"{value:,.4g}"
 
 
 def _time(results: "SearchResults") -> str:
     worked = sum(record.seconds or 0 for record in results.records)
     text = f"{format_seconds(worked)} of trials"
-    times = [(record.started, record.ended) for record in results.records]
-    if times and all(a is not None and b is not None for a, b in times):
-        passed = max(b for _, b in times) - min(a for a, _ in times)
+    begun = [one.started for one in results.records if one.started is not None]
+    ended = [one.ended for one in results.records if one.ended is not None]
+    if begun and len(begun) == len(ended) == len(results.records):
+        passed = max(ended) - min(begun)
         text += f", {format_seconds(passed)} from the first start to the last end"
     return text

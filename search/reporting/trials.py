@@ -25,8 +25,9 @@ def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
         A column for each pattern, which holds a `SharingPattern` or None, and for each
         other hyperparameter that differs between trials; and the scores.
     """
-    records = [one for one in results.records if one.is_completed]
-    records = [one for one in records if np.isfinite(one.score)]
+    completed = [one for one in results.records if one.is_completed]
+    scores = np.array([one.score for one in completed], dtype=float)
+    records = [completed[i] for i in np.flatnonzero(np.isfinite(scores))]
     patterns = [one.patterns for one in records]
     others = [one.values for one in records]
     columns: dict[str, list] = {}
@@ -46,7 +47,7 @@ def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
         if kept and len(set(values)) > 1:
             columns[name] = values
     frame = pd.DataFrame({n: pd.Series(v, dtype=object) for n, v in columns.items()})
-    return frame, np.array([one.score for one in records], dtype=float)
+    return frame, scores[np.isfinite(scores)]
 
 
 def pattern_names(frame: pd.DataFrame) -> list[str]:

@@ -111,7 +111,7 @@ class PatternSpace:
         return {pattern: index for index, pattern in enumerate(self._listed)}
 
     def __str__(self) -> str:
-        fields = {"num_sites": self.num_sites}
+        fields: dict[str, Any] = {"num_sites": self.num_sites}
         if self.max_groups is not None:
             fields["max_groups"] = self.max_groups
         if self.families is not None:
@@ -169,7 +169,7 @@ def _family_patterns(
     """
     SharingPattern.count(num_sites, max_groups)  # raises what they must satisfy
     limit = min(max_groups or num_sites, num_sites)
-    found = set()
+    found: set[SharingPattern] = set()
     for family in families:
         kind, _, argument = family.partition(":")
         if kind not in FAMILIES:

@@ -116,10 +116,9 @@ def inherit(
     unfit = carry_uses((use, source.values()) for _, use, source in carried)
     fresh += [place for place, use, _ in carried if use in unfit]
     _finish(inherited)
-    unfit = set(fresh)
-    paths = [place for place, _, _ in carried]
+    paths = dict.fromkeys(place for place, _, _ in carried)
     return InheritReport(
-        tuple(dict.fromkeys(path for path in paths if path not in unfit)),
+        tuple(path for path in paths if path not in fresh),
         tuple(dict.fromkeys(fresh)),
     )
 

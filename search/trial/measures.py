@@ -58,7 +58,8 @@ def measure_file(
         path = Path(folder, "model.tflite")
         keras_share.export_tflite(model, path, **{**defaults, **export})
         facts = keras_share.audit(path)
-        measures = {
+        assert facts.memory is not None  # of a file it is always estimated
+        measures: dict[str, float] = {
             "exported_bytes": facts.file_bytes,
             "weight_bytes": facts.weight_bytes,
             "macs": facts.macs,

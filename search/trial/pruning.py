@@ -135,6 +135,7 @@ def get(pruning: Any, executions_per_trial: int = 1) -> PruningRule | None:
     """
     if pruning is None:
         return None
+    rule: PruningRule
     if pruning == "median":
         rule = MedianStopping()
     elif pruning == "halving":

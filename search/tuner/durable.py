@@ -27,7 +27,7 @@ _MOST_DEATHS = 2
 _MOST_REJECTIONS = 10  # in a row, times `max_trials`
 
 
-class Durable:
+class Durable(kt.Oracle):
     """Mixin for a `keras_tuner.Oracle`: saves all or nothing, and goes on anywhere.
 
     Put it before the oracle: `class MyOracle(Durable, keras_tuner.Oracle)`. A process
@@ -50,6 +50,8 @@ class Durable:
     ```
     """
 
+    max_consecutive_failed_trials: int | None
+    verbose: int
     # No `__init__`: the tuners read the arguments of an oracle from its signature.
     _asked: int | None = None
     _notes: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -85,7 +87,7 @@ class Durable:
         most_rejections = _MOST_REJECTIONS * (self._asked or math.inf)
         failed = self._failures >= most_failures
         rejected = self._all_rejected or self._rejections >= most_rejections
-        if not failed and not rejected:
+        if self._last is None or not (failed or rejected):
             return None
         # A worker writes the message into the record only; KerasTuner does not send it.
         record = record_files.read_one(self._project_dir, self._last.trial_id)

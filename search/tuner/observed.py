@@ -87,7 +87,7 @@ class ObservedHyperModel(kt.HyperModel):
         if running is None:
             return self._hypermodel.fit(hp, model, *args, **kwargs)
         if model.built:
-            self._measure(model)
+            self._measure(model, running)
         # Added here and not in `search`, where KerasTuner would deep-copy it.
         callbacks = [*kwargs.pop("callbacks", []), EpochCallback(tuner._progress)]
         report = None
@@ -100,19 +100,19 @@ class ObservedHyperModel(kt.HyperModel):
             )
         if report is not None and report.pruned_after:
             running.pruned = f"pruned after epoch {report.pruned_after}"
-        self._measure(model)
+        self._measure(model, running)
         result = _with_values(result, running.values(), tuner.oracle.objective.name)
         _check_objectives(result, [one.name for one in tuner._objectives])
         return result
 
-    def _measure(self, model: keras.Model) -> None:
-        """Measures the model of the running trial, once.
+    def _measure(self, model: keras.Model, running: TrialNotes) -> None:
+        """Measures the model of a trial, once.
 
         What is measured depends on the pattern and not on the values of the weights.
         So it is done before training, where a model that can't be exported fails its
         trial at no cost, and after it only for a model that `fit` had to build.
         """
-        tuner, running = self._tuner, self._tuner._running
+        tuner = self._tuner
         if running.measures is not None:
             return
         running.parameters = model.count_params()

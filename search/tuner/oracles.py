@@ -19,7 +19,7 @@ Values = dict[str, Any]
 _DRAWS = 100
 
 
-class _Untried:
+class _Untried(kt.Oracle):
     """Mixin for an oracle: proposes only values that no earlier trial has."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:

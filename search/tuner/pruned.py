@@ -15,7 +15,7 @@ from keras_share.search.trial.outcomes import PLANNED, PRUNED, mark, outcome_of
 from keras_share.search.trial.pruning import Curve, PruningRule
 
 
-class Pruned:
+class Pruned(kt.Oracle):
     """Mixin for a `keras_tuner.Oracle`: tells hopeless trials to stop.
 
     Put it before the oracle and set `pruning`. A report of an epoch by `ReportEpochs`

@@ -15,7 +15,8 @@ import keras_tuner as kt
 import pandas as pd
 
 from keras_share.atomic import write_atomically
-from keras_share.search.display.progress import SilentProgress, display
+from keras_share.search.display.live import display
+from keras_share.search.display.progress import SilentProgress
 from keras_share.search.engine import Trial, TrialStatus
 from keras_share.search.project import checkpoints, fingerprint, record_files, saved
 from keras_share.search.project.lock import searching
@@ -39,7 +40,7 @@ class _EnoughTrialsError(Exception):
     """Ends `search` in a process that has run its `trials_per_process`."""
 
 
-class Recording:
+class Recording(kt.Tuner):
     """Mixin for a `keras_tuner.Tuner`: records, measures and shows every trial.
 
     Put it before the tuner: `class MySearch(Recording, keras_tuner.Tuner)`. Each trial
@@ -77,6 +78,8 @@ class Recording:
         ValueError: If `keep_checkpoints` or `on_change` is out of its range.
         OSError: If the folder of the project can't be made.
     """
+
+    hypermodel: kt.HyperModel | None
 
     def __init__(
         self,
@@ -136,7 +139,7 @@ class Recording:
             with searching(folder):
                 pass  # what another process searches in is not deleted
         self._space = kt.HyperParameters()
-        self._objectives: list[kt.Objective] = []
+        self._objectives: Sequence[kt.Objective] = ()
         super().__init__(*args, **kwargs)
         if self.pruning is not None and not processes.is_worker():
             if not isinstance(self.oracle, Pruned):
@@ -292,14 +295,16 @@ class Recording:
             return super().run_trial(trial, *fit_args, **fit_kwargs)
         except TrialRejected as rejection:
             # Here, because KerasTuner would print its traceback.
-            self._running.rejected = str(rejection)
-            measured = self._running.values()
+            running = self._running
+            assert running is not None  # since `on_trial_begin`
+            running.rejected = str(rejection)
             name = self.oracle.objective.name
-            return {name: float("nan"), **measured, **mark(REJECTED)}
+            return {name: float("nan"), **running.values(), **mark(REJECTED)}
 
     def on_trial_end(self, trial: Trial) -> None:
         """Ends a trial and writes its record."""
         running, self._running = self._running, None
+        assert running is not None  # since `on_trial_begin`
         self._trials_run += 1
         trial.message = running.rejected or running.pruned or trial.message
         if running.rejected or running.pruned:

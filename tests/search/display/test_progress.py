@@ -7,12 +7,11 @@ import pytest
 from rich.console import Console
 
 from keras_share import SharingPattern
-from keras_share.search.display.live import LiveProgress
+from keras_share.search.display.live import LiveProgress, display
 from keras_share.search.display.progress import (
     PlainProgress,
     RunningTrial,
     SilentProgress,
-    display,
 )
 from keras_share.search.project.record import TrialRecord, best
 from keras_share.search.reporting.formats import format_bytes, format_seconds

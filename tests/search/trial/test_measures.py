@@ -1,20 +1,18 @@
 """What is measured of a trial's file where the system tells little."""
 
 import keras
-import pandas as pd
 import pytest
 
 import keras_share
 from keras_share.search.trial import measures
+from keras_share.tflite.runtimes.benchmark import BenchmarkReport, Measurement
 
 
 @pytest.fixture
 def model(monkeypatch):
     """A model whose file runs where there is no /proc."""
-    row = {"error": "", "median_ms": 1.5, "grown_mb": float("nan")}
-    monkeypatch.setattr(
-        keras_share, "benchmark", lambda path: pd.DataFrame([row]), raising=False
-    )
+    report = BenchmarkReport((Measurement("model.tflite", "file", 0, median_ms=1.5),))
+    monkeypatch.setattr(keras_share, "benchmark", lambda path: report, raising=False)
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 
 
