@@ -5,7 +5,7 @@ matplotlib is imported where something is drawn, as that takes a second.
 
 import io
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from keras_share.atomic import check_writable, write_atomically
 
@@ -32,7 +32,7 @@ def new_figure(width: float, height: float, dpi: int = 150) -> "Figure":
     return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
-def tidy(ax: "Axes", grid: str = "both") -> None:
+def tidy(ax: "Axes", grid: Literal["both", "x", "y"] = "both") -> None:
     """Leaves two of the four edges of a plot, and a pale grid behind what it shows."""
     ax.grid(axis=grid, alpha=0.25)
     ax.set_axisbelow(True)

@@ -159,6 +159,7 @@ class ConformerBlock(Block):
         self, name: str, input_shape: Sequence[int | None]
     ) -> list[layers.Layer]:
         width, hidden = input_shape[-1], self.intermediate_dim
+        assert width is not None  # `check_sequence` has seen to it
         built = []
         for layer, units in (
             (self._norm(f"{name}_norm"), width),

@@ -116,7 +116,7 @@ def _chatter_on_stderr() -> Iterator[None]:
         os.close(stdout)
 
 
-def _show_warning(message: Warning, *place: Any, **kwargs: Any) -> None:
+def _show_warning(message: Warning | str, *place: Any, **kwargs: Any) -> None:
     click.echo(_printable(f"Warning: {message}"), err=True)
 
 

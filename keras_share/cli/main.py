@@ -1,5 +1,6 @@
 """The command line: `keras-share`."""
 
+import io
 import os
 import sys
 
@@ -45,6 +46,7 @@ def main() -> None:
     # Before TensorFlow and the processes that are started read it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Pipes of some systems can't take every letter of a file's names.
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(errors="backslashreplace")
     program(prog_name="keras-share")
 

@@ -1,5 +1,6 @@
 """Arguments and options that several commands have."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Picture(click.Path):
     """A path to write a picture to: told before the work if it has another ending."""
 
     def convert(self, value: Any, *context: Any) -> str:
-        path = super().convert(value, *context)
+        path = os.fsdecode(super().convert(value, *context))
         if Path(path).suffix.lower() not in FORMATS:
             self.fail(
                 f"A picture ends in {', '.join(FORMATS)}. Received: {path}", *context

@@ -80,6 +80,8 @@ def report(
 
     if winner is not None and html is None:
         raise click.UsageError("--winner is told on the page: add --html report.html.")
+    if plot is not None and len(columns) == 1:
+        raise click.UsageError("--plot draws two columns: repeat --column, or omit it.")
     for path in (csv, html, png, plot):
         if path is not None:
             check_writable(path)
@@ -92,7 +94,8 @@ def report(
     if png is not None:
         results.plot_report(png)
     if plot is not None:
-        results.plot_pareto(plot, columns=columns[-2:] or None)
+        axes = (columns[-2], columns[-1]) if columns else None
+        results.plot_pareto(plot, columns=axes)
     if tensorboard is not None:
         results.to_tensorboard(tensorboard)
     return outcome

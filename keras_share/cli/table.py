@@ -21,8 +21,11 @@ def table(frame: "pandas.DataFrame") -> str:
     frame = frame.dropna(axis="columns", how="all")
     rendered = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in frame:
-        side = "right" if is_numeric_dtype(frame[name]) else "left"
-        rendered.add_column(Text(str(name)), justify=side, no_wrap=True)
+        rendered.add_column(
+            Text(str(name)),
+            justify="right" if is_numeric_dtype(frame[name]) else "left",
+            no_wrap=True,
+        )
     for row in frame.itertuples(index=False):
         rendered.add_row(*(Text(_cell(value)) for value in row))
     file = io.StringIO()

@@ -190,9 +190,9 @@ def _check_finite(model: keras.Model) -> None:
 
 
 def _check_tied(report: Audit, strict: bool) -> None:
-    if not report.untied:
-        return
     complaint = report.complaint()
+    if not report.untied or complaint is None:
+        return
     if strict:
         raise ValueError(
             "A weight that sites share must be stored once; nothing was written. "

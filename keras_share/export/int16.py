@@ -34,8 +34,8 @@ def fit_int16(model: schema.ModelT) -> None:
                 and bias.type == schema.TensorType.INT32
             ):
                 if bias.buffer not in wide:
-                    values = flatbuffer.buffer_bytes(model, bias.buffer)
-                    values = np.frombuffer(values, np.int32).astype(np.int64)
+                    stored = flatbuffer.buffer_bytes(model, bias.buffer)
+                    values = np.frombuffer(stored, np.int32).astype(np.int64)
                     wide[bias.buffer] = len(model.buffers)
                     content = np.frombuffer(values.tobytes(), np.uint8)
                     model.buffers.append(schema.BufferT(content))

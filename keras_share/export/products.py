@@ -30,7 +30,7 @@ class StackProduct(keras.layers.Wrapper):
         self._rounding = rounding
 
     def call(self, inputs: Any) -> Any:
-        layer = getattr(self.layer, "quantized_layer", self.layer)
+        layer: keras.Layer = getattr(self.layer, "quantized_layer", self.layer)
         if isinstance(layer, Transposed):
             looked_up = isinstance(layer.source, keras.layers.Embedding)
             stored = layer.matrix if looked_up else ops.transpose(layer.matrix)

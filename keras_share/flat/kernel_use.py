@@ -104,8 +104,7 @@ def write_relaxed(
             )
         position = depth - 1
         linear = partial(product, depth=position)
-        weights = relaxed.weights[position]
-        kernel_use = KernelUse(use, kernel, weights, linear, position)
+        kernel_use = KernelUse(use, kernel, relaxed.weights[position], linear, position)
         return relaxed.chain[position].call(x, kernel_use)
 
     y = product(x, len(relaxed.chain))

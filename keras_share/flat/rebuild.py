@@ -115,6 +115,7 @@ class Rebuilder:
             uses = (s for s in self.graph if any(v is matrix for v in s.weights))
             self.layer(next((s for s in uses if s.matrix is None), unused))
             holder = self._holder(matrix)
+            assert holder is not None  # that layer was just copied
         source, part = holder
         bare = op.use_of(source, part=part, name=step.name, dtype="float32")
         layer = self._wrap(bare, op)
@@ -152,11 +153,12 @@ class Rebuilder:
             for original, private in tied.private_copies:
                 private.assign(values[original].value)
         for layer, bias in self._biases:
+            assert layer.bias is not None  # its original has one
             layer.bias.assign(bias.value)
         return model
 
 
-def _names(layer: keras.Layer, positions: list[int]) -> list[str | int]:
+def _names(layer: keras.Layer, positions: list[int]) -> list[str] | list[int]:
     """Names of weights by position; the positions where names don't tell them apart.
 
     Positions are those of the bare layer; layers that get wrapped have unique names.

@@ -105,7 +105,7 @@ def find_runs(sites: Sequence[keras.Layer]) -> list[Run]:
     # traced sites, that of runs, and the runs.
     plans: list[tuple[int, int, tuple[Run, ...]]] = [(0, 0, ())]
     for start in reversed(range(len(sites))):
-        best = (len(sites) + 1, 0, ())
+        best: tuple[int, int, tuple[Run, ...]] = (len(sites) + 1, 0, ())
         for length in range(1, len(sites) - start + 1):
             # No longer body can do better.
             if length > best[0]:

@@ -1,6 +1,7 @@
 """The picture of a stack: which site uses which weights, and where they are stored."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -128,7 +129,7 @@ def _draw_cells(ax: "Axes", parts: list[Part], width: float) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
-    letter = {"ha": "center", "va": "center_baseline", "family": "monospace"}
+    letter: Style = {"ha": "center", "va": "center_baseline", "family": "monospace"}
     letter["path_effects"] = [withStroke(linewidth=2, foreground="white")]
     for y, part in enumerate(parts):
         letters = max(1, *(len(row.name) for row, _ in part))
@@ -180,7 +181,7 @@ def _draw_legend(figure: "Figure", rows: list[SharingRow]) -> None:
 
     blue = figures.BLUE
     used_again = {"facecolor": figures.blend(blue, _PALE), "edgecolor": blue}
-    entries = [
+    entries: list[tuple[str, Style, Callable[[SharingRow], Any]]] = [
         ("stored here", {"facecolor": blue}, lambda r: r.name and r.stored),
         ("used again", used_again, lambda r: r.stored < r.params),
         ("not shared", {"facecolor": _REST}, lambda r: r.part == REST),
@@ -191,5 +192,10 @@ def _draw_legend(figure: "Figure", rows: list[SharingRow]) -> None:
         for label, style, is_it in entries
         if any(map(is_it, rows))
     ]
-    place = {"loc": "outside lower center", "ncols": len(entries)}
-    figure.legend(handles=handles, fontsize=8, frameon=False, **place)
+    figure.legend(
+        handles=handles,
+        fontsize=8,
+        frameon=False,
+        loc="outside lower center",
+        ncols=len(entries),
+    )

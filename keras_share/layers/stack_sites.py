@@ -1,7 +1,7 @@
 """From a block and a pattern to one layer for each site."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -12,7 +12,7 @@ from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner, is_graph
 from keras_share.pattern.sharing_pattern import SharingPattern
 
-Block = keras.Layer | Callable[[], keras.Layer] | Sequence[keras.Layer]
+Block: TypeAlias = keras.Layer | Callable[[], keras.Layer] | Sequence[keras.Layer]
 
 
 def read_patterns(

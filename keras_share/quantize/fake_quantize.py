@@ -54,7 +54,7 @@ class FakeQuantize(keras.layers.Layer):
             self._observe(inputs)
             return inputs
         if self.fixed is not None:
-            low, high = map(ops.convert_to_tensor, self._fixed_ends())
+            low, high = map(ops.convert_to_tensor, self._fixed_ends(*self.fixed))
             weights = {"min_var": low, "max_var": high}
             return self._quantizer(inputs, False, weights)
         # The TensorFlow variables themselves, which the quantizer assigns to.
@@ -63,9 +63,8 @@ class FakeQuantize(keras.layers.Layer):
         moves = bool(training) and self.trainable
         return self._quantizer(inputs, moves, weights)
 
-    def _fixed_ends(self) -> tuple[float, float]:
+    def _fixed_ends(self, low: float, high: float) -> tuple[float, float]:
         """The smallest and the largest number that the integers stand for."""
-        low, high = self.fixed
         if self.num_bits > 8:  # the integers are symmetric
             high = high * (1 - 2.0 ** (1 - self.num_bits))
             return -high, high

@@ -258,7 +258,7 @@ class _Builder:
         rule = self.rules.get(original)
         if rule is None:
             return copy
-        bits = max(self.quantization.weights, rule.min_bits)
+        bits = self.quantization.weight_bits(rule.min_bits)
         if isinstance(copy, Transposed):
             return QuantizedTransposed.of(copy, bits)
         axes = {name: rule.channel_axes(original) for name in rule.weights}

@@ -30,11 +30,21 @@ class Quantization(str, Enum):
     INT16 = "int16", 8, 16
     INT4 = "int4", 4, 8
 
-    def __new__(cls, value: str, weights: int | None, activations: int | None):
+    weights: int | None
+    activations: int | None
+
+    def __new__(
+        cls, value: str, weights: int | None = None, activations: int | None = None
+    ) -> "Quantization":
         member = str.__new__(cls, value)
         member._value_ = value
         member.weights, member.activations = weights, activations
         return member
+
+    def weight_bits(self, fewest: int = 0) -> int:
+        """Bits of the kernels of a layer that needs so many at least."""
+        assert self.weights is not None, self
+        return max(self.weights, fewest)
 
     __str__ = str.__str__  # in messages the string that users pass
 
@@ -80,4 +90,6 @@ def quantization_of(model: keras.Model) -> Quantization | None:
         return None
     # Layers that need more bits keep 8 in a model whose others have 4.
     few, many = min(weights, default=8), max(activations, default=None)
-    return min(TRAINED, key=lambda q: (q.activations != many, abs(q.weights - few)))
+    return min(
+        TRAINED, key=lambda q: (q.activations != many, abs(q.weight_bits() - few))
+    )

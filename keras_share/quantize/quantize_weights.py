@@ -56,6 +56,7 @@ class QuantizeWeights(keras.layers.Wrapper):
             self.layer.build(input_shape)
         if self._from_rule:
             rule = find_rule(self.layer)
+            assert rule is not None  # what has none is not wrapped without `weights`
             axes = rule.channel_axes(self.layer)
             self._axes = {name: axes for name in rule.weights}
         self._quantizer = weight_quantizer(self.num_bits)

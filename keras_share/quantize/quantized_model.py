@@ -42,7 +42,7 @@ class QuantizedModel(keras.Model):
 
 def patterns_of(model: keras.Model) -> dict[str, str | Mapping[str, str]]:
     """The patterns of a model, by the names of its stacks."""
-    patterns = {}
+    patterns: dict[str, str | Mapping[str, str]] = {}
     for part in sublayers(model):
         if isinstance(part, SharedStack):
             by_part = {name: str(p) for name, p in part.patterns.items()}

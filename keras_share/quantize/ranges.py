@@ -107,7 +107,7 @@ def _same_places(
             places.setdefault((block, place, "out", i), []).append(tensor)
         for i, tensor in enumerate(_numbers(step.inputs)):
             producer = graph.producer(tensor)
-            if starts.get(producer) != starts[step]:
+            if producer is None or starts.get(producer) != starts[step]:
                 places.setdefault((block, place, "in", i), []).append(tensor)
     return list(places.values())
 

@@ -135,5 +135,5 @@ def _dtype(placement: Placement, quantization: Quantization) -> str:
     if quantization.activations is not None:
         return f"int{quantization.activations}"
     rule = placement.rule
-    fewest = max(quantization.weights, rule.min_bits)
+    fewest = quantization.weight_bits(rule.min_bits)
     return f"int{fewest} weights" if rule.weights else "float32"

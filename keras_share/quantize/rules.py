@@ -69,7 +69,7 @@ class QuantizeRule:
         return self.channels(layer) if callable(self.channels) else self.channels
 
 
-_LAYERS: dict[type, QuantizeRule] = {}
+_LAYERS: dict[type[keras.Layer], QuantizeRule] = {}
 _OPERATIONS: dict[str, QuantizeRule] = {}
 
 

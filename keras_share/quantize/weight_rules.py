@@ -1,6 +1,7 @@
 """Rules for layers with kernels: Dense, convolutions, embeddings."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -51,7 +52,7 @@ def split_activation(layer: keras.Layer) -> bool:
     return not (plain and name in FUSED_ACTIVATIONS)
 
 
-def activate(activation: Any, x: Any) -> Any:
+def activate(activation: Callable[..., Any], x: Any) -> Any:
     """Applies an activation function, as one operation if it is one of Keras's."""
     name = getattr(activation, "__name__", "")
     operation = getattr(ops, name, None)

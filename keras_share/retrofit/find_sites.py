@@ -80,8 +80,8 @@ def find_sites(model: keras.Model) -> "pandas.DataFrame":
             position,
             node.path,
             type(node.op).__name__,
-            tuple(tuple(v.shape) for v in node.op.weights),
-            node.op.count_params(),
+            tuple(tuple(v.shape) for v in node.layer.weights),
+            node.layer.count_params(),
         )
         for kind in find_kinds(walk(model))
         for index, site in enumerate(kind.sites)

@@ -28,6 +28,12 @@ class Node:
     sources: tuple["Node", ...] = ()
 
     @property
+    def layer(self) -> keras.Layer:
+        """The layer, of a node that has weights."""
+        assert isinstance(self.op, keras.Layer), self
+        return self.op
+
+    @property
     def has_weights(self) -> bool:
         """Whether it is a layer with weights."""
         return isinstance(self.op, keras.Layer) and bool(self.op.weights)

@@ -59,6 +59,8 @@ def test_files(cli, here, found):
 def test_what_is_at_fault_is_told_before_the_work(cli, found):
     done = cli("report runs --winner model.tflite", 2)
     assert "--winner is told on the page: add --html" in done.stderr
+    done = cli("report runs --column params --plot front.svg", 2)
+    assert "--plot draws two columns: repeat --column" in done.stderr
     done = cli("report runs --html gone/report.html", 1)
     assert "can only be written into an existing folder" in done.stderr
     assert "A picture ends in" in cli("report runs --png report.txt", 2).stderr

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -38,6 +38,9 @@ class Relaxation:
     how it is exported: what is computed on a kernel becomes a constant for each use
     in a file. `examples/own_relaxation.py` shows one.
     """
+
+    # A subclass is a dataclass.
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
 
     # Whether it adds something to what the shared kernel computes, so that the bias
     # can stay beside the kernel.

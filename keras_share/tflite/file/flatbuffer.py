@@ -192,7 +192,7 @@ def first_copies(model: schema.ModelT, indices: Iterable[int]) -> dict[int, int]
     first: dict[bytes, int] = {}
     return {
         index: first.setdefault(
-            hashlib.sha256(_array(model.buffers[index])).digest(), index
+            hashlib.sha256(_array(model.buffers[index]).data).digest(), index
         )
         for index in indices
     }

@@ -248,13 +248,11 @@ def audit(source: str | os.PathLike | bytes, model: Any = None) -> Audit:
     >>> report.float_operators, report.macs
     ({'FULLY_CONNECTED': 3}, 3072)
     """
-    is_path = isinstance(source, str | os.PathLike)
-    return audit_model(
-        flatbuffer.read(source),
-        os.path.getsize(source) if is_path else len(source),
-        path=str(os.fspath(source)) if is_path else None,
-        model=model,
-    )
+    if isinstance(source, str | os.PathLike):
+        size, path = os.path.getsize(source), str(os.fspath(source))
+    else:
+        size, path = len(source), None
+    return audit_model(flatbuffer.read(source), size, path=path, model=model)
 
 
 def audit_model(

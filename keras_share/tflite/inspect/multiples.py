@@ -122,8 +122,10 @@ def _multiples_in(
         near = np.array(kinds[start:], int)
         off = np.abs(marks[near] - marks[place]) <= slacks[near] + slacks[place]
         for other in map(int, indices[near[off.all(axis=1)]]):
-            pair = (read_stored(model, tensors[i]) for i in (index, other))
-            if is_multiple(*pair, axis):
+            stored, earlier = (read_stored(model, tensors[i]) for i in (index, other))
+            # Of what can't be read there is no signature.
+            assert stored is not None and earlier is not None
+            if is_multiple(stored, earlier, axis):
                 found[other].append(index)
                 break
         else:

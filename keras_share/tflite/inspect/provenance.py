@@ -76,7 +76,7 @@ def find_origins(
         pools[members[0].values.size].append(_Pool(members))
     origins = {}
     for index, (tensor, *_) in flatbuffer.weights(model).items():
-        pool = pools.get(math.prod(shape_of(tensor)))
+        pool = pools.get(math.prod(shape_of(tensor)), [])
         stored = read_stored(model, tensor) if pool else None
         if stored is None:
             continue

@@ -1,7 +1,7 @@
 """The text of an `Audit`, for a terminal of 88 columns."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ def _said(value: Any) -> str:
     return str(value)
 
 
-def _table(columns: dict[str, Callable[[Any], str]], rows: Iterable[Any]) -> list[str]:
+def _table(
+    columns: Mapping[str, Callable[[Any], str]], rows: Iterable[Any]
+) -> list[str]:
     """Lines of fixed width; columns of numbers to the right, the last one ragged."""
     lines = [list(columns), *([cell(row) for cell in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

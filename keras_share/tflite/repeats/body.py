@@ -130,7 +130,7 @@ class _Body:
 
     def __post_init__(self) -> None:
         for column in self.windows.columns():
-            self._add([self.line.operations[place] for place in column])
+            self._add([self.line.operation(place) for place in column])
 
     def graph(self, name: str) -> schema.SubGraphT:
         graph = schema.SubGraphT()
@@ -145,7 +145,7 @@ class _Body:
         options = schema.IfOptionsT(thenSubgraphIndex=number, elseSubgraphIndex=number)
         made = []
         for i, place in enumerate(self.windows.starts):
-            caller = self.line.operations[place].tensors
+            caller = self.line.operation(place).tensors
             condition = self.writer.constant(caller, np.array([True]))
             inputs = [condition, *(a[i] for a in self.arguments)]
             outputs = [r[i] for r in self.results]
@@ -164,10 +164,11 @@ class _Body:
             and self._differs(column, bias)
         )
         outputs = [self._output(column, k) for k in range(len(first.op.outputs))]
-        inputs = [
-            self._input(column, position)
-            for position in range(bias if apart else len(first.op.inputs))
-        ]
+        num_inputs = len(first.op.inputs)
+        if apart:
+            assert bias is not None  # what takes none is not taken apart
+            num_inputs = bias
+        inputs = [self._input(column, position) for position in range(num_inputs)]
         if apart:
             self._add_apart(column, inputs, outputs, scale)
             return
@@ -254,6 +255,7 @@ class _Body:
     def _bias(self, column: list[Operation]) -> int:
         """The bias of the repetitions; of one without, numbers that change nothing."""
         _, kernel, place = KERNEL_OPERATORS[column[0].name]
+        assert kernel is not None and place is not None  # else nothing is apart
         biases = [operation.operands[place].tensor for operation in column]
         sizes = [
             int(np.prod(operation.tensors[number].shape))

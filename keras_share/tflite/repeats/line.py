@@ -156,6 +156,12 @@ class Line:
         if operation.kernel is not None:
             self.kernel_bytes[operation.kernel] = nbytes(operation.kernel_tensor)
 
+    def operation(self, place: int) -> Operation:
+        """The operator of a place that is not between two subgraphs."""
+        operation = self.operations[place]
+        assert operation is not None, place
+        return operation
+
     def packing(self) -> Iterator[tuple[int, Operation]]:
         """The operators whose kernel the runtime packs, with their places."""
         for place, operation in enumerate(self.operations):
@@ -194,10 +200,10 @@ def _operation(
     name = flatbuffer.operator_name(model, op)
     inputs = [int(i) for i in op.inputs]
     _, place, bias = KERNEL_OPERATORS.get(name, NO_KERNEL)
-    kernel = None
+    kernel, scale = None, False
     if place is not None and len(inputs) > place and inputs[place] >= 0:
-        kernel = constants[inputs[place]]
-    scale = kernel is not None and operators.is_scale(op, graph.tensors[inputs[place]])
+        kernel, tensor = constants[inputs[place]], graph.tensors[inputs[place]]
+        scale = kernel is not None and operators.is_scale(op, tensor)
     free = kernel is not None and _can_take_bias_apart(graph, op, bias)
     operands = []
     for position, index in enumerate(inputs):
@@ -215,10 +221,10 @@ def _operation(
         if position == bias and free and constant is not None:
             need = "bias"
         operands.append(Operand(index, constant, type_, need))
-    if free and len(operands) == bias:
-        operands.append(Operand(-1, None, None, "bias"))
-    elif free and operands[bias].tensor < 0:
-        operands[bias] = Operand(-1, None, None, "bias")
+    if (free and bias is not None) and (
+        len(operands) == bias or operands[bias].tensor < 0
+    ):
+        operands[bias : bias + 1] = [Operand(-1, None, None, "bias")]
     key: Hashable = None
     runs_state = line.has_state and name in operators.CALLS
     if not (runs_state or _is_stateful(graph, op, name)):

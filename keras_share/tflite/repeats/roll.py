@@ -200,5 +200,5 @@ def _count(model: flatbuffer.schema.ModelT) -> int:
 
 def _kernel_bytes(line: Line, windows: Windows) -> int:
     first = windows.starts[0]
-    run = line.operations[first : first + windows.length]
+    run = map(line.operation, range(first, first + windows.length))
     return sum(line.kernel_bytes[kernel] for kernel in {o.kernel for o in run} - {None})

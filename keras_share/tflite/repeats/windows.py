@@ -168,17 +168,15 @@ class _Search:
         """The nearest producer of an input that only some repetitions have inside."""
         sources = []
         for place in places:
-            operation = self.line.operations[place + offset]
-            inside = []
+            operation = self.line.operation(place + offset)
+            inside: list[tuple[int, int] | tuple[None, None]] = []
             for operand in operation.operands:
                 made = self.line.producer.get((operation.graph, operand.tensor))
-                within = made is not None and made >= place - left
-                output = (
-                    list(self.line.operations[made].op.outputs).index(operand.tensor)
-                    if within
-                    else None
-                )
-                inside.append((made - place if within else None, output))
+                if made is None or made < place - left:
+                    inside.append((None, None))
+                else:
+                    outputs = list(self.line.operation(made).op.outputs)
+                    inside.append((made - place, outputs.index(operand.tensor)))
             sources.append(inside)
         for column in zip(*sources, strict=True):
             if len(set(column)) > 1:

@@ -13,6 +13,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -255,7 +256,11 @@ MODES = {
     "micro": micro,
 }
 
-JOBS = {"measure": measure, "run_once": run_once, "run_in_micro": run_in_micro}
+JOBS: dict[str, Callable[..., Any]] = {
+    "measure": measure,
+    "run_once": run_once,
+    "run_in_micro": run_in_micro,
+}
 
 if __name__ == "__main__":
     main()

@@ -186,7 +186,9 @@ def benchmark(
     rows = tuple(
         Measurement(name, mode, len(data[name]), error=errors[name, mode])
         if (name, mode) in errors
-        else Measurement(name, mode, len(data[name]), **_medians(figures[name, mode]))
+        else Measurement(
+            name, mode, len(data[name]), error="", **_medians(figures[name, mode])
+        )
         for name in data
         for mode in modes
     )
@@ -222,7 +224,7 @@ def _check(
 
 
 def _named(sources: Sequence[Source | Mapping[str, Source]]) -> dict[str, Source]:
-    pairs = []
+    pairs: list[tuple[str, Source]] = []
     for source in sources:
         if isinstance(source, Mapping):
             pairs += source.items()

@@ -39,13 +39,11 @@ class MicroRun:
 
     def to_dict(self) -> dict[str, Any]:
         """The run as what JSON can hold."""
-        several = isinstance(self.outputs, dict)
-        outputs = self.outputs if several else {"": self.outputs}
-        lists = {name: array.tolist() for name, array in outputs.items()}
-        return {
-            "outputs": lists if several else lists[""],
-            "arena_bytes": self.arena_bytes,
-        }
+        if isinstance(self.outputs, dict):
+            lists: Any = {name: array.tolist() for name, array in self.outputs.items()}
+        else:
+            lists = self.outputs.tolist()
+        return {"outputs": lists, "arena_bytes": self.arena_bytes}
 
 
 def run_micro(
@@ -153,7 +151,7 @@ def _unknown_operators(model: flatbuffer.schema.ModelT, timeout: float) -> list[
 
     A file with nothing but one of them fails in the same way.
     """
-    firsts = {}
+    firsts: dict[str, tuple[flatbuffer.schema.SubGraphT, Any]] = {}
     for graph in model.subgraphs:
         for op in graph.operators:
             firsts.setdefault(flatbuffer.operator_name(model, op), (graph, op))

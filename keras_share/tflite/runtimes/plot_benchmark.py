@@ -93,8 +93,13 @@ def _draw(frame: "pandas.DataFrame") -> "Figure":
     panels[0].set_yticks(middles, labels=_labels(files))
     panels[0].set_ylim(height - 0.4, -0.6)
     handles = [Patch(label=mode, color=_COLORS[mode]) for mode in modes]
-    place = {"loc": "outside upper right", "ncols": len(modes)}
-    figure.legend(handles=handles, fontsize=8, frameon=False, **place)
+    figure.legend(
+        handles=handles,
+        fontsize=8,
+        frameon=False,
+        loc="outside upper right",
+        ncols=len(modes),
+    )
     return figure
 
 
@@ -117,9 +122,14 @@ def _draw_bar(
     ax.barh(y, value, 0.86, color=_COLORS[mode])
     if end > value:
         ax.plot([value, end], [y, y], color="0.3", lw=1)
-    beside = {"xytext": (4, 0), "textcoords": "offset points"}
-    place = max(value, end), y
-    ax.annotate(text, place, va="center_baseline", fontsize=7.5, **beside)
+    ax.annotate(
+        text,
+        (max(value, end), y),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        fontsize=7.5,
+    )
 
 
 def _labels(files: list[str]) -> list[str]:

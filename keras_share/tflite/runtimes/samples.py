@@ -78,12 +78,12 @@ def batches(samples: Samples, takes: Sequence[End]) -> Iterator[list[np.ndarray]
         lengths = {array.shape[:1] for array in given.values()}
         fit = set(given) == set(ends) and len(lengths) == 1 and lengths != {(0,)}
         if not fit or not all(ends[name].fits(given[name]) for name in ends):
-            takes = {n: ("samples", *e.shape, e.dtype.name) for n, e in ends.items()}
+            taken = {n: ("samples", *e.shape, e.dtype.name) for n, e in ends.items()}
             received = {n: (*a.shape, a.dtype.name) for n, a in given.items()}
             raise ValueError(
                 "`inputs` must give the file's inputs, with equally many samples, at "
                 "least one, by their names or in their order. The file takes "
-                f"{takes}. Received: {received}"
+                f"{taken}. Received: {received}"
             )
         empty = False
         yield [end.stored(given[name]) for name, end in ends.items()]
