@@ -155,6 +155,7 @@ class _Search:
         for offset in (first - places[0] for first in inside):
             for place in places:
                 operation = self.line.operations[place + offset]
+                assert operation is not None  # None stands at no place that was grown
                 for tensor in map(int, operation.op.outputs):
                     key = operation.graph, tensor
                     asking = self.line.consumers.get(key, ())
