@@ -43,6 +43,7 @@ from keras_share.quantize.tfmot import check_backend
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.inspect.audit import Audit, audit
+from keras_share.tflite.runtimes.apart import check_timeout
 
 _CHECKED_SAMPLES = 4
 
@@ -130,6 +131,7 @@ def export_tflite(
     check_backend("export_tflite")
     check_model(model)
     check_target(target)
+    check_timeout(timeout)
     aware = quantization_of(model) is not None
     quantization = _quantization(model, quantization, target)
     types = inference_input_type, inference_output_type

@@ -40,6 +40,8 @@ def test_auto_rolls_where_it_pays(tmp_path):
 
 def test_the_comparison_of_a_rolled_file_has_a_limit(tmp_path):
     path = tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match=r"`timeout` must be a number.*timeout=None"):
+        export_tflite(model_of(40), path, timeout=None)
     with pytest.raises(ValueError, match=r"`timeout` seconds.*timeout=0\.001\. Pass"):
         export_tflite(model_of(40), path, target="cpu", timeout=0.001)
     assert not path.exists()

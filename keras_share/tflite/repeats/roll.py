@@ -12,6 +12,7 @@ from keras_share.tflite.repeats.compare import check_same
 from keras_share.tflite.repeats.left import Left, find_left
 from keras_share.tflite.repeats.line import Line
 from keras_share.tflite.repeats.windows import Windows, find_windows
+from keras_share.tflite.runtimes.apart import check_timeout
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def roll(
     >>> [(body.calls, body.operators) for body in report.bodies]
     [(2, 2)]
     """
+    check_timeout(timeout)
     if output is not None:
         check_writable(output)
     data = flatbuffer.contents(source)

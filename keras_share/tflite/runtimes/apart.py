@@ -1,5 +1,6 @@
 """Running a file in a process of its own, whatever becomes of that."""
 
+import math
 import pickle
 import signal
 import subprocess
@@ -18,6 +19,14 @@ class RunError(Exception):
 
 class RunTimeoutError(RunError):
     """It took too long."""
+
+
+def check_timeout(timeout: float) -> None:
+    """Raises ValueError unless `timeout` is a finite number of seconds above 0."""
+    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        raise ValueError(
+            f"`timeout` must be a number of seconds above 0. Received: {timeout=!r}"
+        )
 
 
 def run_apart(job: str, *arguments: Any, timeout: float) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.runtimes.agreement import difference, random_inputs
-from keras_share.tflite.runtimes.apart import RunError, run_apart
+from keras_share.tflite.runtimes.apart import RunError, check_timeout, run_apart
 from keras_share.tflite.runtimes.modes import MODES
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def benchmark(
     _check(modes, num_threads, runs, rounds, timeout)
     files = _named(sources)
     data = {name: flatbuffer.contents(source) for name, source in files.items()}
-    models = {name: flatbuffer.read(content) for name, content in data.items()}
+    models = {name: flatbuffer.read(source) for name, source in files.items()}
     trusted = next((mode for mode in _TRUSTED if mode in modes), _TRUSTED[-1])
     turns = [(name, mode) for mode in dict.fromkeys((*modes, trusted)) for name in data]
     figures: dict[tuple[str, str], list[dict[str, float]]] = {t: [] for t in turns}
@@ -217,10 +217,7 @@ def _check(
                 f"`{name}` must be a whole number of at least 1. "
                 f"Received: {name}={count!r}"
             )
-    if not timeout > 0:
-        raise ValueError(
-            f"`timeout` must be a number of seconds above 0. Received: {timeout=!r}"
-        )
+    check_timeout(timeout)
 
 
 def _named(sources: Sequence[Source | Mapping[str, Source]]) -> dict[str, Source]:

@@ -11,7 +11,12 @@ import numpy as np
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.signatures import signatures
 from keras_share.tflite.file.stored import shape_of
-from keras_share.tflite.runtimes.apart import RunError, RunTimeoutError, run_apart
+from keras_share.tflite.runtimes.apart import (
+    RunError,
+    RunTimeoutError,
+    check_timeout,
+    run_apart,
+)
 from keras_share.tflite.runtimes.samples import (
     End,
     Outputs,
@@ -98,6 +103,7 @@ def run_micro(
             "run_micro needs the package `tflite-micro`, TensorFlow Lite Micro for "
             "Linux. Install it with `pip install tflite-micro`."
         )
+    check_timeout(timeout)
     data = flatbuffer.contents(source)
     model = flatbuffer.read(source)
     _, graph, *names = signatures(model)[0]

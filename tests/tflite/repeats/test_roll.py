@@ -1,6 +1,7 @@
 """Every pattern of sharing, rolled."""
 
 import doctest
+import math
 import sys
 
 import keras
@@ -310,6 +311,9 @@ def test_errors_leave_no_file(tmp_path, tied, monkeypatch):
         roll(tmp_path / "none.tflite", out)
     with pytest.raises(ValueError, match="within `timeout` seconds"):
         roll(tied, out, timeout=0.001)
+    for timeout in (0, math.nan, math.inf, None, "5"):
+        with pytest.raises(ValueError, match="`timeout` must be a number of seconds"):
+            roll(tied, out, timeout=timeout)
     with pytest.raises(FileNotFoundError, match="existing folder"):
         roll(tied, tmp_path / "none" / "rolled.tflite")
     assert not out.exists()

@@ -296,6 +296,8 @@ def test_memory_of_this_process():
         ({"runs": 0}, "`runs` must be"),
         ({"num_threads": 1.5}, "`num_threads` must be .* num_threads=1.5"),
         ({"timeout": 0}, "`timeout` must be a number of seconds above 0.*timeout=0"),
+        ({"timeout": math.inf}, "`timeout` must be a number.*timeout=inf"),
+        ({"timeout": None}, "`timeout` must be a number.*timeout=None"),
     ],
 )
 def test_bad_options(options, message, folder):

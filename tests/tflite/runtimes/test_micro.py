@@ -209,6 +209,8 @@ def test_inputs_that_do_not_fit(shape, files):
 def test_too_slow(files):
     with pytest.raises(ValueError, match=r"within `timeout` seconds.*timeout=0.01 for"):
         run_micro(files / "int8.tflite", X, timeout=0.01)
+    with pytest.raises(ValueError, match=r"`timeout` must be a number.*timeout=inf"):
+        run_micro(files / "int8.tflite", X, timeout=float("inf"))
 
 
 def test_bad_files(tmp_path):
