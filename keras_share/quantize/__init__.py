@@ -8,6 +8,7 @@ import keras_share.quantize.weight_rules
 import keras_share.quantize.written_rules  # noqa: F401 (the rules register themselves)
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.model import calibrate, quantize_model
+from keras_share.quantize.quantization import Quantization
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.report import (
     LayerReport,
@@ -19,6 +20,7 @@ from keras_share.quantize.rules import QuantizeRule, register_rule
 __all__ = [
     "FakeQuantize",
     "LayerReport",
+    "Quantization",
     "QuantizationReport",
     "QuantizeRule",
     "QuantizeWeights",

@@ -32,7 +32,8 @@ MAX_TRIALS = 10
 ENVIRONMENT = {"PYTHONPATH": str(TESTS), "KERAS_BACKEND": "numpy"}
 
 # A trial writes when it begins and ends. The worker that is to be killed waits for it
-# in its first trial, and the others for the late one, so that it gets some trials.
+# in its first trial, the late one for both, and the other for the late one, so that all
+# get some trials.
 SCRIPT = f"""
 import gc, os, time
 from pathlib import Path
@@ -45,6 +46,10 @@ def note(*words):
     with open("notes.txt", "a") as file:
         file.write(" ".join((os.environ["KERASTUNER_TUNER_ID"], *words)) + "\\n")
 
+def both_are_busy():
+    names = [line.split()[0] for line in open("notes.txt")]
+    return {{"tuner0", "tuner1"}} <= {{*names[1:]}}  # the first is of the search before
+
 class Noting(Untrained):
     def fit(self, hp, model, callbacks):
         name = os.environ["KERASTUNER_TUNER_ID"]
@@ -54,6 +59,8 @@ class Noting(Untrained):
         while name.startswith("tuner") and not Path("late").exists() and self.fits > 0:
             time.sleep(0.02)
         if not name.startswith("tuner"):
+            while not both_are_busy():
+                time.sleep(0.02)
             Path("late").touch()
         scores = super().fit(hp, model, callbacks)
         note("end", str(self.pattern))
