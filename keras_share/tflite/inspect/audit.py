@@ -248,11 +248,12 @@ def audit(source: str | os.PathLike | bytes, model: Any = None) -> Audit:
     >>> report.float_operators, report.macs
     ({'FULLY_CONNECTED': 3}, 3072)
     """
+    parsed = flatbuffer.read(source)
     if isinstance(source, str | os.PathLike):
         size, path = os.path.getsize(source), str(os.fspath(source))
     else:
         size, path = len(source), None
-    return audit_model(flatbuffer.read(source), size, path=path, model=model)
+    return audit_model(parsed, size, path=path, model=model)
 
 
 def audit_model(
