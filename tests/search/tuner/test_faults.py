@@ -27,7 +27,7 @@ NOBODY = 65534
 @pytest.fixture(scope="module")
 def start():
     """Starts a function in a process of its own, of which Keras is already loaded."""
-    tests = str(Path(__file__).parents[1])
+    tests = str(Path(__file__).parents[2])
     with pytest.MonkeyPatch.context() as patches:
         patches.setenv("PYTHONPATH", tests)
         context = multiprocessing.get_context("forkserver")
