@@ -27,6 +27,9 @@ class QuantizeWeights(keras.layers.Wrapper):
             axes of each that have a range for each index. None for those of the
             layer's rule.
         **kwargs: Base layer keyword arguments, such as `name`.
+
+    Raises:
+        ValueError: When built, if `weights` is None and the layer has no rule.
     """
 
     def __init__(
@@ -56,7 +59,14 @@ class QuantizeWeights(keras.layers.Wrapper):
             self.layer.build(input_shape)
         if self._from_rule:
             rule = find_rule(self.layer)
-            assert rule is not None  # what has none is not wrapped without `weights`
+            if rule is None:
+                raise ValueError(
+                    "`weights` must name the weights to quantize of a layer that has "
+                    f"no rule. Received: weights=None for '{self.layer.name}' of type "
+                    f"{type(self.layer).__name__}. Pass "
+                    "weights={'kernel': (-1,)}, or register a rule with "
+                    "`keras_share.quantize.register_rule`."
+                )
             axes = rule.channel_axes(self.layer)
             self._axes = {name: axes for name in rule.weights}
         self._quantizer = weight_quantizer(self.num_bits)

@@ -247,3 +247,19 @@ def test_einsum_whose_output_axes_are_not_last_has_one_range():
     np.testing.assert_allclose(
         layer.quantized("kernel"), np.round(kernel / scale) * scale, atol=1e-6
     )
+
+
+def test_a_layer_without_a_rule_needs_the_names_of_its_weights():
+    class Scaled(layers.Layer):
+        def build(self, input_shape):
+            self.kernel = self.add_weight(shape=(input_shape[-1],), name="kernel")
+
+        def call(self, x):
+            return x * self.kernel
+
+    message = r"`weights` must name .* no rule\. Received: weights=None for 'mine' of"
+    with pytest.raises(ValueError, match=message):
+        QuantizeWeights(Scaled(name="mine")).build((None, 4))
+    layer = QuantizeWeights(Scaled(), weights={"kernel": (-1,)})
+    layer.build((None, 4))
+    assert list(layer.kernels()) == ["kernel"]
