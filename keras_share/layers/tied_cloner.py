@@ -1,6 +1,7 @@
 """`TiedCloner`: copies of layers and models, with their ties."""
 
 import inspect
+import warnings
 from typing import Any
 
 import keras
@@ -11,6 +12,18 @@ from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.substitute import needs_several_inputs
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
+
+# What a class of models may do in its own way, beside `call`.
+_METHODS = (
+    "compute_loss",
+    "compute_metrics",
+    "evaluate",
+    "fit",
+    "predict",
+    "predict_step",
+    "test_step",
+    "train_step",
+)
 
 
 class TiedCloner:
@@ -116,6 +129,20 @@ def is_nested(op: keras.Operation) -> bool:
     """Whether an operation of a model is a Sequential or Functional model itself."""
     graph = isinstance(op, (keras.Sequential, keras.Function))
     return graph and isinstance(op, keras.Layer)
+
+
+def warn_of_lost_methods(model: keras.Model, new: keras.Model) -> None:
+    """Tells if a model that was made of another one trains or predicts otherwise."""
+    old, cls = type(model), type(new)
+    lost = [x for x in _METHODS if getattr(old, x) is not getattr(cls, x)]
+    if lost:
+        warnings.warn(
+            f"The new model of '{model.name}' is a plain one, without the "
+            f"{', '.join(f'`{name}`' for name in lost)} of {old.__name__}. If its "
+            f"constructor takes inputs and outputs, {old.__name__}(new.input, "
+            "new.output) has the layers of the new model and these methods.",
+            stacklevel=3,
+        )
 
 
 def _plain_class(model: keras.Model) -> type[keras.Model]:
