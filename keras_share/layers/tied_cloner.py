@@ -8,7 +8,9 @@ import keras
 from keras import tree
 
 from keras_share.layers.copying import copy_layer
+from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import needs_several_inputs
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
@@ -29,9 +31,9 @@ _METHODS = (
 class TiedCloner:
     """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
 
-    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` would
-    come back with a layer of its own. A cloner remembers what it has cloned. Use a new
-    one per model.
+    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` whose
+    layer is copied later comes back with a layer of its own. A cloner remembers what it
+    has cloned. Use a new one per model.
 
     Example:
     >>> import keras, keras_share
@@ -62,7 +64,12 @@ class TiedCloner:
         """Copies a layer, but for Sequential and Functional models."""
         if isinstance(layer, (Tied, Transposed)):
             return layer.use_of(self(layer.layer), name=name)
-        copy = copy_layer(layer, name=name)
+        with rebuilding(self._clones.values()):
+            copy = copy_layer(layer, name=name)
+        parts, copies = list(sublayers(layer)), list(sublayers(copy))
+        if list(map(type, parts)) == list(map(type, copies)):
+            for part, its_copy in zip(parts, copies, strict=True):
+                self._clones.setdefault(part, its_copy)
         if layer.built and needs_several_inputs(layer):
             # A tied use or a stack, which may be called first, can't build it then.
             copy.build_from_config(layer.get_build_config())
