@@ -47,7 +47,7 @@ class Expectation:
                 )
         own = [i for i in self._seen if not observed[i].is_earlier] or self._seen
         inside = [i for i in own if problem.is_within(observed[i])]
-        self._reached = self._predict(inside or own)[0]
+        self._reached = self._predict((inside or own) + self._awaited)[0]
 
     def merits(self, candidates: np.ndarray) -> np.ndarray:
         """How much candidates promise, by their vectors: the more the better."""

@@ -20,6 +20,8 @@ _WALKS = 300
 _CLIMBS, _CLIMBED = 3, 100
 # So many points have neighbors.
 _BEST = 10
+# The square of how far apart points are that have little in common.
+_NEAR = 0.05
 # Surrogates are told of so many trials: the time of a prediction grows with their cube.
 _MOST_TOLD = 600
 
@@ -141,6 +143,8 @@ class _Candidates:
         self._vectors = problem.space.vectors([])
         self._merits = np.empty(0)
         self._expectation: Expectation | None = None
+        running = [o.point for o in problem.running if o.point]
+        self._running = self._space.vectors(running)
         self._problem = problem
         self._add(listed)
 
@@ -151,9 +155,8 @@ class _Candidates:
 
     def pass_over_best(self) -> None:
         """Makes the best, and what is like it, promise less."""
-        distances = self._vectors - self._vectors[np.argmax(self._merits)]
-        distances = (distances**2).sum(axis=1)
-        self._merits *= distances / max(distances.max(), 1e-9)
+        best = self._vectors[np.argmax(self._merits)]
+        self._merits = self._merits * _unlike(self._vectors, best[None])
 
     def best(self) -> Point:
         """The most promising."""
@@ -179,7 +182,20 @@ class _Candidates:
             self.points += new.values()
             self._vectors = np.concatenate([self._vectors, vectors])
             merits = self._expectation.merits(vectors)
+            merits = merits * _unlike(vectors, self._running)
             self._merits = np.concatenate([self._merits, merits])
+
+
+def _unlike(vectors: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """How unlike what runs points are, from 0 to 1: its neighbors can wait for it.
+
+    Expected improvement alone sends workers to neighbors, as it doubts what it sees.
+    """
+    found = np.ones(len(vectors))
+    for other in running:
+        distances = ((vectors - other) ** 2).sum(axis=1)
+        found *= -np.expm1(-distances / (2 * _NEAR))
+    return found
 
 
 def _best_points(problem: Problem) -> list[Point]:
