@@ -44,6 +44,8 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
     graph = flatten(model, batch_size, leaves=(QuantizeWeights,), inference=True)
     steps = list(graph.all_steps)
     quantized = any(isinstance(step.op, FakeQuantize) for step in steps)
+    kinds = (FakeQuantize, QuantizeWeights)
+    rounders = {s.op.name: s.op for s in steps if isinstance(s.op, kinds)}
     # In 16 bits constants of sums and products can't be integers.
     wide = any(getattr(step.op, "num_bits", 8) == 16 for step in steps)
     roundings: dict[int, Rounding] = {}
@@ -62,7 +64,7 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             inner = builder.nested(step.body)
             run(inner)
             model = inner.model(inner.resolve(step.body.outputs))
-            loop = FileLoop(model, **step.op.settings(), rounders=step.op.rounders)
+            loop = FileLoop(model, rounders, **step.op.settings())
             return loop(*builder.resolve(step.args))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is

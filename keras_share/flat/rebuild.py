@@ -54,6 +54,8 @@ class Rebuilder:
         self._wrap = wrap or (lambda copy, _: copy)
         self._copies: dict[keras.Layer, list[_Copy]] = {}  # by original
         self._layers: dict[tuple, keras.Layer] = {}
+        self._homes: dict[keras.Layer, FlatGraph] = {}
+        self._visits: dict[tuple, Tied] = {}  # by layer and graph
         # What to assign once all is built: of ties, with the bare copy.
         self._ties: list[tuple[Tied, keras.Layer, list[keras.Variable]]] = []
         self._biases: list[tuple[Transposed, keras.Variable]] = []
@@ -94,7 +96,21 @@ class Rebuilder:
         key = (step.op, *map(id, step.weights))
         if key not in self._layers:
             self._layers[key] = self._new_layer(step)
-        return self._layers[key]
+        return self.here(self._layers[key])
+
+    def here(self, layer: keras.Layer) -> keras.Layer:
+        """A layer, or a tied use of it if it is called in another graph, too.
+
+        Keras rebuilds a model from its config wrong if a layer was called elsewhere.
+        """
+        home = self._homes.setdefault(layer, self.graph)
+        if home is self.graph:
+            return layer
+        key = (layer, id(self.graph))
+        if key not in self._visits:
+            name = f"{layer.name}_tied_{len(self._visits)}"
+            self._visits[key] = Tied(layer, private=(), name=name)
+        return self._visits[key]
 
     def _new_layer(self, step: Step) -> keras.Layer:
         if step.matrix is not None:

@@ -46,8 +46,8 @@ class Recurrent(keras.layers.Layer):
         return_sequences: As in `keras.layers.RNN`.
         return_state: As in `keras.layers.RNN`.
         go_backwards: As in `keras.layers.RNN`.
-        rounders: Layers that round the inputs of `step` and its first output, or None
-            for each; for export.
+        rounders: Names of the layers that round the inputs of `step` and its first
+            output, or None for each; for export.
         **kwargs: Base layer keyword arguments, such as `name`.
     """
 
@@ -58,7 +58,7 @@ class Recurrent(keras.layers.Layer):
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
-        rounders: Sequence[keras.Layer | None] = (),
+        rounders: Sequence[str | None] = (),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -109,19 +109,21 @@ class Recurrent(keras.layers.Layer):
         order = (1, 0, *range(2, rank))
         array = tf.TensorArray(sequences.dtype, times)
         array = array.unstack(ops.transpose(sequences, order))
-        first = self.step.outputs[0]
 
         def body(i: Any, states: list, output: Any, extremes: Any) -> tuple:
             x = array.read(times - 1 - i if self.go_backwards else i)
             x.set_shape(sequences.shape[:1] + sequences.shape[2:])
             y, *new = tree.flatten(self.step([x, *states], training=training))
-            output = output.write(i, y) if self.return_sequences else y
+            if self.return_sequences:
+                output = output.write(i, y)
+            elif self.state_of_output is None:
+                output = y
             return i + 1, new, output, _widened(extremes, watching)
 
         if self.return_sequences:
-            output = tf.TensorArray(first.dtype, times)
+            output = tf.TensorArray(self.step.outputs[0].dtype, times)
         else:
-            output = ops.zeros((batch, *first.shape[1:]), first.dtype)
+            output = self.first_output(batch)
         _, states, output, extremes = tf.while_loop(
             lambda i, *_: i < times,
             body,
@@ -132,7 +134,22 @@ class Recurrent(keras.layers.Layer):
             output = output.stack()
             order = (1, 0, *range(2, len(output.shape)))
             output = ops.transpose(output, order)
+        elif self.state_of_output is not None:
+            output = states[self.state_of_output]
         return [output, *states, extremes]
+
+    @property
+    def state_of_output(self) -> int | None:
+        """The place of the state that is the output, too, if one is."""
+        y, *states = self.step.outputs
+        return next((i for i, state in enumerate(states) if state is y), None)
+
+    def first_output(self, batch: Any, *length: int) -> Any:
+        """What stands for the output before the first step."""
+        if not length and self.state_of_output is not None:
+            return ()
+        y = self.step.outputs[0]
+        return ops.zeros((batch, *length, *y.shape[1:]), y.dtype)
 
     def initial_states(self, states: Sequence[Any], batch: Any) -> list[Any]:
         """The states before the first step: those that were passed, or zeros."""
@@ -151,29 +168,25 @@ class Recurrent(keras.layers.Layer):
         return (y, *new) if self.return_state else y
 
     def settings(self) -> dict[str, Any]:
-        """The arguments of the constructor, but for layers and models."""
+        """The arguments of the constructor but for the model."""
         return {
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
+            "rounders": self.rounders,
             "name": self.name,
         }
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            **self.settings(),
-            "step": serialize(self.step),
-            "rounders": [x and serialize(x) for x in self.rounders],
-        }
+        # Twice, as in `reuse.serialize`, of what the models of two loops have in common.
+        keras.saving.serialize_keras_object(self.step)
+        step = keras.saving.serialize_keras_object(self.step)
+        return {**super().get_config(), **self.settings(), "step": step}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Recurrent":
-        make = keras.saving.deserialize_keras_object
-        step = make(config["step"])
-        rounders = [x and make(x) for x in config["rounders"]]
-        return cls(**{**config, "step": step, "rounders": rounders})
+        step = keras.saving.deserialize_keras_object(config["step"])
+        return cls(**{**config, "step": step})
 
 
 def _widened(extremes: Any, watching: list[InLoop]) -> Any:

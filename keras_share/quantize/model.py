@@ -218,6 +218,7 @@ class _Builder:
             if p.rule.weights and not p.is_float
         }
         self.fakes: dict[Range, FakeQuantize] = {}
+        self.tables: dict[int, str] = {}  # names of what looks up, by id of weights
 
     def build(self) -> keras.Model:
         for tensor in tree.flatten(self.graph.inputs):
@@ -240,6 +241,8 @@ class _Builder:
             return self._loop(step, step.body)
         if _squares_a_reshape(self.graph, step):
             return self._square(step)
+        if self.placements[step].output == "weights":
+            self.tables[id(step.weights[0])] = self.rebuilder.layer(step).name
         return self.rebuilder.call(step)
 
     def _loop(self, step: Step, body: FlatGraph) -> Any:
@@ -256,7 +259,8 @@ class _Builder:
             self._handed(tensor, self.rebuilder.resolve(tensor), place)
             for place, tensor in pairs
         ]
-        rounders = [self._fake(x) for x in (*body.inputs, body.outputs[0])]
+        ends = (*body.inputs, body.outputs[0])
+        rounders = [self._rounder(x) for x in ends]
         settings = {**step.op.settings(), "name": step.name, "rounders": rounders}
         return Recurrent(inner.rebuilder.model([y, *new]), **settings)(*given)
 
@@ -274,13 +278,22 @@ class _Builder:
 
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
+        if step.body is not None:
+            return True
         moved = self.placements[step].output == "input" and not _has_constant(step)
         inputs = [self.ranges.get(x) for x in step.inputs]
         return moved and self.ranges.get(tensor) in inputs
 
     def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
         fake = self._fake(tensor)
-        return x if fake is None else fake(x)
+        return x if fake is None else self.rebuilder.here(fake)(x)
+
+    def _rounder(self, tensor: keras.KerasTensor) -> str | None:
+        """The name of the layer that rounds a tensor."""
+        fake, found = self._fake(tensor), self.ranges.get(tensor)
+        if fake is None and found is not None and found.weights is not None:
+            return self.tables.get(found.weights)
+        return None if fake is None else fake.name
 
     def _fake(self, tensor: keras.KerasTensor) -> FakeQuantize | None:
         found, bits = self.ranges.get(tensor), self.quantization.activations

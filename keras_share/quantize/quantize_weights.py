@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_share.layers.recurrent import InLoop
@@ -117,6 +118,12 @@ class QuantizeWeights(InLoop, keras.layers.Wrapper):
 
     def leave_loop(self) -> None:
         self._held = {}
+
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number that its integers stand for."""
+        values = [ops.convert_to_numpy(v) for v in self.kernels().values()]
+        limit = max(float(np.abs(value).max()) for value in values)
+        return -limit, limit
 
     def _num_channels(self, name: str) -> int:
         shape = getattr(self.layer, name).shape

@@ -160,12 +160,9 @@ class _Finder:
             self._copy(outer, state, f"{step.name}_last_{i}")
 
     def _copy(self, tensor: keras.KerasTensor, of: keras.KerasTensor, name: str):
-        """Adds a tensor that has the values of another one, and so its range.
-
-        But for that of a table, which only what looks them up has in the file.
-        """
+        """Adds a tensor that has the values of another one, and so its range."""
         if of in self.sets:
-            self.add(tensor, Range(name, self[of].fixed))
+            self.add(tensor, Range(name, self[of].fixed, self[of].weights))
             self.unite([of, tensor])
 
     def start(self, placement: Placement, step: Step, name: str) -> Range:

@@ -45,10 +45,10 @@ def _carry(
     taken, given = int(body.inputs[place]), int(body.outputs[place])
     rounding = [x for x in body.operators if taken in x.inputs]
     back = [x for x in body.operators if given in x.outputs]
-    if not rounding or not back or taken in body.outputs:
+    if not back or taken in body.outputs:
         return
     names = {flatbuffer.operator_name(model, x) for x in rounding}
-    if names != {_QUANTIZE} or flatbuffer.operator_name(model, back[0]) != _DEQUANTIZE:
+    if names - {_QUANTIZE} or flatbuffer.operator_name(model, back[0]) != _DEQUANTIZE:
         return
     integers = body.tensors[back[0].inputs[0]]
     if any(_kind(body.tensors[x.outputs[0]]) != _kind(integers) for x in rounding):
@@ -65,9 +65,9 @@ def _carry(
     op.inputs = _with(op.inputs, place, first)
     op.outputs = _with(op.outputs, place, last)
     graph.operators[where : where + 1] = [
-        _convert(rounding[0], before, first),
+        _convert(model, schema.BuiltinOperator.QUANTIZE, before, first),
         op,
-        _convert(back[0], last, behind),
+        _convert(model, schema.BuiltinOperator.DEQUANTIZE, last, behind),
     ]
 
 
@@ -80,8 +80,16 @@ def _add(graph: schema.SubGraphT, like: int, integers: schema.TensorT) -> int:
     return len(graph.tensors) - 1
 
 
-def _convert(like: schema.OperatorT, source: int, to: int) -> schema.OperatorT:
-    op = copy.copy(like)
+def _convert(
+    model: schema.ModelT, code: int, source: int, to: int
+) -> schema.OperatorT:
+    op = schema.OperatorT()
+    codes = [known.builtinCode for known in model.operatorCodes]
+    if code not in codes:
+        made = schema.OperatorCodeT()
+        made.builtinCode = made.deprecatedBuiltinCode = code
+        model.operatorCodes.append(made)
+    op.opcodeIndex = codes.index(code) if code in codes else len(codes)
     op.inputs, op.outputs = np.array([source], np.int32), np.array([to], np.int32)
     return op
 
@@ -101,6 +109,7 @@ def _simplify(model: schema.ModelT, graph: schema.SubGraphT) -> None:
             continue
         source, output = int(op.inputs[0]), graph.tensors[op.outputs[0]]
         values = flatbuffer.buffer_bytes(model, graph.tensors[source].buffer)
+        floats = graph.tensors[source].type == schema.TensorType.FLOAT32
         if source in made:
             back = made[source]
             opposite = flatbuffer.operator_name(model, back) == _DEQUANTIZE
@@ -108,7 +117,7 @@ def _simplify(model: schema.ModelT, graph: schema.SubGraphT) -> None:
             if opposite and _kind(graph.tensors[integers]) == _kind(output):
                 _replace(graph, {int(op.outputs[0]): integers})
                 dead.append(op)
-        elif values:
+        elif values and floats:
             output.buffer = len(model.buffers)
             model.buffers.append(schema.BufferT(_rounded(values, output)))
             dead.append(op)
