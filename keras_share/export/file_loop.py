@@ -31,7 +31,7 @@ class FileLoop(Recurrent):
         **kwargs: Any,
     ):
         super().__init__(step, **kwargs)
-        self._roundings = [_rounding(layers.get(name)) for name in self.rounders]
+        self._roundings = [_rounding(layers.get(name or "")) for name in self.rounders]
 
     def _loop(
         self, sequences: Any, states: Sequence[Any], watching: list, training: Any

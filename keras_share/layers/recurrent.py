@@ -35,7 +35,7 @@ class InLoop:
 
 @keras.saving.register_keras_serializable(package="keras_share")
 class Recurrent(keras.layers.Layer):
-    """Runs a model of one step along the second axis, as `keras.layers.RNN` does a cell.
+    """Runs a model of one step along the second axis, as Keras's `RNN` does a cell.
 
     What the layers of the model do for all steps at once (`InLoop`) they do before and
     behind the loop.
@@ -69,9 +69,7 @@ class Recurrent(keras.layers.Layer):
         self.rounders = list(rounders)
         self.built = True
 
-    def call(
-        self, sequences: Any, *states: Any, training: bool | None = None
-    ) -> Any:
+    def call(self, sequences: Any, *states: Any, training: bool | None = None) -> Any:
         import tensorflow as tf
 
         def run(sequences: Any, *states: Any) -> Any:
@@ -127,7 +125,12 @@ class Recurrent(keras.layers.Layer):
         _, states, output, extremes = tf.while_loop(
             lambda i, *_: i < times,
             body,
-            (0, self.initial_states(states, batch), output, tf.zeros((len(watching), 2))),
+            (
+                0,
+                self.initial_states(states, batch),
+                output,
+                tf.zeros((len(watching), 2)),
+            ),
             maximum_iterations=times,
         )
         if self.return_sequences:
@@ -178,7 +181,7 @@ class Recurrent(keras.layers.Layer):
         }
 
     def get_config(self) -> dict[str, Any]:
-        # Twice, as in `reuse.serialize`, of what the models of two loops have in common.
+        # Twice, as in `reuse.serialize`: two loops may have layers in common.
         keras.saving.serialize_keras_object(self.step)
         step = keras.saving.serialize_keras_object(self.step)
         return {**super().get_config(), **self.settings(), "step": step}

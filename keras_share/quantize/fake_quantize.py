@@ -98,7 +98,7 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         self.call(extremes, training=training)
 
     def _fixed_range(self) -> dict[str, Any]:
-        low, high = map(ops.convert_to_tensor, self._fixed_ends(*self.fixed))
+        low, high = map(ops.convert_to_tensor, self.ends())
         return {"min_var": low, "max_var": high}
 
     def _fixed_ends(self, low: float, high: float) -> tuple[float, float]:

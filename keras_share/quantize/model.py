@@ -262,15 +262,17 @@ class _Builder:
         inner._run()
         y, *new = inner.rebuilder.resolve(body.outputs)
         # The states go back in, in the range in which they came.
-        pairs = zip(body.inputs[1:], body.outputs[1:], new, strict=True)
-        new = [inner._handed(tensor, x, state) for state, tensor, x in pairs]
-        pairs = zip(body.inputs, step.inputs, strict=False)
+        new = [
+            inner._handed(tensor, x, state)
+            for state, tensor, x in zip(
+                body.inputs[1:], body.outputs[1:], new, strict=True
+            )
+        ]
         given = [
             self._handed(tensor, self.rebuilder.resolve(tensor), place)
-            for place, tensor in pairs
+            for place, tensor in zip(body.inputs, step.inputs, strict=False)
         ]
-        ends = (*body.inputs, body.outputs[0])
-        rounders = [self._rounder(x) for x in ends]
+        rounders = [self._rounder(x) for x in (*body.inputs, body.outputs[0])]
         settings = {**step.op.settings(), "name": step.name, "rounders": rounders}
         return Recurrent(inner.rebuilder.model([y, *new]), **settings)(*given)
 

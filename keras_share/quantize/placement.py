@@ -64,6 +64,8 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
 
 def _place(graph: FlatGraph, step: Step) -> Placement:
     op = step.op
+    if step.body is not None:
+        return Placement("own")
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
         return Placement()

@@ -113,6 +113,8 @@ class QuantizeWeights(InLoop, keras.layers.Wrapper):
         return kernel
 
     def enter_loop(self) -> None:
+        if self._baked:
+            return
         values = [(name, v.value) for name, v in self.kernels().items()]
         self._held = {id(v): (v, self._rounded(name, v)) for name, v in values}
 

@@ -9,10 +9,8 @@ from keras import layers, ops, tree
 from keras_share.flat.written import LayerUse
 from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.sublayers import sublayers
-from keras_share.quantize.rules import QuantizeRule, register_rule, writes
+from keras_share.quantize.rules import writes
 from keras_share.quantize.weight_rules import activate
-
-register_rule(Recurrent, QuantizeRule(how="a loop over what it runs in each step"))
 
 
 def _refuses(layer: layers.RNN) -> str | None:

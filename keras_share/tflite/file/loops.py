@@ -80,9 +80,7 @@ def _add(graph: schema.SubGraphT, like: int, integers: schema.TensorT) -> int:
     return len(graph.tensors) - 1
 
 
-def _convert(
-    model: schema.ModelT, code: int, source: int, to: int
-) -> schema.OperatorT:
+def _convert(model: schema.ModelT, code: int, source: int, to: int) -> schema.OperatorT:
     op = schema.OperatorT()
     codes = [known.builtinCode for known in model.operatorCodes]
     if code not in codes:
