@@ -116,7 +116,9 @@ class FakeQuantize(keras.layers.Layer):
             )
 
     def _ends(self) -> tuple[float, float]:
-        return float(self.min.value), float(self.max.value)
+        # Not their values themselves: a distribution strategy has several.
+        low, high = map(ops.convert_to_numpy, (self.min, self.max))
+        return float(low), float(high)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
