@@ -158,7 +158,9 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         return self._fixed_ends(*self.fixed) if self.fixed else self._ends()
 
     def _ends(self) -> tuple[float, float]:
-        return float(self.min.value), float(self.max.value)
+        # Not their values themselves: a distribution strategy has several.
+        low, high = map(ops.convert_to_numpy, (self.min, self.max))
+        return float(low), float(high)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
