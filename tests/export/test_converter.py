@@ -133,8 +133,8 @@ def test_ranges_of_a_loop_of_ones_own_are_not_found(tmp_path):
         [keras.Input((8,)), layers.Dense(4), Doubling(name="doubling")]
     )
     x, path = values(16, 8), tmp_path / "model.tflite"
-    with pytest.raises(ValueError, match="a loop in 'sequential.*/doubling"):
+    with pytest.raises(ValueError, match=r"a loop in 'sequential.*/doubling"):
         export_tflite(model, path, quantization="int8", representative_dataset=x)
-    with pytest.warns(UserWarning, match="'doubling.fori_loop'"):
+    with pytest.warns(UserWarning, match=r"'doubling\.fori_loop'"):
         quantized = keras_share.quantize_model(model, x)
     export_tflite(quantized, path, representative_dataset=x)
