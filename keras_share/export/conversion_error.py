@@ -32,10 +32,9 @@ def _cause(error: Exception, model: keras.Model) -> str:
     kinds = list(dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither", text)))
     places = [path.split("/") for path in re.findall(r':", "([^"@]+)@', text)]
     layers = {x.name for x in model.layers}
-    # In a graph a layer's name may have a number of its own.
+    # In a graph a layer's name has one number more.
     parts = [re.sub(r"_\d+$", "", x) for path in places for x in path]
-    named = [x for path in places for x in path if x in layers]
-    named += [x for x in parts if x in layers]
+    named = [x for x in parts if x in layers]
     if kinds:
         where = f", in '{named[0]}'" if named else ""
         return (
