@@ -31,6 +31,7 @@ def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.nda
             "`representative_dataset` is needed: arrays like those the model is "
             "trained on (100 to 500 samples), or a function that yields samples."
         )
+    rows: Iterable[Any]
     if isinstance(dataset, keras.utils.PyDataset):
         rows = _rows_of_batches(dataset, model)
     else:
