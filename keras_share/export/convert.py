@@ -30,7 +30,7 @@ from keras_share.export.target import (
     check_target,
     pack_for,
 )
-from keras_share.flat.flatten import check_model
+from keras_share.flat.flatten import check_numbers
 from keras_share.flat.precision import full_precision
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.model import quantize_model
@@ -132,7 +132,7 @@ def export_tflite(
     [((64, 64), 4)]
     """
     check_backend("export_tflite")
-    check_model(model)
+    check_numbers(model)
     check_target(target)
     check_timeout(timeout)
     aware = quantization_of(model) is not None

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
 from keras_share.quantize.quantization import Quantization
 
@@ -33,7 +34,20 @@ def convert(
             are in any order.
         calibration: Samples to find the ranges of activations by, if the converter is
             to do so.
+
+    Raises:
+        ValueError: If TensorFlow can't.
     """
+    with explained(model):
+        return _convert(model, quantization, ends, calibration)
+
+
+def _convert(
+    model: keras.Model,
+    quantization: Quantization,
+    ends: Ends,
+    calibration: list[list[np.ndarray]] | None,
+) -> bytes:
     import tensorflow as tf
 
     # As constants: to save variables, and to read them again, takes most of the time.
