@@ -9,7 +9,8 @@ their likeness. Prints the rank (1 is the best, by the mean of all seeds) of the
 pattern tried and of the one that the method would hand over, and the share of the
 hypervolume of accuracy and size that was reached. A search is one line of a CSV file,
 so that a run goes on where it was interrupted. KerasTuner's BayesianOptimization takes
-10 to 20 seconds for each, Optuna's GPSampler (which needs PyTorch) as long.
+10 to 20 seconds for each, Optuna's GPSampler as long: it needs PyTorch, and is left out
+without.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core instead
@@ -53,6 +55,8 @@ SAMPLERS = {
     "Optuna's NSGA-II": lambda seed: NSGAIISampler(seed=seed, population_size=12),
     "Optuna's RandomSampler": lambda seed: RandomSampler(seed=seed),
 }
+if find_spec("torch") is None:
+    del SAMPLERS["Optuna's GPSampler"]
 ORACLES = {
     "KerasTuner's RandomSearch": kt.oracles.RandomSearchOracle,
     "KerasTuner's BayesianOptimization": kt.oracles.BayesianOptimizationOracle,
