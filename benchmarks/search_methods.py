@@ -1,7 +1,7 @@
 """Search methods compared on tables of all patterns: what the README says of them.
 
     python benchmarks/search_methods.py [--seeds 50] [--table digits spoken]
-    python benchmarks/search_methods.py --trials 100 --table digits-12 spoken-12
+    python benchmarks/search_methods.py --both --trials 100 --table digits-12 spoken-12
 
 Replays each method on the committed tables of `benchmarks/search_tables`, each trial of
 which sees one of the trainings of its pattern, or on synthetic tasks of twelve sites in
@@ -210,6 +210,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--table", nargs="+", default=["digits", "spoken"])
     parser.add_argument("--method", nargs="+", help="only these, or what begins so")
+    parser.add_argument(
+        "--both", action="store_true", help="only searches for accuracy and size"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
     options = parser.parse_args()
@@ -217,6 +220,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "search_methods.csv"
     names = _chosen(options.method or [""])
+    names = [name for name in names if name.endswith(", both") or not options.both]
     jobs = [
         (table, name, seed)
         for seed in range(options.seeds)
