@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
 from keras_share.quantize.quantization import Quantization
 
+_LOOPS = ("While", "StatelessWhile")
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
 
 
@@ -64,7 +66,10 @@ def _convert(
     ]
     module = tf.Module()
     module.serve = tf.function(serve, signature, autograph=False)
-    module.read = module.serve.get_concrete_function().variables
+    concrete = module.serve.get_concrete_function()
+    if calibration is not None:
+        _check_no_loops(concrete.graph.as_graph_def())
+    module.read = concrete.variables
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The converter warns of parts of itself that it uses.
         warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
@@ -101,3 +106,15 @@ def _only_new_objects_collected() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def _check_no_loops(graph: Any) -> None:
+    """Raises ValueError if a graph loops: at that the calibrator ends the process."""
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    loops = sorted({node.name for node in nodes if node.op in _LOOPS})
+    if loops:
+        raise ValueError(
+            "TensorFlow's converter can't find the ranges of a model with a loop of "
+            f"its own. Received: a loop in {', '.join(map(repr, loops))}. Quantize the "
+            "model with `quantize_model`, which leaves that layer in floating point."
+        )
