@@ -42,9 +42,10 @@ class QuantizedModel(keras.Model):
         with full_precision():
             super().__init__(inputs, outputs, name=name, **kwargs)
         self.patterns = dict(patterns or {})
+        steps: list[str] = vars(self)["output_names"]  # as Keras names them
         if output_names is None:  # as of a clone, which is made without
-            output_names = map(_layer_of, self.output_names)
-        self.output_names = list(output_names)
+            output_names = [_layer_of(step) for step in steps]
+        self.output_names: list[str] = list(output_names)
 
     def get_config(self) -> dict[str, Any]:
         return {
