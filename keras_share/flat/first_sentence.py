@@ -6,8 +6,8 @@ import re
 def first_sentence(error: BaseException) -> str:
     """What an error says first.
 
-    Keras puts a line on the layer that was called before it, or a whole config, and what
-    was passed behind it, with colors; TensorFlow goes on with advice.
+    Keras puts a line on the layer that was called before it, or a whole config, and
+    what was passed behind it, with colors; TensorFlow goes on with advice.
     """
     text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
     text = text.split("Exception encountered: ")[-1]
