@@ -11,7 +11,6 @@ from rich.console import Console
 
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_bytes, format_seconds
-from keras_share.search.trial.outcomes import REJECTED
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,12 @@ class SilentProgress:
     @property
     def done(self) -> int:
         """Number of trials that have ended; rejected ones are tried beside them."""
-        return sum(one.status != REJECTED for one in self.records.values())
+        return sum(one.status != "REJECTED" for one in self.records.values())
 
     def on_trial(self, trial_id: str, worker: str = "") -> None:
         """A trial begins, on the worker of this name where there are several."""
         if worker in self.running and self.running[worker].trial_id == trial_id:
-            return  # a chief and its worker both tell
+            return  # it is told again and again
         # Replaced, never changed: a display reads it from its own thread.
         self.running = {**self.running, worker: RunningTrial(trial_id)}
         self.num_workers = max(self.num_workers, len(self.running))
