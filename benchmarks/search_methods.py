@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras_tuner as kt
 import numpy as np
+import optuna
 import pandas as pd
 from rich.progress import Progress
 from search_tables.encodings import ENCODINGS
@@ -37,7 +38,9 @@ BOTH = [ACCURACY, BYTES]
 
 def sharing(policy):
     """A maker of `SharingOracle`s."""
-    return lambda **arguments: SharingOracle(policy=policy, **arguments)
+    return lambda **arguments: SharingOracle(
+        policy=policy, storage=optuna.storages.InMemoryStorage(), **arguments
+    )
 
 
 def methods() -> dict[str, Method]:

@@ -10,8 +10,8 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 
 from keras_share import SharingPattern
+from keras_share.search import SharingOracle
 from keras_share.search.pareto import hypervolume
-from keras_share.search.tuner.sharing_oracle import SharingOracle
 
 from .encodings import ENCODINGS, Encoding
 from .tables import Table

@@ -28,14 +28,12 @@ class SilentProgress:
 
     Args:
         records: Of earlier trials of the project.
-        total: Number of trials the search may have, None where nobody knows; the
-            rejected ones among `records` included.
+        total: Number of trials the search may have, rejected ones not counted; None
+            where nobody knows.
     """
 
     def __init__(self, records: tuple[TrialRecord, ...] = (), total: int | None = None):
         self.records = {record.trial_id: record for record in records}
-        if total is not None:
-            total -= len(self.records) - self.done  # the oracle has counted them
         self.total = total
         self.running: dict[str, RunningTrial] = {}
         self.num_workers = 1

@@ -1,9 +1,11 @@
 """A search by several processes of one machine, beside those of others."""
 
+import contextlib
 import os
 import socket
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +49,11 @@ class Launch:
 
 def alone(launch: Launch) -> SearchResults:
     """Searches in this process; `search` says what it returns and raises."""
-    tuner, arguments = _prepare(launch)
-    with faults_of(launch.function):
-        tuner.search(**arguments)
-    return tuner.results
+    with _kept_in(launch.storage):
+        tuner, arguments = prepare(launch.function)
+        with faults_of(launch.function):
+            tuner.search(**arguments)
+        return tuner.results
 
 
 def search(launch: Launch) -> SearchResults:
@@ -65,10 +68,21 @@ def search(launch: Launch) -> SearchResults:
         ConnectionError: If the storage doesn't answer.
     """
     own = environments(launch.workers, launch.threads, launch.gpus)
-    tuner, arguments = _prepare(launch)
+    with _kept_in(launch.storage):
+        tuner, arguments = prepare(launch.function)
+        with faults_of(launch.function):
+            _search(launch, own, tuner, arguments)
+        return tuner.results
+
+
+def _search(
+    launch: Launch,
+    own: Sequence[Mapping[str, str]],
+    tuner: SharingSearch,
+    arguments: dict[str, Any],
+) -> None:
     verbose = arguments.pop("verbose", "auto")
-    with faults_of(launch.function):
-        tuner.prepare(**arguments)
+    tuner.prepare(**arguments)
     project = tuner.oracle.project
     machine = f"{socket.gethostname()}-{os.getpid()}"
     crew = Crew(
@@ -85,18 +99,24 @@ def search(launch: Launch) -> SearchResults:
         while not crew.is_done:
             time.sleep(_TICK)
             show(project, progress)
+            if tuner.oracle.halted:
+                raise RuntimeError(tuner.oracle.halted)
             crew.check(_ended(progress))
         show(project, progress)
-    if tuner.oracle.halted:
-        raise RuntimeError(tuner.oracle.halted)
-    return tuner.results
 
 
-def _prepare(launch: Launch) -> tuple[SharingSearch, dict[str, Any]]:
-    if launch.storage is not None:
-        # No command line shows it there, and the workers find it.
-        os.environ[VARIABLE] = launch.storage
-    return prepare(launch.function)
+@contextlib.contextmanager
+def _kept_in(storage: str | None) -> Iterator[None]:
+    """Tells this process and its workers of a storage, but no command line."""
+    before = os.environ.get(VARIABLE)
+    if storage is not None:
+        os.environ[VARIABLE] = storage
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def show(project: Project, progress: SilentProgress) -> None:

@@ -37,8 +37,8 @@ def connect(project_dir: str | os.PathLike, storage: Any) -> Any:
 
     Raises:
         ConnectionError: If a server doesn't answer, or lets nobody in.
-        ValueError: If it is none of these, or another version of Optuna wrote it.
-        ImportError: If the driver of a database is not installed.
+        ValueError: If it is none of these, its driver is not installed, or another
+            version of Optuna wrote it.
         OSError: If the file can't be made.
     """
     storage = storage or os.environ.get(VARIABLE) or None
@@ -121,8 +121,8 @@ def _opened(url: str, **arguments: Any) -> Any:
             time.sleep(0.5)
         return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     except ImportError as error:
-        raise ImportError(
-            "The driver of a database must be installed, such as psycopg2-binary for "
+        raise ValueError(
+            "The driver of a database must be installed, such as psycopg[binary] for "
             f"postgresql://. Received: storage={shown(url)!r} ({error.__cause__})"
         ) from None
     except sqlalchemy.exc.ArgumentError:

@@ -201,7 +201,14 @@ class Project:
             distributions=dict(distributions),
             user_attrs=attributes,
         )
-        trial_id = patiently(self.storage.create_new_trial, self._id, template)
+        try:
+            trial_id = patiently(self.storage.create_new_trial, self._id, template)
+        except ValueError as error:
+            raise ValueError(
+                "A study keeps the choices of each hyperparameter. Received: others "
+                f"than {self.study.study_name!r} has ({error}). Give the changed "
+                "hyperparameter another name, or choose another `project_name`."
+            ) from error
         begun = patiently(self.storage.get_trial, trial_id)
         self._ids[begun.number] = trial_id
         known_numbers = {one.number for one in known}

@@ -1,11 +1,13 @@
 """What a tuner sees of the model of each trial: its pattern and its measures."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner as kt
+import numpy as np
 
 from keras_share.search.project.record import format_patterns
 from keras_share.search.space.sharing_pattern import patterns_of
@@ -79,6 +81,8 @@ class ObservedHyperModel(kt.HyperModel):
         metrics = getattr(result, "history", result)
         if isinstance(metrics, Mapping):
             _check_objectives(tuner, metrics)
+        if isinstance(result, keras.callbacks.History):
+            return _of_best_epoch(result, tuner.oracle.objectives[0])
         return result
 
     def _measure(self, model: keras.Model) -> None:
@@ -144,6 +148,20 @@ def _check_objectives(tuner: "SharingSearch", metrics: Iterable[str]) -> None:
     missing = [name for name in names if name not in known and name not in to_come]
     if missing and (tuner.is_measured or tuner.measure is None):
         raise kt.errors.FatalValueError(unknown_objectives(missing, known))
+
+
+def _of_best_epoch(result: Any, objective: kt.Objective) -> Any:
+    """The metrics of the best epoch, where not every epoch was validated.
+
+    KerasTuner reads only histories in which each epoch has each metric.
+    """
+    history = result.history
+    values = history.get(objective.name, ())
+    if {len(one) for one in history.values()} <= {len(values)} or not values:
+        return result
+    best = (np.argmax if objective.direction == "max" else np.argmin)(values)
+    share = (best + 1) / len(values)
+    return {name: v[math.ceil(share * len(v)) - 1] for name, v in history.items()}
 
 
 @contextmanager

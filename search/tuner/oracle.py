@@ -126,10 +126,6 @@ class SharingOracle(kt.Oracle):
                 self.update_space(kt.HyperParameters.from_config(space))
         return self._project
 
-    def close(self) -> None:
-        """Forgets the study, to be opened anew."""
-        self._project = None
-
     @property
     def trials(self) -> dict[str, Trial]:
         """All trials, as KerasTuner sees them."""
@@ -147,10 +143,13 @@ class SharingOracle(kt.Oracle):
         return self._halted(self._records())
 
     def _halted(self, every: Sequence[TrialRecord]) -> str | None:
-        records = [one for one in every if one.trial_id not in self._before]
+        all_rejected = self._exhausted and {r.status for r in every} == {"REJECTED"}
+        new = [one for one in every if one.trial_id not in self._before]
+        records = sorted(
+            every if all_rejected else new, key=lambda one: one.ended or 0, reverse=True
+        )
         if not records:
             return None
-        records.sort(key=lambda one: one.ended or 0, reverse=True)
         failures = _first_other("FAILED", records)
         rejections = _first_other("REJECTED", records)
         most = self.max_consecutive_failed_trials
@@ -163,7 +162,7 @@ class SharingOracle(kt.Oracle):
                 f"`max_consecutive_failed_trials` ({most})."
             )
         too_many = rejections >= _MOST_REJECTIONS * (self.max_trials or math.inf)
-        if too_many or (self._exhausted and rejections == len(every)):
+        if too_many or all_rejected:
             return (
                 f"{rejections} trials in a row were rejected, {reason}\n{kept} Loosen "
                 "the budget or enlarge the search space with smaller candidates, under "
@@ -293,8 +292,8 @@ class SharingOracle(kt.Oracle):
             self._again.append(own)
             return
         if outcome in (TrialStatus.INVALID, TrialStatus.FAILED):
-            outcome = TrialState.FAIL
-            message = message or "unknown"
+            outcome, message = TrialState.FAIL, message or "unknown"
+        if outcome == TrialState.FAIL or "rejected" in facts:
             numbers = _plain(facts)
         self._pulse.stop()
         self._end(trial.trial_id, outcome, values, numbers, facts, message)
