@@ -12,6 +12,7 @@ from keras_share import SharingPattern
 from keras_share.search import SearchResults
 from keras_share.search.project.record import Metric, TrialRecord
 from keras_share.search.project.study import Project
+from keras_share.search.space.pattern_space import PatternSpace
 
 ONE = {"val_accuracy": "max"}
 OBJECTIVES = {**ONE, "exported_bytes": "min"}
@@ -97,7 +98,12 @@ def write(folder, results):
     for row in results.records:
         numbers = row.numbers
         found = {
-            **{"pattern": row.pattern, "worker": row.worker, **numbers},
+            **{"worker": row.worker, **numbers},
+            **{n: str(pattern) for n, pattern in row.patterns.items()},
+            **{
+                f"{n}.patterns": str(PatternSpace(pattern.num_sites))
+                for n, pattern in row.patterns.items()
+            },
             "_measures": list(row.measures),
             **({"message": row.message} if row.message else {}),
             **({"_rejected": True} if row.status == "REJECTED" else {}),

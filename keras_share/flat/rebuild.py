@@ -10,6 +10,7 @@ from keras import tree
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.tensors import corresponding, replaced
 from keras_share.layers.copying import copy_layer
+from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
 from keras_share.layers.variable_map import VariableMap
@@ -102,7 +103,8 @@ class Rebuilder:
                 self._ties.append((tied, bare, weights))
                 return tied
         # In full precision, whatever the policy.
-        bare = copy_layer(step.op, name=step.name, dtype="float32")
+        with rebuilding(copy.bare for copy in self._all_copies()):
+            bare = copy_layer(step.op, name=step.name, dtype="float32")
         bare.trainable = step.op.trainable
         copies.append(_Copy(weights, self._wrap(bare, step.op), bare))
         return copies[-1].layer

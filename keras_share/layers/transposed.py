@@ -21,11 +21,11 @@ class Transposed(WeightArguments):
     matrix is the sum over its uses. Regularizers and constraints are the other
     layer's, and freezing this layer freezes it, too.
 
-    A `.keras` file holds the matrix once and is still tied when loaded. Keras knows a
-    shared layer by its place in the model, so of a layer that is inside another one
-    (a composite layer, a model in the model), pass the outer one and the way to it:
-    `Transposed(backbone, "token_embedding")`. To clone a model that uses `Transposed`,
-    pass `clone_function=keras_share.layers.TiedCloner()` to `keras.models.clone_model`.
+    A `.keras` file holds the matrix once and is still tied when loaded, and copies of a
+    model are tied as they are with `Tied`. Keras knows a shared layer by its place in
+    the model, so of a layer that is inside another one (a composite layer, a model in
+    the model), pass the outer one and the way to it:
+    `Transposed(backbone, "token_embedding")`.
 
     Args:
         layer: A `keras.layers.Dense` or `keras.layers.Embedding`, or a layer that

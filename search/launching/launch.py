@@ -17,8 +17,10 @@ from keras_share.search.display.progress import SilentProgress
 from keras_share.search.launching.crew import Crew, environments
 from keras_share.search.launching.script import faults_of, prepare
 from keras_share.search.project.connection import VARIABLE
+from keras_share.search.project.record import format_patterns
 from keras_share.search.project.study import Project
 from keras_share.search.results import SearchResults
+from keras_share.search.space.numbering import patterns_from_values
 from keras_share.search.tuner.sharing_search import SharingSearch
 
 _TICK = 0.5  # seconds between two looks at the study
@@ -137,7 +139,8 @@ def show(project: Project, progress: SilentProgress) -> None:
     for worker, trial in names.items():
         epochs = [epoch + 1 for epoch in trial.intermediate_values]
         progress.on_trial(str(trial.number), worker)
-        progress.on_pattern(trial.user_attrs.get("pattern", ""), worker)
+        patterns = patterns_from_values(trial.params, trial.user_attrs)
+        progress.on_pattern(format_patterns(patterns), worker)
         planned = trial.user_attrs.get("planned_epochs")
         progress.on_epoch(max(epochs, default=0), planned, worker)
 

@@ -131,7 +131,7 @@ def code_of(hypermodel: kt.HyperModel) -> dict[str, str]:
         A hash for each function and class by name, and each plain attribute.
     """
     build: Any = hypermodel.build
-    root = type(hypermodel)
+    root: Any = type(hypermodel)
     if getattr(build, "__self__", None) is not hypermodel:
         while isinstance(build, functools.partial):
             build = build.func

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.engine import infer_metric_direction
+from keras_share.search.space.numbering import patterns_from_values
 
 _STATUS = {
     TrialState.COMPLETE: "COMPLETED",
@@ -155,13 +156,13 @@ def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
         for name, value in found.items()
         if isinstance(value, int | float) and name[0] != "_" and name not in _OWN
     }
-    parameters = numbers.pop("parameters", None)
+    parameters: Any = numbers.pop("parameters", None)
     started, ended = trial.datetime_start, trial.datetime_complete
     return TrialRecord(
         trial_id=str(trial.number),
         status="REJECTED" if "_rejected" in found else status,
         objectives=objectives,
-        patterns=parse_patterns(found.get("pattern", "")),
+        patterns=patterns_from_values(trial.params, found),
         parameters=parameters,
         score=found.get(next(iter(objectives))) if status == "COMPLETED" else None,
         metrics={

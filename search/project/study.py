@@ -17,6 +17,7 @@ from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from keras_share.atomic import check_writable
@@ -39,7 +40,7 @@ _MOST_DEATHS = 2  # of a process known to be gone
 _MOST_LOSSES = 5  # of one that was not heard of any more
 
 # Why an attribute is there.
-PATTERN, PLANNED, MESSAGE = "pattern", "planned_epochs", "message"
+PLANNED, MESSAGE = "planned_epochs", "message"
 WORKER, MEASURES, REJECTED = "worker", "_measures", "_rejected"
 _PROCESS, _BEAT, _VOID, _RETRY_OF = "_process", "_beat", "_void", "_retry_of"
 _DEATHS, _LOSSES, _RELEASED = "_deaths", "_losses", "_released"
@@ -394,7 +395,7 @@ def _made(
         storage=storage,
         sampler=optuna.samplers.RandomSampler(),
         pruner=pruner,
-        directions=[f"{one}imize" for one in objectives.values()],
+        directions=[StudyDirection[d.upper() + "IMIZE"] for d in objectives.values()],
         load_if_exists=True,
     )
     wanted = [f"{one}imize".upper() for one in objectives.values()]

@@ -39,7 +39,7 @@ class ObservedHyperModel(kt.HyperModel):
         """Builds the user's model and names its pattern in the display."""
         model = self._hypermodel.build(hp)
         tuner = self._tuner
-        if tuner.running is not None:
+        if tuner.running:
             tuner.progress.on_pattern(format_patterns(patterns_of(hp)))
             if isinstance(model, keras.Model) and model.built:
                 tuner.oracle.note(tuner.running, parameters=model.count_params())
@@ -56,7 +56,7 @@ class ObservedHyperModel(kt.HyperModel):
     ) -> Any:
         """Fits as the user's, and measures the model."""
         tuner = self._tuner
-        if tuner.running is None:
+        if not tuner.running:
             return self._hypermodel.fit(hp, model, *args, **kwargs)
         # What is measured depends on the pattern and not on the values of weights. So
         # a model that can't be exported fails its trial at no cost; only one that

@@ -16,13 +16,13 @@ from keras_share.search import policies
 from keras_share.search.engine import Trial, TrialStatus, seed_of
 from keras_share.search.policies import Observation, Problem, ValueSpace
 from keras_share.search.project import study as attributes
-from keras_share.search.project.record import TrialRecord, format_patterns, record_of
+from keras_share.search.project.record import TrialRecord, record_of
 from keras_share.search.project.study import Project, TakenError
-from keras_share.search.space.distributions import distributions
-from keras_share.search.space.sharing_pattern import patterns_of
+from keras_share.search.space.numbering import told_patterns
 from keras_share.search.trial import objectives
 from keras_share.search.trial.measures import STATIC
 from keras_share.search.trial.pruning import PruningRule, curves
+from keras_share.search.tuner.hyperparameters import distributions, value_space
 from keras_share.search.tuner.pulse import Pulse
 
 SPACE = "hyperparameters"  # the note that tells others of a space that grew
@@ -309,9 +309,9 @@ class SharingOracle(kt.Oracle):
     def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
         """The completed trials of the best scores."""
         sign = objectives.signs(self.objectives)[0]
-        scored = [r for r in self._records() if r.score is not None]
-        scored.sort(key=lambda record: sign * record.score)
-        numbers = {int(record.trial_id): None for record in scored[:num_trials]}
+        scored = [(r.score, r) for r in self._records() if r.score is not None]
+        scored.sort(key=lambda pair: sign * pair[0])
+        numbers = [int(record.trial_id) for _, record in scored[:num_trials]]
         by_number = {one.number: one for one in self.project.trials()}
         return [self._trial(by_number[number]) for number in numbers]
 
@@ -335,11 +335,15 @@ class SharingOracle(kt.Oracle):
     def problem(self, trials: Sequence[FrozenTrial] | None = None) -> Problem:
         """The search so far, as a policy sees it."""
         trials = self.project.trials() if trials is None else trials
-        space = ValueSpace(self.hyperparameters.space)
-        exact = [i for i, one in enumerate(self.objectives) if one.name in STATIC]
+        space = value_space(self.hyperparameters.space)
+        sizes = [i for i, one in enumerate(self.objectives) if one.name in STATIC]
         known = [self._observation(space, trial) for trial in trials]
         return Problem(
-            space, [*self.earlier, *known], len(self.objectives), self.limits, exact
+            space,
+            [*self.earlier, *known],
+            len(self.objectives),
+            self.limits,
+            [*sizes, *self.limits],
         )
 
     def save(self) -> None:
@@ -368,15 +372,12 @@ class SharingOracle(kt.Oracle):
         else:
             values = lost.params
         hp = self._hyperparameters(values)
-        known = distributions(hp, hp.values)
+        known = distributions(hp.space, hp.values)
         begun = self.project.begin(
             trials,
             {name: hp.values[name] for name in known},
             known,
-            {
-                attributes.PATTERN: format_patterns(patterns_of(hp)),
-                attributes.WORKER: tuner_id,
-            },
+            {**told_patterns(hp.values), attributes.WORKER: tuner_id},
             self.max_trials or math.inf,
             lost,
         )

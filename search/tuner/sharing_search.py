@@ -161,7 +161,7 @@ class SharingSearch(kt.Tuner):
         self.on_change = on_change
         self.trials_per_process = trials_per_process
         self.inherit = check_donor(inherit)
-        self.running: str | None = None
+        self.running = ""  # the id of the trial
         self.is_measured = False
         self.is_over = False
         self.progress = SilentProgress()
@@ -254,7 +254,7 @@ class SharingSearch(kt.Tuner):
                 oracle.release()
             raise
         finally:
-            self.running = None
+            self.running = ""
         if oracle.halted:
             raise RuntimeError(oracle.halted)
 
@@ -308,7 +308,7 @@ class SharingSearch(kt.Tuner):
 
     def on_trial_end(self, trial: Trial) -> None:
         """Ends a trial."""
-        self.running = None
+        self.running = ""
         self._trials_run += 1
         super().on_trial_end(trial)
         records = self.results.records

@@ -232,7 +232,7 @@ def test_folders_at_fault(cli, here):
 
 def test_rows_may_hold_what_json_lacks(cli_json, here):
     project = Project(here / "p", None, {"a": "max"})
-    attributes = {"b": float("nan"), "a": 0.5, "_measures": [], "pattern": "x=AB"}
+    attributes = {"b": float("nan"), "a": 0.5, "_measures": []}
     project.study.add_trial(create_trial(values=[0.5], user_attrs=attributes))
     (found,) = cli_json("report p --column a")["pareto_front"]
     assert (found["a"], found["b"]) == (0.5, None)

@@ -48,7 +48,7 @@ def test_the_study_has_everything(tmp_path):
     for trial, row in zip(study.trials, tuner.results.records, strict=True):
         assert trial.value == row.score
         assert trial.intermediate_values == {0: 0.0, 1: 0.5}
-        assert trial.user_attrs["pattern"] == row.pattern
+        assert trial.user_attrs["sharing"] == row.pattern
         assert trial.user_attrs["exported_bytes"] == row.measures["exported_bytes"]
         assert trial.constraints["exported_bytes"] == (
             row.measures["exported_bytes"] - 1e6

@@ -1,0 +1,10 @@
+from .results import SearchResults as SearchResults
+from .sampler import SharingSampler as SharingSampler
+from .space.sharing_pattern import sharing_pattern as sharing_pattern
+from .space.suggest_pattern import suggest_pattern as suggest_pattern
+from .trial.inheritance import inherit as inherit
+from .trial.outcomes import TrialRejected as TrialRejected
+from .trial.pruning import MedianStopping as MedianStopping
+from .trial.pruning import SuccessiveHalving as SuccessiveHalving
+from .tuner.oracle import SharingOracle as SharingOracle
+from .tuner.sharing_search import SharingSearch as SharingSearch
