@@ -2,10 +2,10 @@
 
 A layer that uses another one must find it when the model is rebuilt. Keras tells a
 layer nothing of the model that it becomes part of, and knows shared layers only in
-files; from JSON, from a config and in `clone_model` each layer is made on its own. Where
-the layers stand meanwhile are local variables of Keras's functions. These names are
-private to Keras, and stand here alone; `tests/layers/test_rebuilding.py` fails when they
-change.
+files; from JSON, from a config and in `clone_model` each layer is made on its own.
+Where the layers stand meanwhile are local variables of Keras's functions. These names
+are private to Keras, and stand here alone; `tests/layers/test_rebuilding.py` fails when
+they change.
 """
 
 import inspect
@@ -30,7 +30,7 @@ _OURS: ContextVar[tuple[list[keras.Operation], ...]] = ContextVar("rebuilt", def
 
 @contextmanager
 def rebuilding(layers: Iterable[keras.Operation]) -> Iterator[None]:
-    """Around the making of a layer that may use one of these, which were made before."""
+    """Around the making of a layer that may use one of these layers."""
     token = _OURS.set((list(layers), *_OURS.get()))
     try:
         yield

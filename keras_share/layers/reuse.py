@@ -38,8 +38,8 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         return layer  # the first of all uses: Keras takes it for the others
     several = f"{len(found)} of this name were rebuilt" if found else ""
     warnings.warn(
-        f"The copy of '{user}' uses a layer of its own and not the '{name}' that it was "
-        f"tied to: {several or 'none of this name was rebuilt before it'}. To copy a "
+        f"The copy of '{user}' uses a layer of its own and not the '{name}' that it "
+        f"was tied to: {several or 'none of this name was rebuilt before it'}. To copy a "
         "model with its ties, give its layers names of their own and call "
         "`keras.models.clone_model` with "
         "`clone_function=keras_share.layers.TiedCloner()`.",

@@ -153,16 +153,20 @@ class Tied(keras.layers.Wrapper):
 
     def use_of(self, layer: keras.Layer, **changes: Any) -> "Tied":
         """The same use of another layer, with other arguments where given."""
-        config = {**self.get_config(), **changes}
-        config.pop("layer")
-        config["private"] = private_spec.deserialize(config["private"])
-        return type(self)(layer, **config)
+        return type(self)(layer, **{**self._options(), **changes})
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
+        return {
+            **self._options(),
+            "layer": reuse.serialize(self.layer),
+            "private": private_spec.serialize(self.private),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        # Not that of `Wrapper`, which would serialize the layer.
+        config = keras.layers.Layer.get_config(self)
         config.pop("dtype", None)
-        config["layer"] = reuse.serialize(self.layer)
-        return {**config, "private": private_spec.serialize(self.private)}
+        return {**config, "private": self.private}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tied":

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from keras_share.layers.copying import copy_layer
+from keras_share.layers.copying import copy_layer, copy_or_keep
 from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.sublayers import sublayers
@@ -53,7 +53,7 @@ class TiedCloner:
         """The clone of a layer or operation: the same one each time."""
         if op not in self._clones:
             if not isinstance(op, keras.Layer):
-                self._clones[op] = type(op).from_config(op.get_config())
+                self._clones[op] = copy_or_keep(op)
             elif is_graph(op):
                 self._clones[op] = self.model(op, name)
             else:
@@ -65,12 +65,12 @@ class TiedCloner:
         if isinstance(layer, (Tied, Transposed)):
             return layer.use_of(self(layer.layer), name=name)
         with rebuilding(self._clones.values()):
-            copy = copy_layer(layer, name=name)
+            copy = copy_or_keep(layer, name=name)
         parts, copies = list(sublayers(layer)), list(sublayers(copy))
         if list(map(type, parts)) == list(map(type, copies)):
             for part, its_copy in zip(parts, copies, strict=True):
                 self._clones.setdefault(part, its_copy)
-        if layer.built and needs_several_inputs(layer):
+        if layer.built and not copy.built and needs_several_inputs(layer):
             # A tied use or a stack, which may be called first, can't build it then.
             copy.build_from_config(layer.get_build_config())
         return copy

@@ -135,9 +135,7 @@ class Transposed(WeightArguments):
 
     def use_of(self, layer: keras.Layer, **changes: Any) -> "Transposed":
         """The same use of another layer, with other arguments where given."""
-        config = {**self.get_config(), **changes}
-        config.pop("layer")
-        use = type(self)(layer, **config)
+        use = type(self)(layer, **{**self._options(), **changes})
         if use.source is layer and self.source.built and not layer.built:
             # Its own first use may come later.
             layer.build_from_config(self.source.get_build_config())
@@ -149,10 +147,16 @@ class Transposed(WeightArguments):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            **super().get_config(),
+            **self._options(),
             "layer": reuse.serialize(self.layer),
-            "part": self.part,
             "activation": keras.activations.serialize(self.activation),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "part": self.part,
+            "activation": self.activation,
             "use_bias": self.use_bias,
         }
 
