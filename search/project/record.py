@@ -162,7 +162,8 @@ def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
         trial_id=str(trial.number),
         status="REJECTED" if "_rejected" in found else status,
         objectives=objectives,
-        patterns=patterns_from_values(trial.params, found),
+        # Storages keep no order.
+        patterns=dict(sorted(patterns_from_values(trial.params, found).items())),
         parameters=parameters,
         score=found.get(next(iter(objectives))) if status == "COMPLETED" else None,
         metrics={

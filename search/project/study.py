@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import time
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ _MOST_LOSSES = 5  # of one that was not heard of any more
 PLANNED, MESSAGE = "planned_epochs", "message"
 WORKER, MEASURES, REJECTED = "worker", "_measures", "_rejected"
 _PROCESS, _BEAT, _VOID, _RETRY_OF = "_process", "_beat", "_void", "_retry_of"
-_DEATHS, _LOSSES, _RELEASED = "_deaths", "_losses", "_released"
+_DEATHS, _LOSSES = "_deaths", "_losses"
 
 TakenError = optuna.exceptions.UpdateFinishedTrialError
 
@@ -98,6 +99,8 @@ class Project:
                 )
         self._id = patiently(self.storage.get_study_id_from_name, name)
         self._last: list[FrozenTrial] = []
+        self._own = uuid.uuid4().hex
+        self._mine: set[int] = set()
         self._ids: dict[int, int] = {}
         self._noted: dict[tuple[int, str], Any] = {}
         self._seen: dict[int, tuple[Any, float]] = {}
@@ -191,7 +194,7 @@ class Project:
             most: At most so many trials may there be.
             again: The lost trial whose values these are, if they are of one.
         """
-        attributes = {**attributes, _PROCESS: _process(), _BEAT: 0}
+        attributes = {**attributes, _PROCESS: [*_process(), self._own], _BEAT: 0}
         if again is not None:
             attributes |= {_RETRY_OF: again.number, "_place": _place(again)}
             for name in (_DEATHS, _LOSSES):
@@ -220,6 +223,7 @@ class Project:
             self._set(begun.number, _VOID, "another process was quicker")
             self._end(begun.number, TrialState.FAIL)
             return None
+        self._mine.add(begun.number)
         return begun
 
     def beat(self, number: int, count: int) -> None:
@@ -229,14 +233,13 @@ class Project:
     def release(self, number: int) -> None:
         """Gives a trial back, to be run again; its process is no reason not to."""
         with contextlib.suppress(TakenError):
-            self._set(number, _RELEASED, True)
             self._end(number, TrialState.FAIL)
 
     def is_searched(self) -> bool:
         """Whether another process is known to run a trial."""
         running = [one for one in self._all() if one.state == TrialState.RUNNING]
         return any(
-            _is_gone(one) is False and one.user_attrs[_PROCESS] != _process()
+            _is_gone(one) is False and one.user_attrs[_PROCESS][:4] != _process()
             for one in running
         )
 
@@ -320,6 +323,11 @@ class Project:
     def _is_ended(self, trial: FrozenTrial) -> bool:
         """Ends a trial whose process is gone, or was not heard of for long."""
         is_gone = _is_gone(trial)
+        is_own = trial.user_attrs.get(_PROCESS, ())[4:] == [self._own]
+        if is_own and trial.number not in self._mine:
+            # It was begun, but the server was away before it could say so.
+            self.release(trial.number)
+            return True
         beat, now = trial.user_attrs.get(_BEAT), time.monotonic()
         # Compared with what was seen here: clocks of machines differ.
         last, since = self._seen.get(trial.number, (None, now))

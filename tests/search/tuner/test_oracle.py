@@ -285,7 +285,7 @@ def test_several_patterns_and_none(tmp_path):
     tuner = quick(SharingSearch, tmp_path / "two", Two(), max_trials=2)
     tuner.search(verbose=0)
     board = tuner.leaderboard()
-    assert list(board["pattern"]) == ["ffn/sharing=ABA attention=AAA"]
+    assert list(board["pattern"]) == ["attention=AAA ffn/sharing=ABA"]
     assert list(board["num_groups"]) == [3]
 
     tuner = quick(SharingSearch, tmp_path / "none", Without(), max_trials=5)
