@@ -42,6 +42,7 @@ from keras_share.quantize.representative import Representative, random_sample, s
 from keras_share.quantize.tfmot import check_backend
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
+from keras_share.tflite.file.loops import carry_integers
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
@@ -153,6 +154,7 @@ def export_tflite(
     converted = convert(exported, quantization, ends, dataset if calibrates else None)
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
+    carry_integers(file)
     share_buffers(file)
     if quantization.activations == 16:
         fit_int16(file)

@@ -48,8 +48,10 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
         graph: A graph whose layers were opened by their rules.
         selection: Returns why a step is left in floating point by request, or None.
     """
-    placements = {}
+    placements: dict[Step, Placement] = {}
     for step in graph:
+        if step.body is not None:
+            placements.update(place(step.body, selection))
         reason = selection(step) if selection else None
         placement = Placement(reason=reason) if reason else _place(graph, step)
         if placement.rule.weights and any(map(graph.is_used_transposed, step.weights)):
@@ -62,6 +64,8 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
 
 def _place(graph: FlatGraph, step: Step) -> Placement:
     op = step.op
+    if step.body is not None:
+        return Placement("own")
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
         return Placement()

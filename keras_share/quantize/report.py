@@ -124,7 +124,7 @@ def report_of(
             dtype=_dtype(placements[step], quantization),
             reason=placements[step].reason,
         )
-        for step in graph
+        for step in graph.all_steps
     )
     return QuantizationReport(tuple(rows), quantization)
 
