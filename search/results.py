@@ -162,7 +162,7 @@ class SearchResults:
         Args:
             *columns: Columns of the leaderboard, any number of them. By default the
                 objectives of the search, the main one last; if it has only one,
-                `exported_bytes` (or `parameters` if nothing was exported) and that.
+                `exported_bytes` (or `parameters`, or `num_groups`) and that.
                 The better direction is the search's for objectives, KerasTuner's for
                 other metrics (`"max"` for accuracy); elsewhere less is better.
 
@@ -247,8 +247,9 @@ class SearchResults:
         if len(self.objectives) > 1:
             main, *others = self.objectives
             return (*others, main)
-        exported = any("exported_bytes" in one.measures for one in self.records)
-        return ("exported_bytes" if exported else "parameters", self.objective)
+        known = {name for record in self.records for name in record.numbers}
+        sizes = ("exported_bytes", "parameters")
+        return (next((n for n in sizes if n in known), "num_groups"), self.objective)
 
     def completed(self, *columns: str) -> pd.DataFrame:
         """The averaged trials that have a value in each column, first trial first.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     metavar="COLUMN",
     multiple=True,
     help="Of the Pareto front; to be repeated. By default the objectives of the "
-    "search, or exported_bytes (parameters where no trial was exported) and its only "
+    "search, or exported_bytes (parameters, or num_groups) and its only "
     "objective.",
 )
 @click.option(

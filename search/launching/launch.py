@@ -87,24 +87,30 @@ def _search(
     tuner.prepare(**arguments)
     project = tuner.oracle.project
     machine = f"{socket.gethostname()}-{os.getpid()}"
+    names = [f"{machine}-{number}" for number in range(launch.workers)]
+    module = "keras_share.search.launching.worker"
     crew = Crew(
-        [
-            *(sys.executable, "-m", "keras_share.search.launching.worker"),
-            *(launch.function, str(launch.recycle)),
-        ],
-        [f"{machine}-{number}" for number in range(launch.workers)],
+        [sys.executable, "-m", module, launch.function, str(launch.recycle)],
+        names,
         Path(tuner.project_dir, "logs"),
         own,
     )
     progress = display(verbose, project.records(), tuner.oracle.max_trials)
-    with progress, crew:
-        while not crew.is_done:
-            time.sleep(_TICK)
+    try:
+        with progress, crew:
+            while not crew.is_done:
+                time.sleep(_TICK)
+                show(project, progress)
+                if tuner.oracle.halted:
+                    raise RuntimeError(tuner.oracle.halted)
+                crew.check(_ended(progress))
             show(project, progress)
-            if tuner.oracle.halted:
-                raise RuntimeError(tuner.oracle.halted)
-            crew.check(_ended(progress))
-        show(project, progress)
+    finally:
+        # Their processes were ended, and did not die of them.
+        for trial in project.trials():
+            is_running = trial.state == TrialState.RUNNING
+            if is_running and trial.user_attrs.get("worker") in names:
+                project.release(trial.number)
 
 
 @contextlib.contextmanager

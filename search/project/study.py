@@ -52,6 +52,9 @@ TakenError = optuna.exceptions.UpdateFinishedTrialError
 class Project:
     """The study of a search; made if there is none.
 
+    Attributes:
+        objectives: The direction of each objective, by name.
+
     Args:
         project_dir: The folder of the project.
         storage: See `connection.connect`.
@@ -98,6 +101,7 @@ class Project:
                     lambda: _made(name, self.storage, objectives, pruner)
                 )
         self._id = patiently(self.storage.get_study_id_from_name, name)
+        self.objectives = patiently(objectives_of, self.study)
         self._last: list[FrozenTrial] = []
         self._own = uuid.uuid4().hex
         self._mine: set[int] = set()
@@ -105,11 +109,6 @@ class Project:
         self._noted: dict[tuple[int, str], Any] = {}
         self._seen: dict[int, tuple[Any, float]] = {}
         self._records: dict[int, TrialRecord] = {}
-
-    @property
-    def objectives(self) -> dict[str, str]:
-        """The direction of each objective, by name."""
-        return patiently(objectives_of, self.study)
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -120,13 +119,16 @@ class Project:
         """Notes something of the search as a whole."""
         patiently(self.storage.set_study_user_attr, self._id, name, value)
 
-    def trials(self) -> list[FrozenTrial]:
+    def trials(self, again: bool = True) -> list[FrozenTrial]:
         """The trials that count, in the order in which they began first.
 
         Those are left out that were lost, to be run again or run again since, or given
         up since another process was quicker.
+
+        Args:
+            again: Whether to read them again, or take what was read last.
         """
-        found = self._all()
+        found = self._all() if again else self._last
         lost = {one.number for one in found if _is_lost(one)}
         return sorted(
             (t for t in found if t.number not in lost and _VOID not in t.user_attrs),
@@ -141,10 +143,9 @@ class Project:
         Args:
             trials: What `trials` gave, if that is known.
         """
-        objectives = self.objectives
         for trial in self.trials() if trials is None else trials:
             if trial.state.is_finished() and trial.number not in self._records:
-                self._records[trial.number] = record_of(trial, objectives)
+                self._records[trial.number] = record_of(trial, self.objectives)
         return tuple(sorted(self._records.values(), key=lambda one: one.place))
 
     def ended(self) -> set[str]:

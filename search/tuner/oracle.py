@@ -358,7 +358,7 @@ class SharingOracle(kt.Oracle):
     def _next(self, tuner_id: str) -> Trial | None:
         """The next trial, None if another process has just begun the same."""
         lost = self.project.lost()
-        trials = self.project.trials()
+        trials = self.project.trials(again=False)
         if self._halted(self._records(trials)):
             return Trial(self.get_space(), status=TrialStatus.STOPPED)
         self._learn_space()
