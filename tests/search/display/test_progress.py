@@ -162,7 +162,7 @@ def test_front_is_few_lines():
     lines = shown(LiveProgress((record(0, measures={}),), 60))
     assert lines[2] == "front ABAB 0.941 parameters 100"  # nothing was exported
     lines = shown(LiveProgress((record(0, measures={}, parameters=None),), 60))
-    assert len(lines) == 2
+    assert lines[2] == "front ABAB 0.941 num_groups 2"
 
 
 def test_front_of_several_objectives():
