@@ -19,6 +19,7 @@ from keras_share.export.ends import (
     put_in_order,
 )
 from keras_share.export.faithful import check_outputs
+from keras_share.export.float_parts import keep_float
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
@@ -153,6 +154,8 @@ def export_tflite(
     converted = convert(exported, quantization, ends, dataset if calibrates else None)
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
+    if aware and quantization.activations is not None:
+        keep_float(file)
     share_buffers(file)
     if quantization.activations == 16:
         fit_int16(file)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_share.export.ends import Ends
+from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.quantization import Quantization
 
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
@@ -64,6 +65,9 @@ def convert(
             converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, whole)]
         converter.inference_input_type, converter.inference_output_type = map(
             tf.as_dtype, ends.types
+        )
+        converter.allow_custom_ops = any(
+            isinstance(layer, FloatEdge) for layer in model.layers
         )
         if calibration is not None:
             converter.representative_dataset = lambda: (

@@ -14,6 +14,7 @@ from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.float_edge import ENTER, LEAVE, FloatEdge
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.quantization import (
@@ -216,6 +217,7 @@ class _Builder:
             if p.rule.weights and not p.is_float
         }
         self.fakes: dict[Range, FakeQuantize] = {}
+        self.floats: dict[keras.KerasTensor, Any] = {}  # as float steps read them
 
     def build(self) -> keras.Model:
         for tensor in tree.flatten(self.graph.inputs):
@@ -223,20 +225,51 @@ class _Builder:
             self.rebuilder.set(tensor, x)
         for step in self.graph:
             tensors = tree.flatten(step.outputs)
-            squares = _squares_a_reshape(self.graph, step)
-            call = self._square if squares else self.rebuilder.call
-            outputs = tree.flatten(call(step))
+            outputs = tree.flatten(self._call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
                 self.rebuilder.set(tensor, x)
         return self.rebuilder.finish()
 
+    def _call(self, step: Step) -> Any:
+        if self.quantization.activations is None:
+            return self.rebuilder.call(step)
+        if self.placements[step].is_float:
+            return self._call_in_float(step)
+        squares = _squares_a_reshape(self.graph, step)
+        return self._square(step) if squares else self.rebuilder.call(step)
+
+    def _call_in_float(self, step: Step) -> list[Any]:
+        """Calls a step between edges to what is computed in integers."""
+        rounded = {x: self.rebuilder.resolve(x) for x in step.inputs}
+        for x in rounded:
+            if x in self.ranges and x not in self.floats:
+                edge = FloatEdge(ENTER, name=f"{self._name(x)}_enters_float")
+                self.floats[x] = edge(rounded[x])
+            self.rebuilder.set(x, self.floats.get(x, rounded[x]))
+        outputs = tree.flatten(self.rebuilder.call(step))
+        for x, value in rounded.items():
+            self.rebuilder.set(x, value)
+        for i, tensor in enumerate(tree.flatten(step.outputs)):
+            self.floats[tensor] = outputs[i]
+            if tensor in self.ranges:
+                edge = FloatEdge(LEAVE, name=f"{self._name(tensor)}_leaves_float")
+                outputs[i] = edge(outputs[i])
+        return outputs
+
+    def _name(self, tensor: keras.KerasTensor) -> str:
+        producer = self.graph.producer(tensor)
+        if producer is None:
+            return tensor.name
+        outputs = tree.flatten(producer.outputs)
+        place = next(i for i, x in enumerate(outputs) if x is tensor)
+        return f"{producer.name}_{place}" if len(outputs) > 1 else producer.name
+
     def _square(self, step: Step) -> Any:
-        x, bits = self.rebuilder.resolve(step.inputs[0]), self.quantization.activations
-        x = ops.abs(x)
-        if bits is not None and not self.placements[step].is_float:
-            x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
+        x = ops.abs(self.rebuilder.resolve(step.inputs[0]))
+        bits = self.quantization.activations
+        x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
         return x * x
 
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:

@@ -17,6 +17,10 @@ from keras_share.layers.relax.affine import Affine
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
 
+# What makes a small error of a small number a large one.
+_MAGNIFIES = ("divide", "log", "log10", "log1p", "log2", "reciprocal", "true_divide")
+_REDUCES = ("mean", "sum")
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -57,7 +61,55 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
             rule = replace(placement.rule, channels=(), min_bits=8)
             placement = replace(placement, rule=rule)
         placements[step] = placement
+    _keep_precise(graph, placements)
+    for step, placement in placements.items():
+        if placement.output == "next":
+            [reader] = graph.consumers(step.output)
+            if placements[reader].is_float:
+                placements[step] = replace(placement, output="own")
     return placements
+
+
+def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
+    """Leaves what is read by divisions and logarithms only in floating point, too.
+
+    A count of one is no step of a range that holds hundreds: rounded, it is zero. What
+    is summed up for a division is so from the sum on.
+    """
+    pulls: dict[Step, str] = {}
+    for step in reversed(graph.steps):
+        name = _operation(step)
+        if placements[step].is_float:
+            if name in _MAGNIFIES:
+                pulls[step] = step.name
+            continue
+        outputs = keras.tree.flatten(step.outputs)
+        readers = [reader for x in outputs for reader in graph.consumers(x)]
+        if (
+            not readers
+            or not all(reader in pulls for reader in readers)
+            or any(graph.is_output(x) or "float" not in x.dtype for x in outputs)
+            or step.weights
+            or any(_is_before(graph, placements, x) for x in step.inputs)
+        ):
+            continue
+        root = pulls[readers[0]]
+        reason = f"'{root}' reads it, for which integers are too coarse near zero"
+        placements[step] = Placement(reason=reason)
+        if name not in _REDUCES:
+            pulls[step] = root
+
+
+def _is_before(
+    graph: FlatGraph, placements: dict[Step, Placement], tensor: keras.KerasTensor
+) -> bool:
+    """Whether a tensor is that of an operator which its reader is part of."""
+    producer = graph.producer(tensor)
+    return producer is not None and placements[producer].output == "next"
+
+
+def _operation(step: Step) -> str | None:
+    return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
 
 
 def _place(graph: FlatGraph, step: Step) -> Placement:

@@ -68,7 +68,7 @@ def _complaint(code: int, stderr: bytes) -> str:
     said, _, traceback = stderr.decode(errors="replace").partition("Traceback (most")
     lines = [line for line in said.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(_CHATTER)][-3:]
-    lines += traceback.splitlines()[-1:]
+    lines += [line for line in traceback.splitlines() if line.strip()][-1:]
     if code < 0:
         lines.append(f"the process was ended by {signal.Signals(-code).name}")
     return " ".join(lines) or f"the process ended with code {code}"

@@ -250,6 +250,7 @@ def micro_interpreter(data: bytes, arena_bytes: int):
 
 MODES = {
     "interpreter": lambda: interpreter("AUTO"),
+    "builtin": lambda: interpreter("BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
     "reference": lambda: interpreter("BUILTIN_REF"),
     "compiled": lambda: compiled(""),
     "compiled_cache": lambda: compiled(":memory"),
