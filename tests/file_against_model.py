@@ -67,8 +67,8 @@ def _simulated(graph: FlatGraph, x: list[np.ndarray]) -> tuple[dict, dict]:
         numbers.update(corresponding(step.outputs, step.op(*args, **kwargs)))
         if isinstance(step.op, FakeQuantize):
             places = keras.ops.convert_to_numpy(args[0]) / _scale(step.op)
-            places = np.abs(places % 1 - 0.5).reshape(len(x[0]), -1)
-            margins[step.output] = places.min(axis=1)
+            places = np.where(np.isfinite(places), places, 0.0).reshape(len(x[0]), -1)
+            margins[step.output] = np.abs(places % 1 - 0.5).min(axis=1)
     return numbers, margins
 
 

@@ -23,18 +23,19 @@ class OperationGraphs:
     def __init__(self, seed: int, numbers: Iterable[int]):
         self.skip: list[str] = []
         self.graphs: list[list[str]] = []
-        image = keras.Input(SHAPE, name="image")
-        self.rows = keras.Input(SHAPE[:1], name="rows")
-        outputs = [self._graph(image, seed, i) for i in numbers]
-        self.model = keras.Model([image, self.rows], outputs)
+        inputs, outputs = zip(*(self._graph(seed, i) for i in numbers), strict=True)
+        self.model = keras.Model(keras.tree.flatten(inputs), outputs)
         self.rng = np.random.default_rng(seed)
         for weight in self.model.weights:
             weight.assign(self._values(weight))
         long = np.arange(SHAPE[0]) < self.rng.integers(1, SHAPE[0] + 1, (48, 1))
-        self.x = [values(48, *SHAPE, seed=seed), long.astype("float32")]
+        self.x = [values(48, *SHAPE, seed=seed), long.astype("float32")] * len(outputs)
 
-    def _graph(self, x: Any, seed: int, number: int) -> Any:
+    def _graph(self, seed: int, number: int) -> Any:
         self.rng = np.random.default_rng([seed, number])
+        # Inputs of its own: what several graphs compute becomes one in the file.
+        image = x = keras.Input(SHAPE, name=f"image_{number}")
+        self.rows = keras.Input(SHAPE[:1], name=f"rows_{number}")
         self.seen = [x]
         self.graphs.append([])
         for place in range(self.rng.integers(2, 7)):
@@ -43,7 +44,7 @@ class OperationGraphs:
             self.name = f"{operation.__name__}_{number}_{place}"
             x = operation(self, x)
             self.seen.append(x)
-        return layers.Dense(3, name=f"end_{number}")(x)
+        return [image, self.rows], layers.Dense(3, name=f"end_{number}")(x)
 
     def _values(self, weight: keras.Variable) -> Any:
         noise = self.rng.normal(size=weight.shape)
@@ -77,7 +78,8 @@ def kernel(draw, x):
 
 def normalization(draw, x):
     kinds = layers.BatchNormalization, layers.LayerNormalization, layers.PReLU
-    return draw.layer(draw.pick(*kinds))(x)
+    # Of what else is read the converter makes several operators of a PReLU.
+    return draw.layer(draw.pick(*kinds))(layers.Dense(4)(x))
 
 
 def activation(draw, x):

@@ -24,6 +24,7 @@ from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
 from keras_share.export.metadata import describe
+from keras_share.export.sums import sum_exactly
 from keras_share.export.target import (
     INT4_KERNELS,
     QUANTIZATION,
@@ -156,6 +157,7 @@ def export_tflite(
     put_in_order(file, ends)
     if aware and quantization.activations is not None:
         keep_float(file)
+        sum_exactly(file)
     share_buffers(file)
     if quantization.activations == 16:
         fit_int16(file)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from keras_share.quantize.float_edge import ENTER, LEAVE
+from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.unused import drop_codes, drop_tensors
@@ -59,11 +59,11 @@ def _mend(model: schema.ModelT, graph: schema.SubGraphT) -> set[int]:
     beyond: list[int] = []  # tensors on the floating side of an edge
     parts = DisjointSet(range(len(graph.tensors)))
     for op in graph.operators:
-        name = flatbuffer.operator_name(model, op)
-        if name.startswith((f"CUSTOM:{ENTER}:", f"CUSTOM:{LEAVE}:")):
+        kind = flatbuffer.operator_name(model, op).removeprefix("CUSTOM:").split(":")[0]
+        if kind in (BETWEEN, ENTER, LEAVE):
             edges.append(op)
-            enters = name.startswith(f"CUSTOM:{ENTER}:")
-            beyond.append(int((op.outputs if enters else op.inputs)[0]))
+            if kind != BETWEEN:
+                beyond.append(int((op.outputs if kind == ENTER else op.inputs)[0]))
             continue
         ends = [i for i in map(int, (*op.inputs, *op.outputs)) if i >= 0]
         numbers = [i for i in ends if _is_number(model, graph.tensors[i])]
@@ -86,6 +86,7 @@ def _mend(model: schema.ModelT, graph: schema.SubGraphT) -> set[int]:
             _check_integers(model, graph, op)
     _make_float(model, graph, inside)
     _bypass(model, graph, edges)
+    _requantize(model, graph)
     return {i for op in inside for i in called_subgraphs(op)}
 
 
@@ -113,6 +114,25 @@ def _round_before_moving(model: schema.ModelT, graph: schema.SubGraphT) -> None:
             vars(rounds).update(moved, outputs=[after])
 
 
+def _requantize(model: schema.ModelT, graph: schema.SubGraphT) -> None:
+    """Lets integers be rounded to others directly."""
+    integers = {}
+    for op in graph.operators:
+        name = flatbuffer.operator_name(model, op)
+        if name == "DEQUANTIZE":
+            integers[int(op.outputs[0])] = int(op.inputs[0])
+        elif name == "QUANTIZE":
+            op.inputs = [integers.get(int(op.inputs[0]), int(op.inputs[0]))]
+    read = {int(i) for op in graph.operators for i in op.inputs}
+    read.update(map(int, graph.outputs))
+    graph.operators = [
+        op
+        for op in graph.operators
+        if int(op.outputs[0]) in read
+        or not (flatbuffer.operator_name(model, op) == "DEQUANTIZE")
+    ]
+
+
 def _is_number(model: schema.ModelT, tensor: schema.TensorT) -> bool:
     """Whether a tensor is computed, and of numbers that are or could be rounded."""
     floats = flatbuffer.dtype_name(tensor.type) == "float32"
@@ -129,7 +149,9 @@ def _make_float(
     model: schema.ModelT, graph: schema.SubGraphT, operators: list[schema.OperatorT]
 ) -> None:
     """Undoes the rounding within a part that was left in floating point."""
-    between = [op for op in operators if flatbuffer.operator_name(model, op) in _BETWEEN]
+    between = [
+        op for op in operators if flatbuffer.operator_name(model, op) in _BETWEEN
+    ]
     for op in operators:
         for tensor in (graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0):
             if not _is_integer(tensor):

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-ENTER, LEAVE = "EnterFloat", "LeaveFloat"
+ENTER, LEAVE, BETWEEN = "EnterFloat", "LeaveFloat", "BetweenRanges"
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -18,7 +18,8 @@ class FloatEdge(keras.layers.Layer):
     out of the file again.
 
     Args:
-        kind: `ENTER`, before what stays in floating point, or `LEAVE`, behind it.
+        kind: `ENTER`, before what stays in floating point; `LEAVE`, behind it; or
+            `BETWEEN` two ranges, of which the converter would drop one.
         **kwargs: Base layer keyword arguments, such as `name`.
     """
 

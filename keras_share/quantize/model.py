@@ -14,9 +14,9 @@ from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
-from keras_share.quantize.float_edge import ENTER, LEAVE, FloatEdge
+from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
 from keras_share.quantize.opening import open_model
-from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.placement import PRODUCTS, Placement, is_clip, place
 from keras_share.quantize.quantization import (
     TRAINED,
     Quantization,
@@ -187,12 +187,16 @@ def _squares_a_reshape(graph: FlatGraph, step: Step) -> bool:
     )
 
 
-def _has_constant(step: Step) -> bool:
-    """Whether a step takes some of its values from a constant."""
-    selects = ("maximum", "minimum", "where")
-    return not isinstance(step.op, keras.Layer) and (
-        operation_name(step.op) in selects
-        and any(not isinstance(x, keras.KerasTensor) for x in step.args)
+def _only_moves(step: Step) -> bool:
+    """Whether each value of a step's output is one of its inputs."""
+    if getattr(step.op, "interpolation", "nearest") != "nearest":
+        return False
+    if isinstance(step.op, keras.Layer):
+        return True
+    name = operation_name(step.op)
+    constant = any(not isinstance(x, keras.KerasTensor) for x in step.args)
+    return name != "average_pool" and not (
+        name in ("maximum", "minimum", "where") and constant
     )
 
 
@@ -218,6 +222,7 @@ class _Builder:
         }
         self.fakes: dict[Range, FakeQuantize] = {}
         self.floats: dict[keras.KerasTensor, Any] = {}  # as float steps read them
+        self.products: dict[keras.KerasTensor, Any] = {}  # before they are rounded
 
     def build(self) -> keras.Model:
         for tensor in tree.flatten(self.graph.inputs):
@@ -227,6 +232,9 @@ class _Builder:
             tensors = tree.flatten(step.outputs)
             outputs = tree.flatten(self._call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
+                clips = sum(map(is_clip, self.graph.consumers(tensor)))
+                if isinstance(step.op, PRODUCTS) and clips == 1:
+                    self.products[tensor] = output
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
                 self.rebuilder.set(tensor, x)
@@ -237,20 +245,49 @@ class _Builder:
             return self.rebuilder.call(step)
         if self.placements[step].is_float:
             return self._call_in_float(step)
-        squares = _squares_a_reshape(self.graph, step)
-        return self._square(step) if squares else self.rebuilder.call(step)
+        if _squares_a_reshape(self.graph, step):
+            return self._square(step)
+        if is_clip(step) and step.inputs[0] in self.products:
+            # The converter computes the product once more for it, and rounds once.
+            [x] = step.inputs
+            return self._call_on(step, {x: self.products[x]})
+        return self._call_on(step, self._requantized(step))
+
+    def _requantized(self, step: Step) -> dict[keras.KerasTensor, Any]:
+        """The inputs that a step takes in the range of its output, and had another.
+
+        Left to itself the converter also changes a range far before, where it cuts off.
+        """
+        [first, *_] = tree.flatten(step.outputs)
+        if self.placements[step].output != "input" or first not in self.ranges:
+            return {}
+        others = {
+            x for x in step.inputs if self.ranges.get(x) is not self.ranges[first]
+        }
+        given = {}
+        for x in others & self.ranges.keys():
+            edge = FloatEdge(BETWEEN, name=f"{self._name(x)}_into_{step.name}")
+            given[x] = self._round(first, edge(self.rebuilder.resolve(x)))
+        return given
+
+    def _call_on(self, step: Step, given: dict[keras.KerasTensor, Any]) -> Any:
+        """Calls a step on other tensors than later ones read."""
+        before = {x: self.rebuilder.resolve(x) for x in given}
+        for x, value in given.items():
+            self.rebuilder.set(x, value)
+        outputs = self.rebuilder.call(step)
+        for x, value in before.items():
+            self.rebuilder.set(x, value)
+        return outputs
 
     def _call_in_float(self, step: Step) -> list[Any]:
         """Calls a step between edges to what is computed in integers."""
-        rounded = {x: self.rebuilder.resolve(x) for x in step.inputs}
-        for x in rounded:
+        for x in step.inputs:
             if x in self.ranges and x not in self.floats:
                 edge = FloatEdge(ENTER, name=f"{self._name(x)}_enters_float")
-                self.floats[x] = edge(rounded[x])
-            self.rebuilder.set(x, self.floats.get(x, rounded[x]))
-        outputs = tree.flatten(self.rebuilder.call(step))
-        for x, value in rounded.items():
-            self.rebuilder.set(x, value)
+                self.floats[x] = edge(self.rebuilder.resolve(x))
+        given = {x: self.floats[x] for x in step.inputs if x in self.floats}
+        outputs = tree.flatten(self._call_on(step, given))
         for i, tensor in enumerate(tree.flatten(step.outputs)):
             self.floats[tensor] = outputs[i]
             if tensor in self.ranges:
@@ -274,7 +311,7 @@ class _Builder:
 
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
-        moved = self.placements[step].output == "input" and not _has_constant(step)
+        moved = self.placements[step].output == "input" and _only_moves(step)
         inputs = [self.ranges.get(x) for x in step.inputs]
         return moved and self.ranges.get(tensor) in inputs
 

@@ -18,8 +18,13 @@ from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
 
 # What makes a small error of a small number a large one.
-_MAGNIFIES = ("divide", "log", "log10", "log1p", "log2", "reciprocal", "true_divide")
+_MAGNIFIES = (
+    *("divide", "log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt"),
+    "true_divide",
+)
 _REDUCES = ("mean", "sum")
+# Layers of the operator FULLY_CONNECTED.
+PRODUCTS = (keras.layers.Dense, keras.layers.EinsumDense)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,11 @@ def _is_before(
     return producer is not None and placements[producer].output == "next"
 
 
+def is_clip(step: Step) -> bool:
+    """Whether a step is an activation function that operators can have fused."""
+    return _operation(step) in FUSED_ACTIVATIONS
+
+
 def _operation(step: Step) -> str | None:
     return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
 
@@ -175,11 +185,7 @@ def _is_fused_next(graph: FlatGraph, step: Step) -> bool:
     [reader] = consumers
     if isinstance(reader.op, keras.layers.BatchNormalization):
         return on_last_axis(reader) and folds(graph, reader)
-    return (
-        not isinstance(reader.op, keras.Layer)
-        and operation_name(reader.op) in FUSED_ACTIVATIONS
-        and _can_fuse(step)
-    )
+    return is_clip(reader) and _can_fuse(step)
 
 
 def _can_fuse(step: Step) -> bool:

@@ -60,7 +60,8 @@ def find_ranges(
                 finder.add(tensor, finder.start(placement, step, name))
     for step in graph:
         if placements[step].output == "input" and not placements[step].is_float:
-            finder.unite(_numbers([*step.inputs, *keras.tree.flatten(step.outputs)]))
+            outputs = _numbers(keras.tree.flatten(step.outputs))
+            finder.unite([*finder.fitting(_numbers(step.inputs), outputs), *outputs])
     loops = _same_places(graph, Written)
     blocks = _same_places(graph, keras.Layer) if per_group else []
     for same in [*loops, *blocks]:
@@ -142,6 +143,10 @@ class _Finder:
             if all(first.fits(other) for other in rest):
                 return Range(name, first.fixed, first.weights)
         return Range(name)
+
+    def fitting(self, inputs: list, outputs: list) -> list[keras.KerasTensor]:
+        """The inputs whose range can be that of the outputs."""
+        return [x for x in inputs if all(self[x].fits(self[y]) for y in outputs)]
 
     def unite(self, tensors: Sequence[keras.KerasTensor]) -> None:
         """Gives tensors the range of the first of them, where it fits theirs."""
