@@ -117,7 +117,7 @@ def function(draw, x):
         lambda x: ops.sqrt(ops.abs(x)),
         lambda x: ops.rsqrt(ops.square(x) + 0.1),
         lambda x: ops.reciprocal(ops.abs(x) + 0.1),
-        lambda x: ops.sin(x),
+        ops.sin,
         lambda x: ops.clip(x, -1.0, 0.5),
     )(x)
 

@@ -129,7 +129,7 @@ def _requantize(model: schema.ModelT, graph: schema.SubGraphT) -> None:
         op
         for op in graph.operators
         if int(op.outputs[0]) in read
-        or not (flatbuffer.operator_name(model, op) == "DEQUANTIZE")
+        or flatbuffer.operator_name(model, op) != "DEQUANTIZE"
     ]
 
 
@@ -206,9 +206,7 @@ def _bypass(
 
 
 def _followed(tensors: Sequence[int], source: Mapping[int, int]) -> np.ndarray:
-    found = []
-    for tensor in map(int, tensors):
-        while tensor in source:
-            tensor = source[tensor]
-        found.append(tensor)
-    return np.array(found, np.int32)
+    def first(tensor: int) -> int:
+        return first(source[tensor]) if tensor in source else tensor
+
+    return np.array([first(tensor) for tensor in map(int, tensors)], np.int32)

@@ -1,15 +1,16 @@
 """`sum_exactly`: sums and means of integers as products with ones."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.parts import new_constant, new_operator, new_tensor
 from keras_share.tflite.file.stored import shape_of
 from keras_share.tflite.file.unused import drop_codes, drop_tensors
 
+_ONE = 127
 _VERSIONS = {"int8": 4, "int16": 7}  # of FULLY_CONNECTED, from which on it takes these
 
 
@@ -49,20 +50,21 @@ def _written(
     source, result, written = int(op.inputs[0]), int(op.outputs[0]), []
     if kept + axes != sorted(axes + kept):
         order = np.array(kept + axes, np.int32)
-        moved = _tensor(graph, x, tuple(shape[axis] for axis in order))
-        axis = _constant(model, graph, order, schema.TensorType.INT32)
+        moved = new_tensor(graph, x, tuple(shape[axis] for axis in order))
+        given = [source, new_constant(model, graph, order)]
         options = schema.TransposeOptionsT()
-        written = [_operator(model, "TRANSPOSE", 2, [source, axis], moved, options)]
+        written = [new_operator(model, "TRANSPOSE", given, moved, options, version=2)]
         source = moved
-    flat = _tensor(graph, x, (rows, count))
-    summed = _tensor(graph, y, (rows, 1))
-    ones = _ones(model, graph, count, 1.0 if name == "SUM" else 1 / count)
-    options = schema.FullyConnectedOptionsT()
-    kind, version = "FULLY_CONNECTED", _VERSIONS[dtype]
+    flat, summed = new_tensor(graph, x, (rows, count)), new_tensor(graph, y, (rows, 1))
+    # As a large integer: kernels round a product of small ones twice.
+    values = np.full((1, count), _ONE, np.int8)
+    scale = 1 / _ONE if name == "SUM" else 1 / _ONE / count
+    given = [flat, new_constant(model, graph, values, scale), -1]
+    options, version = schema.FullyConnectedOptionsT(), _VERSIONS[dtype]
     return [
         *written,
         _reshape(model, graph, source, flat),
-        _operator(model, kind, version, [flat, ones, -1], summed, options),
+        new_operator(model, "FULLY_CONNECTED", given, summed, options, version),
         _reshape(model, graph, summed, result),
     ]
 
@@ -70,73 +72,7 @@ def _written(
 def _reshape(
     model: schema.ModelT, graph: schema.SubGraphT, before: int, after: int
 ) -> schema.OperatorT:
-    shape = np.array(shape_of(graph.tensors[after]), np.int32)
-    target = _constant(model, graph, shape, schema.TensorType.INT32)
     options = schema.ReshapeOptionsT()
-    options.newShape = shape
-    return _operator(model, "RESHAPE", 1, [before, target], after, options)
-
-
-def _operator(
-    model: schema.ModelT,
-    name: str,
-    version: int,
-    inputs: list[int],
-    output: int,
-    options: Any,
-) -> schema.OperatorT:
-    number = getattr(schema.BuiltinOperator, name)
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
-    code.version = version
-    found = [
-        i
-        for i, known in enumerate(model.operatorCodes)
-        if max(known.builtinCode, known.deprecatedBuiltinCode) == number
-        and known.version >= version
-    ]
-    if not found:
-        found = [len(model.operatorCodes)]
-        model.operatorCodes.append(code)
-    op = schema.OperatorT()
-    op.opcodeIndex = found[0]
-    op.inputs, op.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-    kind = type(options).__name__.removesuffix("T")
-    op.builtinOptions = options
-    op.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-    return op
-
-
-def _tensor(
-    graph: schema.SubGraphT, like: schema.TensorT, shape: tuple[int, ...]
-) -> int:
-    made = schema.TensorT()
-    made.shape, made.type, made.buffer = np.array(shape, np.int32), like.type, 0
-    made.name, made.quantization = like.name, like.quantization
-    graph.tensors.append(made)
-    return len(graph.tensors) - 1
-
-
-def _ones(
-    model: schema.ModelT, graph: schema.SubGraphT, count: int, weight: float
-) -> int:
-    # As a large integer: kernels round a product of small ones twice.
-    values = np.full((1, count), 127, np.int8)
-    index = _constant(model, graph, values, schema.TensorType.INT8)
-    quantization = schema.QuantizationParametersT()
-    quantization.scale = np.array([weight / 127], np.float32)
-    quantization.zeroPoint = np.array([0], np.int64)
-    graph.tensors[index].quantization = quantization
-    return index
-
-
-def _constant(
-    model: schema.ModelT, graph: schema.SubGraphT, values: np.ndarray, code: int
-) -> int:
-    content = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(schema.BufferT(content))
-    made = schema.TensorT()
-    made.shape, made.type = np.array(values.shape, np.int32), code
-    made.buffer, made.name = len(model.buffers) - 1, b"ones"
-    graph.tensors.append(made)
-    return len(graph.tensors) - 1
+    options.newShape = np.array(shape_of(graph.tensors[after]), np.int32)
+    given = [before, new_constant(model, graph, options.newShape)]
+    return new_operator(model, "RESHAPE", given, after, options)

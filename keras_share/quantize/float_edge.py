@@ -1,4 +1,4 @@
-"""`FloatEdge`: where a model that is quantized goes over to floating point, and back."""
+"""`FloatEdge`: where a quantized model goes over to floating point, and back."""
 
 import json
 from typing import Any

@@ -306,6 +306,7 @@ class _Builder:
     def _square(self, step: Step) -> Any:
         x = ops.abs(self.rebuilder.resolve(step.inputs[0]))
         bits = self.quantization.activations
+        assert bits is not None  # in floating point no product is squared
         x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
         return x * x
 
