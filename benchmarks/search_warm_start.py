@@ -17,15 +17,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from dataclasses import replace
 
-import keras_tuner as kt
 import numpy as np
 import pandas as pd
+from optuna.distributions import IntDistribution
 from rich.progress import track
 from scipy.stats import kendalltau
 from search_tables.tables import Table
 
 from keras_share import SharingPattern
-from keras_share.search import sharing_pattern
 from keras_share.search.policies import (
     Observation,
     Problem,
@@ -33,6 +32,8 @@ from keras_share.search.policies import (
     ValueSpace,
 )
 from keras_share.search.policies.surrogate import Similarities, Surrogate
+from keras_share.search.space import numbering
+from keras_share.search.space.pattern_space import PatternSpace
 
 TRIALS = 25
 MARKS = (5, 10, 25)
@@ -67,9 +68,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=12)
     options = parser.parse_args()
 
-    hp = kt.HyperParameters()
-    sharing_pattern(hp, 6)
-    space = ValueSpace(hp.space)
+    patterns = PatternSpace(6)
+    ranges = numbering.ranges("sharing", patterns)
+    space = ValueSpace(
+        {name: IntDistribution(0, most) for name, most in ranges.items()},
+        {"sharing": patterns},
+    )
     rows = []
     for seed in track(range(options.seeds), "seeds"):
         for name in ("digits", "spoken"):

@@ -4,33 +4,12 @@
 `SharingSearch` is the tuner that knows what a pattern is; the others take the place of
 KerasTuner's. All of them record each trial with its size on the device, try nothing
 twice, lose nothing, and tell what they found as `SearchResults`.
+
+`suggest_pattern(trial, num_sites)` and `SharingSampler` are the same for Optuna alone,
+and take in neither KerasTuner nor Keras: each name is imported where it is first used.
 """
 
-from keras_share.search.results import SearchResults
-from keras_share.search.space.sharing_pattern import sharing_pattern
-from keras_share.search.trial.inheritance import inherit
-from keras_share.search.trial.outcomes import TrialRejected
-from keras_share.search.trial.pruning import MedianStopping, SuccessiveHalving
-from keras_share.search.tuner.sharing_oracle import SharingOracle
-from keras_share.search.tuner.tuners import (
-    BayesianOptimization,
-    GridSearch,
-    Hyperband,
-    RandomSearch,
-    SharingSearch,
-)
+import lazy_loader
 
-__all__ = [
-    "BayesianOptimization",
-    "GridSearch",
-    "Hyperband",
-    "MedianStopping",
-    "RandomSearch",
-    "SearchResults",
-    "SharingOracle",
-    "SharingSearch",
-    "SuccessiveHalving",
-    "TrialRejected",
-    "inherit",
-    "sharing_pattern",
-]
+# The names are those of `__init__.pyi`.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,42 +1,61 @@
 """Search spaces for the tests of policies."""
 
-import keras_tuner as kt
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
-from keras_share.search import sharing_pattern
 from keras_share.search.policies import ValueSpace
+from keras_share.search.policies.conditions import Unless
+from keras_share.search.space import numbering
+from keras_share.search.space.pattern_space import PatternSpace
+
+
+def space(patterns, conditions=None, **distributions):
+    """A space of patterns, and other parameters after them."""
+    integers = {
+        name: IntDistribution(0, most)
+        for pattern, among in patterns.items()
+        for name, most in numbering.ranges(pattern, among).items()
+    }
+    return ValueSpace({**integers, **distributions}, patterns, conditions)
 
 
 def patterns_only(num_sites=4, **kwargs):
-    hp = kt.HyperParameters()
-    sharing_pattern(hp, num_sites, **kwargs)
-    return ValueSpace(hp.space)
+    return space({"sharing": PatternSpace(num_sites, **kwargs)})
 
 
 def mixed():
     """Two patterns, numbers, choices, and what is active only sometimes."""
-    hp = kt.HyperParameters()
-    sharing_pattern(hp, 6, name="attention")
-    with hp.name_scope("decoder"):
-        sharing_pattern(hp, 5, name="ffn", families=["cycle", "sequence"])
-    hp.Int("width", 8, 64, step=8)
-    hp.Float("rate", 1e-4, 1e-1, sampling="log")
-    hp.Choice("activation", ["relu", "gelu", "tanh"])
-    hp.Choice("depth", [2, 4, 8])
-    hp.Fixed("classes", 10)
-    relax = hp.Choice("relax", ["none", "low_rank"])
-    with hp.conditional_scope("relax", ["low_rank"]):
-        assert relax == "none"
-        hp.Int("rank", 1, 16, sampling="log")
-    return ValueSpace(hp.space)
+    return space(
+        {
+            "attention": PatternSpace(6),
+            "decoder/ffn": PatternSpace(5, families=["cycle", "sequence"]),
+        },
+        {"rank": [Unless("relax", frozenset({"'none'"}))]},
+        width=IntDistribution(8, 64, step=8),
+        rate=FloatDistribution(1e-4, 1e-1, log=True),
+        activation=CategoricalDistribution(["relu", "gelu", None]),
+        depth=CategoricalDistribution([2, 4, 8]),
+        classes=CategoricalDistribution([10]),
+        relax=CategoricalDistribution(["none", "low_rank"]),
+        rank=IntDistribution(1, 16, log=True),
+    )
 
 
 def small():
     """A space of 2 * 5 + 15 points, conditional."""
-    hp = kt.HyperParameters()
-    hp.Choice("kind", ["stack", "plain"])
-    with hp.conditional_scope("kind", ["stack"]):
-        sharing_pattern(hp, 4)
-    with hp.conditional_scope("kind", ["plain"]):
-        hp.Int("width", 1, 5)
-        hp.Boolean("bias")
-    return ValueSpace(hp.space)
+    kind = CategoricalDistribution(["stack", "plain"])
+    is_plain = [Unless("kind", frozenset({"'stack'"}))]
+    is_stack = [Unless("kind", frozenset({"'plain'"}))]
+    return ValueSpace(
+        {
+            "kind": kind,
+            "sharing": IntDistribution(0, 14),
+            "width": IntDistribution(1, 5),
+            "bias": CategoricalDistribution([False, True]),
+        },
+        {"sharing": PatternSpace(4)},
+        {"sharing": is_stack, "width": is_plain, "bias": is_plain},
+    )

@@ -1,15 +1,15 @@
 """The inputs and outputs of a model's file: their names, order and types."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.flat import names as flat_names
 from keras_share.quantize.quantization import Quantization
-from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.tflite.file import flatbuffer
 
 _INTEGERS = {8: ("int8", "uint8"), 16: ("int16",), None: ()}
@@ -85,29 +85,15 @@ def output_names(model: keras.Model, output: Any) -> list[str]:
     """Names for the outputs of a model's file, in the order of `keras.tree.flatten`.
 
     They are the keys of a dict, or the names of the layers that the outputs come from;
-    numbers where that gives one name to several.
+    a number where that gives one name to several.
 
     Args:
         model: The user's model.
         output: The output of the rebuilt one, in the same structure.
     """
+    names = flat_names.output_names(model)
     if isinstance(output, dict):
-        names = keras.tree.flatten({key: str(key) for key in output})
-    else:
-        # Sequential has no `output_names`; operations are named there, too.
-        own = getattr(model, "output_names", None) or [model.layers[-1].name]
-        names = [_without_suffix(model, name) for name in own]
-    count = len(keras.tree.flatten(output))
-    if len(set(names)) != count:
-        names = [f"output_{i}" for i in range(count)]
-    return names
-
-
-def _without_suffix(model: keras.Model, name: str) -> str:
-    """The name of a layer from before it was quantized."""
-    for layer in model.layers:
-        if layer.name == name and isinstance(layer, FakeQuantize):
-            return name.removesuffix("_range")
-        if layer.name == name and isinstance(layer, QuantizeWeights):
-            return name.removesuffix("_quantized")
-    return name
+        paths = [path for path, _ in keras.tree.flatten_with_path(output)]
+        names = [".".join(map(str, path)) for path in paths]
+    times = Counter(names)
+    return [f"output_{i}" if times[x] > 1 else x for i, x in enumerate(names)]

@@ -46,7 +46,7 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
     # In 16 bits constants of sums and products can't be integers.
     wide = any(getattr(step.op, "num_bits", 8) == 16 for step in graph)
     roundings: dict[int, Rounding] = {}
-    builder = Rebuilder(graph, wrap=_forms(graph, roundings))
+    builder = Rebuilder(graph, wrap=_forms(graph, roundings), keeps=True)
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
     for step in graph:
         if isinstance(step.op, IDENTITY_LAYERS):

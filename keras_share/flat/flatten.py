@@ -1,6 +1,5 @@
 """From a model to the flat list of the leaf operations it runs."""
 
-import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.kernel_use import write_relaxed
+from keras_share.flat.names import stable_name
 from keras_share.flat.precision import full_precision
 from keras_share.flat.program import Program
 from keras_share.flat.tensors import fresh_input
@@ -124,11 +124,10 @@ class _Use:
     @property
     def path(self) -> str:
         """Where in the model this call stands."""
-        # Operations are numbered through the process: the same model would have other
-        # names each time.
-        op = self.op
-        name = op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)
-        return f"{self.prefix}.{name}" if self.prefix else name
+        name, whole = stable_name(self.op), self.prefix or ""
+        if whole.split(".")[-1] == name:
+            return whole  # what a layer of this name mainly runs
+        return f"{whole}.{name}" if whole else name
 
     @property
     def own(self) -> VariableMap:

@@ -9,7 +9,8 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.tensors import corresponding, replaced
-from keras_share.layers.copying import copy_layer
+from keras_share.layers.copying import copy_or_keep
+from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
 from keras_share.layers.variable_map import VariableMap
@@ -41,12 +42,15 @@ class Rebuilder:
         graph: The graph to rebuild.
         wrap: Called with each copied layer and its original, before its first use;
             returns the layer to use in its place.
+        keeps: Whether layers that can't be copied are used with the weights that they
+            have. Those without weights always are.
     """
 
     def __init__(
         self,
         graph: FlatGraph,
         wrap: Callable[[keras.Layer, keras.Layer], keras.Layer] | None = None,
+        keeps: bool = False,
     ):
         self.graph = graph
         self.inputs = tree.map_structure(
@@ -55,6 +59,7 @@ class Rebuilder:
             ),
             graph.inputs,
         )
+        self._keeps = keeps
         self._wrap = wrap or (lambda copy, _: copy)
         self._copies: dict[keras.Layer, list[_Copy]] = {}  # by original
         self._layers: dict[tuple, keras.Layer] = {}
@@ -102,8 +107,10 @@ class Rebuilder:
                 self._ties.append((tied, bare, weights))
                 return tied
         # In full precision, whatever the policy.
-        bare = copy_layer(step.op, name=step.name, dtype="float32")
-        bare.trainable = step.op.trainable
+        with rebuilding(copy.bare for copy in self._all_copies()):
+            bare = copy_or_keep(step.op, self._keeps, name=step.name, dtype="float32")
+        if bare is not step.op:
+            bare.trainable = step.op.trainable
         copies.append(_Copy(weights, self._wrap(bare, step.op), bare))
         return copies[-1].layer
 

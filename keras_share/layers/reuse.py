@@ -5,13 +5,7 @@ from typing import Any
 
 import keras
 
-
-class _Unshared(dict):
-    """The config of a layer as `get_config` returns it, with no mark of sharing.
-
-    Serialization makes a plain dict of it and marks what is shared; who passes it on
-    to `from_config` as it is, as `clone_model` does, gets a layer of its own.
-    """
+from keras_share.layers.rebuilding import find_rebuilt, is_rebuilt
 
 
 def serialize(layer: keras.Layer) -> dict[str, Any]:
@@ -20,7 +14,7 @@ def serialize(layer: keras.Layer) -> dict[str, Any]:
     # to the first one's config, of which the file by then holds a copy. So the layer
     # is serialized once more than needed.
     keras.saving.serialize_keras_object(layer)
-    return _Unshared(keras.saving.serialize_keras_object(layer))
+    return keras.saving.serialize_keras_object(layer)
 
 
 def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
@@ -30,12 +24,25 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         config: The config.
         user: Name of the layer that uses this one.
     """
-    if isinstance(config, _Unshared):
-        warnings.warn(
-            f"The copy of '{user}' uses a new layer and not the one that other layers "
-            "of the model share. To clone a model with its ties, pass "
-            "`clone_function=keras_share.layers.TiedCloner()` to "
-            "`keras.models.clone_model`.",
-            stacklevel=3,
-        )
+    name = config["config"].get("name", config["class_name"])
+    in_file = "shared_object_id" in config
+    if in_file:
+        # Keras finds it, but inside of a nested model, of whose config it marks a copy.
+        layer = keras.saving.deserialize_keras_object(config)
+        if is_rebuilt(layer):
+            return layer
+    found = find_rebuilt(config["class_name"], name)
+    if len(found) == 1:
+        return found[0]
+    if in_file and not found:
+        return layer  # the first of all uses: Keras takes it for the others
+    several = f"{len(found)} of this name were rebuilt" if found else ""
+    warnings.warn(
+        f"The copy of '{user}' uses a layer of its own and not the '{name}' that it "
+        f"was tied to: {several or 'none of this name was rebuilt before it'}. To copy a "
+        "model with its ties, give its layers names of their own and call "
+        "`keras.models.clone_model` with "
+        "`clone_function=keras_share.layers.TiedCloner()`.",
+        stacklevel=3,
+    )
     return keras.saving.deserialize_keras_object(config)

@@ -29,11 +29,11 @@ class Tied(keras.layers.Wrapper):
     the sum over its uses. Private normalization is what makes deep sharing train
     well (arXiv 1710.04773, section 4.5).
 
-    A `.keras` file holds each weight once and is still tied when loaded. To clone a
-    Functional or Sequential model that uses `Tied`, pass
-    `clone_function=keras_share.layers.TiedCloner()` to `keras.models.clone_model`,
-    which otherwise copies layers one at a time and gives each `Tied` a layer of its
-    own; a warning tells of it.
+    A `.keras` file holds each weight once and is still tied when loaded, and so is what
+    is made from JSON, a config or by `keras.models.clone_model`. Where a `Tied` is made
+    before its layer, or names inside nested models can't tell which layer that was, it
+    gets one of its own, and a warning tells of it: pass
+    `clone_function=keras_share.layers.TiedCloner()` to `clone_model` then.
 
     Args:
         layer: The layer to use once more. If it is not built yet, it is built when
@@ -153,16 +153,20 @@ class Tied(keras.layers.Wrapper):
 
     def use_of(self, layer: keras.Layer, **changes: Any) -> "Tied":
         """The same use of another layer, with other arguments where given."""
-        config = {**self.get_config(), **changes}
-        config.pop("layer")
-        config["private"] = private_spec.deserialize(config["private"])
-        return type(self)(layer, **config)
+        return type(self)(layer, **{**self._options(), **changes})
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
+        return {
+            **self._options(),
+            "layer": reuse.serialize(self.layer),
+            "private": private_spec.serialize(self.private),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        # Not that of `Wrapper`, which would serialize the layer.
+        config = keras.layers.Layer.get_config(self)
         config.pop("dtype", None)
-        config["layer"] = reuse.serialize(self.layer)
-        return {**config, "private": private_spec.serialize(self.private)}
+        return {**config, "private": self.private}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Tied":

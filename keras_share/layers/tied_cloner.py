@@ -1,24 +1,39 @@
 """`TiedCloner`: copies of layers and models, with their ties."""
 
 import inspect
+import warnings
 from typing import Any
 
 import keras
 from keras import tree
 
-from keras_share.layers.copying import copy_layer
+from keras_share.layers.copying import copy_layer, copy_or_keep
+from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import needs_several_inputs
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
+
+# What a class of models may do in its own way, beside `call`.
+_METHODS = (
+    "compute_loss",
+    "compute_metrics",
+    "evaluate",
+    "fit",
+    "predict",
+    "predict_step",
+    "test_step",
+    "train_step",
+)
 
 
 class TiedCloner:
     """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
 
-    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` would
-    come back with a layer of its own. A cloner remembers what it has cloned. Use a new
-    one per model.
+    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` whose
+    layer is copied later comes back with a layer of its own. A cloner remembers what it
+    has cloned. Use a new one per model.
 
     Example:
     >>> import keras, keras_share
@@ -38,7 +53,7 @@ class TiedCloner:
         """The clone of a layer or operation: the same one each time."""
         if op not in self._clones:
             if not isinstance(op, keras.Layer):
-                self._clones[op] = type(op).from_config(op.get_config())
+                self._clones[op] = copy_or_keep(op)
             elif is_graph(op):
                 self._clones[op] = self.model(op, name)
             else:
@@ -49,8 +64,13 @@ class TiedCloner:
         """Copies a layer, but for Sequential and Functional models."""
         if isinstance(layer, (Tied, Transposed)):
             return layer.use_of(self(layer.layer), name=name)
-        copy = copy_layer(layer, name=name)
-        if layer.built and needs_several_inputs(layer):
+        with rebuilding(self._clones.values()):
+            copy = copy_or_keep(layer, name=name)
+        parts, copies = list(sublayers(layer)), list(sublayers(copy))
+        if list(map(type, parts)) == list(map(type, copies)):
+            for part, its_copy in zip(parts, copies, strict=True):
+                self._clones.setdefault(part, its_copy)
+        if layer.built and not copy.built and needs_several_inputs(layer):
             # A tied use or a stack, which may be called first, can't build it then.
             copy.build_from_config(layer.get_build_config())
         return copy
@@ -116,6 +136,20 @@ def is_nested(op: keras.Operation) -> bool:
     """Whether an operation of a model is a Sequential or Functional model itself."""
     graph = isinstance(op, (keras.Sequential, keras.Function))
     return graph and isinstance(op, keras.Layer)
+
+
+def warn_of_lost_methods(model: keras.Model, new: keras.Model) -> None:
+    """Tells if a model that was made of another one trains or predicts otherwise."""
+    old, cls = type(model), type(new)
+    lost = [x for x in _METHODS if getattr(old, x) is not getattr(cls, x)]
+    if lost:
+        warnings.warn(
+            f"The new model of '{model.name}' is a plain one, without the "
+            f"{', '.join(f'`{name}`' for name in lost)} of {old.__name__}. If its "
+            f"constructor takes inputs and outputs, {old.__name__}(new.input, "
+            "new.output) has the layers of the new model and these methods.",
+            stacklevel=3,
+        )
 
 
 def _plain_class(model: keras.Model) -> type[keras.Model]:

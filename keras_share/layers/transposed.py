@@ -21,11 +21,11 @@ class Transposed(WeightArguments):
     matrix is the sum over its uses. Regularizers and constraints are the other
     layer's, and freezing this layer freezes it, too.
 
-    A `.keras` file holds the matrix once and is still tied when loaded. Keras knows a
-    shared layer by its place in the model, so of a layer that is inside another one
-    (a composite layer, a model in the model), pass the outer one and the way to it:
-    `Transposed(backbone, "token_embedding")`. To clone a model that uses `Transposed`,
-    pass `clone_function=keras_share.layers.TiedCloner()` to `keras.models.clone_model`.
+    A `.keras` file holds the matrix once and is still tied when loaded, and copies of a
+    model are tied as they are with `Tied`. Keras knows a shared layer by its place in
+    the model, so of a layer that is inside another one (a composite layer, a model in
+    the model), pass the outer one and the way to it:
+    `Transposed(backbone, "token_embedding")`.
 
     Args:
         layer: A `keras.layers.Dense` or `keras.layers.Embedding`, or a layer that
@@ -135,9 +135,7 @@ class Transposed(WeightArguments):
 
     def use_of(self, layer: keras.Layer, **changes: Any) -> "Transposed":
         """The same use of another layer, with other arguments where given."""
-        config = {**self.get_config(), **changes}
-        config.pop("layer")
-        use = type(self)(layer, **config)
+        use = type(self)(layer, **{**self._options(), **changes})
         if use.source is layer and self.source.built and not layer.built:
             # Its own first use may come later.
             layer.build_from_config(self.source.get_build_config())
@@ -149,10 +147,16 @@ class Transposed(WeightArguments):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            **super().get_config(),
+            **self._options(),
             "layer": reuse.serialize(self.layer),
-            "part": self.part,
             "activation": keras.activations.serialize(self.activation),
+        }
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "part": self.part,
+            "activation": self.activation,
             "use_bias": self.use_bias,
         }
 

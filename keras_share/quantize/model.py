@@ -9,9 +9,11 @@ from keras import ops, tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import check_model
+from keras_share.flat.names import output_names
 from keras_share.flat.precision import full_precision
 from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.sublayers import sublayers
+from keras_share.layers.tied_cloner import warn_of_lost_methods
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
@@ -46,7 +48,8 @@ def quantize_model(
 ) -> keras.Model:
     """Prepares a model for quantization-aware training, or quantizes it as it is.
 
-    Returns a new Functional model with copies of the weights, in which every kernel
+    Returns a new Functional model with copies of the weights and the same names of
+    layers, inputs and outputs, in which every kernel
     is rounded to integers before use, and activations too. A kernel has one quantizer
     whatever the number of its uses, and every use of a layer has activation ranges of
     its own. Train it with `compile` and `fit` or a loop of your own, save it as any
@@ -65,6 +68,8 @@ def quantize_model(
     The new model computes in float32, whatever the dtype policy of the old one. A
     composite layer that runs other operations in training than at inference, or uses
     weights outside of the layers that own them, stays closed and in floating point.
+    Of a class of models with a `train_step` or a `compute_loss` of its own a warning
+    tells that they are left behind.
 
     Args:
         model: A built Sequential or Functional model, trained or not.
@@ -127,8 +132,13 @@ def quantize_model(
     with full_precision():
         built = _Builder(graph, placements, tensors, quantization).build()
         quantized = QuantizedModel(
-            built.input, built.output, model.name, patterns=patterns_of(model)
+            built.input,
+            built.output,
+            model.name,
+            patterns=patterns_of(model),
+            output_names=output_names(model),
         )
+    warn_of_lost_methods(model, quantized)
     if representative_dataset is not None and quantization.activations is not None:
         calibrate(quantized, representative_dataset)
     return quantized
@@ -333,6 +343,6 @@ class _Builder:
         if isinstance(copy, Transposed):
             return QuantizedTransposed.of(copy, bits)
         axes = {name: rule.channel_axes(original) for name in rule.weights}
-        wrapper = QuantizeWeights(copy, bits, axes, name=f"{copy.name}_quantized")
+        wrapper = QuantizeWeights(copy, bits, axes, name=copy.name)
         wrapper.trainable = copy.trainable  # else the layer can't be unfrozen by it
         return wrapper

@@ -65,6 +65,8 @@ def _function(
     if isinstance(op, Written):
         return OWN_CALL
     stateless = isinstance(op, keras.Layer) and not op.variables
-    if not stateless or isinstance(op, IDENTITY_LAYERS) or accepts_training(op):
+    if not stateless or isinstance(op, IDENTITY_LAYERS):
+        return None
+    if accepts_training(op) and not isinstance(op, keras.layers.Lambda):
         return None
     return OWN_CALL if len(list(sublayers(op))) == 1 else None

@@ -1,6 +1,6 @@
-"""`QuantizedModel`: a quantized model with the patterns of the one it was made of."""
+"""`QuantizedModel`: a quantized model with what it keeps of the one it was made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,13 +14,15 @@ Patterns = Mapping[str, str | Mapping[str, str]]
 
 @keras.saving.register_keras_serializable(package="keras_share")
 class QuantizedModel(keras.Model):
-    """A Functional model that knows the patterns of the stacks it was made of.
+    """A Functional model with the outputs and the patterns of the one it was made of.
 
     Args:
         inputs: As of `keras.Model`.
         outputs: As of `keras.Model`.
         name: As of `keras.Model`.
         patterns: The patterns by the names of the stacks, which are taken apart.
+        output_names: What losses and metrics call the outputs. None for the names of
+            the layers that they come from.
         **kwargs: As of `keras.Model`.
     """
 
@@ -31,13 +33,20 @@ class QuantizedModel(keras.Model):
         name: str | None = None,
         *,
         patterns: Patterns | None = None,
+        output_names: Sequence[str] | None = None,
         **kwargs: Any,
     ):
         super().__init__(inputs, outputs, name=name, **kwargs)
         self.patterns = dict(patterns or {})
+        if output_names is not None:
+            self.output_names = list(output_names)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "patterns": dict(self.patterns)}
+        return {
+            **super().get_config(),
+            "patterns": dict(self.patterns),
+            "output_names": list(self.output_names),
+        }
 
 
 def patterns_of(model: keras.Model) -> dict[str, str | Mapping[str, str]]:

@@ -105,7 +105,7 @@ def quantization_report(
     >>> model = keras.Sequential([keras.Input((8,)), *layers])
     >>> print(keras_share.quantize.quantization_report(model))
     1 of 2 steps in int8
-      float32: elu.elu (Elu): there is no rule for Elu
+      float32: elu (Elu): there is no rule for Elu
     """
     quantization = find_quantization(quantization, TRAINED)
     graph = open_model(model, quantization.activations)

@@ -72,7 +72,7 @@ def linear_then_activation(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
     layer = use.op
 
     def linear() -> keras.Layer:
-        return copy_layer(layer, activation="linear", name="linear")
+        return copy_layer(layer, activation="linear")
 
     return activate(layer.activation, use.call(linear, "linear", inputs, layer.weights))
 

@@ -11,7 +11,7 @@ from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.relaxed import relax_layer
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
-from keras_share.layers.tied_cloner import TiedCloner
+from keras_share.layers.tied_cloner import TiedCloner, warn_of_lost_methods
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.retrofit.find_sites import Kind, find_kinds, shareable
 from keras_share.retrofit.fit import Use, carry, carry_uses, check_init, finish
@@ -34,7 +34,7 @@ def share(
     inputs and outputs stay; `model` itself is not changed. The result is not
     compiled: it has fewer weights than an optimizer of the old model has states for,
     so compile it and train on. A model of a class with a constructor of its own comes
-    back as a plain `keras.Model`.
+    back as a plain `keras.Model`, with a warning if it trains in its own way.
 
     Args:
         model: A built Sequential or Functional model, with nested ones or not.
@@ -82,6 +82,7 @@ def share(
     sharer = _Sharer(groups, private, init, relax)
     shared = sharer.model(model)
     sharer.carry_weights()
+    warn_of_lost_methods(model, shared)
     return shared
 
 

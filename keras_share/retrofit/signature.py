@@ -6,14 +6,17 @@ from typing import Any
 
 import keras
 
+from keras_share.layers.by_reference import config_by_reference
+
 # Who a layer is, where it starts and where it was built: not what it computes.
-_INDIFFERENT = {"name", "seed", "build_config", "shared_object_id"}
+_INDIFFERENT = {"name", "key", "seed", "build_config", "shared_object_id"}
 
 
 def signature(layer: keras.Layer) -> str:
     """A text that is equal for two layers if and only if they can share."""
     shapes = [tuple(v.shape) for v in layer.weights]
-    parts = [repr(type(layer)), _config(layer), shapes]
+    config = _config(layer)
+    parts = [repr(type(layer)), id(layer) if config is None else config, shapes]
     return json.dumps(parts, sort_keys=True, default=repr)
 
 
@@ -21,7 +24,10 @@ def difference(a: keras.Layer, b: keras.Layer) -> str | None:
     """What keeps two layers from sharing, in words; None if nothing does."""
     if type(a) is not type(b):
         return f"the class, {type(a).__name__} and {type(b).__name__}"
-    for key, one, other in _differences(_config(a), _config(b)):
+    configs = [_config(a), _config(b)]
+    if None in configs:
+        return "the config: their class has no `get_config` that works"
+    for key, one, other in _differences(*configs):
         return f"{key!r} in the config, {one!r} and {other!r}"
     for one, other in zip(a.weights, b.weights, strict=False):
         if one.shape != other.shape:
@@ -32,8 +38,12 @@ def difference(a: keras.Layer, b: keras.Layer) -> str | None:
 
 
 def _config(layer: keras.Layer) -> Any:
-    # As it is saved: layers and functions inside are plain data as well.
-    return _canonical(keras.saving.serialize_keras_object(layer)["config"], {})
+    """What a layer computes, as plain data; None if it can't tell."""
+    try:
+        with config_by_reference(layer) as config:
+            return _canonical(keras.saving.serialize_keras_object(config), {})
+    except Exception:  # of code of the user's own: such a layer equals only itself
+        return None
 
 
 def _canonical(value: Any, names: dict[str, str]) -> Any:

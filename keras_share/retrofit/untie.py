@@ -10,7 +10,7 @@ from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
-from keras_share.layers.tied_cloner import TiedCloner
+from keras_share.layers.tied_cloner import TiedCloner, warn_of_lost_methods
 from keras_share.layers.variable_map import VariableMap
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.retrofit.fit import carry
@@ -48,6 +48,7 @@ def untie(model: keras.Model) -> keras.Model:
     untied = untier.model(model)
     for copied in untier.copied:
         carry(*copied)
+    warn_of_lost_methods(model, untied)
     return untied
 
 

@@ -13,7 +13,7 @@ class Observation:
     """One trial.
 
     Args:
-        point: What was tried.
+        point: What was tried; empty while that is still to be chosen.
         scores: The objectives, less is better; None while they are unknown, as of a
             trial that runs or failed.
         measures: What a limit may be set on, as far as it is known.
@@ -39,15 +39,15 @@ class Problem:
         observations: All trials, in the order in which they began.
         num_objectives: Number of scores of a trial.
         limits: The most that measures may be, by their names.
-        exact: The objectives, by number, that are sizes: another training would bring
-            the same.
+        exact: The objectives, by number, and limits, by name, that are of sizes:
+            another training would bring the same.
     """
 
     space: ValueSpace
     observations: Sequence[Observation]
     num_objectives: int = 1
     limits: Mapping[str, float] = field(default_factory=dict)
-    exact: Collection[int] = ()
+    exact: Collection[int | str] = ()
 
     @property
     def scored(self) -> list[Observation]:

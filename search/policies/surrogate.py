@@ -1,12 +1,11 @@
 """`Surrogate`: predicts what was not tried from what was, with a Gaussian process."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
+from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel, WhiteKernel
 
@@ -107,13 +106,11 @@ class Surrogate:
             rng = np.random.default_rng(self.seed)
             few = rng.choice(few, _MOST_TO_FIT, replace=False)
         noise = WhiteKernel(0.3, _NOISE) if self.is_noisy else WhiteKernel(1e-5, _EXACT)
-        kernel = _Similarity(self.similarities) + noise
-        process = GaussianProcessRegressor(kernel, random_state=self.seed)
-        with warnings.catch_warnings():
-            # A parameter at its bound is no news: dimensions that don't matter.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            process.fit(rows[few, None], self._standardized(rows[few], values[few]))
-        self._kernel = process.kernel_
+        self._kernel = _fitted(
+            _Similarity(self.similarities) + noise,
+            rows[few],
+            self._standardized(rows[few], values[few]),
+        )
         return self.condition(rows, values)
 
     def condition(self, rows: ArrayLike, values: ArrayLike) -> "Surrogate":
@@ -144,6 +141,25 @@ class Surrogate:
         is_earlier = self.similarities.is_earlier[rows][:, None]
         center, scale = np.where(is_earlier, self._earlier, self._own).T
         return (np.asarray(values, float) - center) / scale
+
+
+def _fitted(kernel: Kernel, rows: np.ndarray, values: np.ndarray) -> Kernel:
+    """A kernel with the parameters that make values likeliest."""
+    # Not by the process itself: it warns of parameters at their bounds, which is no
+    # news of dimensions that don't matter, and warnings can't be silenced in threads.
+    process = GaussianProcessRegressor(kernel, optimizer=None)
+    process.fit(rows[:, None], values)
+
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        likelihood, gradient = process.log_marginal_likelihood(
+            theta, eval_gradient=True, clone_kernel=False
+        )
+        return -likelihood, -gradient
+
+    found = minimize(
+        loss, kernel.theta, method="L-BFGS-B", jac=True, bounds=kernel.bounds
+    )
+    return kernel.clone_with_theta(found.x)
 
 
 def _location(

@@ -6,71 +6,104 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution
 
-from keras_share.search.engine import HyperParameter
-from keras_share.search.policies.dimensions import Dimension, Pattern, dimension
-from keras_share.search.space.pattern_space import SUFFIX
-from keras_share.search.space.sharing_pattern import (
-    pattern_values,
-    patterns_from_values,
-    values_of_pattern,
+from keras_share.search.policies.dimensions import (
+    Condition,
+    Dimension,
+    Pattern,
+    dimension,
 )
+from keras_share.search.space import numbering
+from keras_share.search.space.pattern_space import SUFFIX, PatternSpace, pattern_spaces
 
 # The values of a trial, each pattern as a `SharingPattern` by its own name.
 Point = dict[str, Any]
 
 
 class ValueSpace:
-    """The hyperparameters of a search.
+    """The parameters of a search.
 
     Args:
-        parameters: Hyperparameters in KerasTuner's order, parents before children.
+        distributions: Parameters by their names, parents before children.
+        patterns: What patterns are among them, by name; their integers are those of
+            `space.numbering`.
+        conditions: What must hold for a parameter to be one of a trial, by its name.
 
     Example:
-    >>> import keras_tuner as kt, random
-    >>> from keras_share.search import sharing_pattern
-    >>> hp = kt.HyperParameters()
-    >>> _ = sharing_pattern(hp, 3), hp.Boolean("bias")
-    >>> space = ValueSpace(hp.space)
+    >>> import random
+    >>> from optuna.distributions import CategoricalDistribution, IntDistribution
+    >>> space = ValueSpace(
+    ...     {"sharing": IntDistribution(0, 4), "bias": CategoricalDistribution([0, 1])},
+    ...     {"sharing": PatternSpace(3)},
+    ... )
     >>> len(space.grid(limit=100))
     10
-    >>> space.read(hp.values)
-    {'sharing': SharingPattern('AAA'), 'bias': False}
+    >>> space.read({"sharing": 0, "bias": 1}, {"sharing.patterns": '{"num_sites": 3}'})
+    {'sharing': SharingPattern('AAA'), 'bias': 1}
     >>> space.vectors([space.draw(random.Random(0))]).shape
-    (1, 7)
+    (1, 6)
     """
 
-    def __init__(self, parameters: Sequence[HyperParameter]):
-        declared = {p.name: p.default for p in parameters if p.name.endswith(SUFFIX)}
-        stand_for_patterns = pattern_values(declared) - set(declared)
+    def __init__(
+        self,
+        distributions: Mapping[str, BaseDistribution],
+        patterns: Mapping[str, PatternSpace] | None = None,
+        conditions: Mapping[str, Sequence[Condition]] | None = None,
+    ):
+        conditions = conditions or {}
+        owners = {
+            integer: name
+            for name, space in (patterns or {}).items()
+            for integer in numbering.ranges(name, space)
+        }
+        # Where the first of its integers stands, a pattern does.
+        names = dict.fromkeys(owners.get(name, name) for name in distributions)
         self.dimensions = [
-            dimension(p) for p in parameters if p.name not in stand_for_patterns
+            Pattern(name, patterns[name], conditions.get(name, ()))
+            if patterns and name in patterns
+            else dimension(name, distributions[name], conditions.get(name, ()))
+            for name in names
         ]
         ends = np.cumsum([0, *(d.width for d in self.dimensions)])
         slices = [slice(a, b) for a, b in itertools.pairwise(ends.tolist())]
         self._places = list(zip(self.dimensions, slices, strict=True))
         self.blocks = [block for d, block in self._places if d.width]
 
-    def read(self, values: Mapping[str, Any]) -> Point:
-        """A point from the values of one of KerasTuner's trials."""
-        parts = pattern_values(values)
+    def read(
+        self, values: Mapping[str, Any], declared: Mapping[str, Any] | None = None
+    ) -> Point:
+        """A point from the values of a trial.
+
+        Args:
+            values: As a search engine stores them, patterns as integers.
+            declared: What holds `"<name>.patterns"`; None for `values`.
+        """
+        declared = values if declared is None else declared
+        parts = {
+            part
+            for name, space in pattern_spaces(declared).items()
+            for part in (name + SUFFIX, *numbering.ranges(name, space))
+        }
         others = {name: value for name, value in values.items() if name not in parts}
-        return {**patterns_from_values(values), **others}
+        return {**numbering.patterns_from_values(values, declared), **others}
 
     def values(self, point: Point) -> dict[str, Any]:
-        """The values that KerasTuner is to give a trial."""
-        values = {}
+        """The values that a search engine is to give a trial."""
+        values: dict[str, Any] = {}
         for d in self._active(point):
             if isinstance(d, Pattern):
-                values[d.parameter.name] = d.parameter.value
-                values.update(values_of_pattern(d.name, d.space, point[d.name]))
+                values[d.name + SUFFIX] = str(d.space)
+                values.update(numbering.integers(d.name, d.space, point[d.name]))
             else:
                 values[d.name] = point[d.name]
         return values
 
     def key(self, point: Point) -> Hashable:
         """Equal for points that make the same model."""
-        return frozenset(point.items())
+        return tuple(
+            d.key(point[d.name]) if d.name in point else None for d in self.dimensions
+        )
 
     def draw(self, rng: random.Random) -> Point:
         """A random point; patterns and numbers uniform, as they were declared."""
@@ -141,8 +174,10 @@ class ValueSpace:
         point: Point = {}
         for d in self.dimensions:
             if _is_active(d, point):
-                value = d.nearest(known[d.name]) if d.name in known else None
-                point[d.name] = d.draw(rng) if value is None else value
+                is_known = d.name in known
+                point[d.name] = (
+                    d.nearest(known[d.name], rng) if is_known else d.draw(rng)
+                )
         return point
 
     def _grid(self, rest: Sequence[Dimension], point: Point) -> Iterator[Point]:

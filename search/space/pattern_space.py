@@ -11,8 +11,9 @@ from typing import Any
 from keras_share.pattern.families import FAMILIES, GROUPED_FAMILIES, MIDDLE_FAMILIES
 from keras_share.pattern.sharing_pattern import SharingPattern
 
-# Beside the index of a pattern, the search space has this one of fixed value. It tells
-# what the index means: to an oracle in another process, and to a later reader.
+# Beside the index of a pattern, KerasTuner's search space has this one of fixed value,
+# and Optuna's trial this attribute. It tells what the index means: to an oracle or a
+# sampler in another process, and to a later reader.
 SUFFIX = ".patterns"
 
 
@@ -39,7 +40,7 @@ class PatternSpace:
 
     num_sites: int
     max_groups: int | None = None
-    families: tuple[str, ...] | None = None
+    families: Iterable[str] | None = None
 
     def __post_init__(self):
         families = self.families
@@ -104,7 +105,9 @@ class PatternSpace:
 
     @cached_property
     def _listed(self) -> tuple[SharingPattern, ...]:
-        return _family_patterns(self.families, self.num_sites, self.max_groups)
+        return _family_patterns(
+            tuple(self.families or ()), self.num_sites, self.max_groups
+        )
 
     @cached_property
     def _positions(self) -> dict[SharingPattern, int]:
@@ -130,7 +133,8 @@ def pattern_spaces(values: Mapping[str, Any]) -> dict[str, PatternSpace]:
     return {
         name.removesuffix(SUFFIX): PatternSpace.parse(value)
         for name, value in values.items()
-        if name.endswith(SUFFIX)
+        # Attributes of trials are the user's: one may be called so as well.
+        if name.endswith(SUFFIX) and str(value).startswith('{"num_sites"')
     }
 
 
@@ -160,7 +164,7 @@ def _distance(a: SharingPattern, b: SharingPattern) -> int:
 
 @cache
 def _family_patterns(
-    families: Iterable[str], num_sites: int, max_groups: int | None
+    families: tuple[str, ...], num_sites: int, max_groups: int | None
 ) -> tuple[SharingPattern, ...]:
     """The distinct patterns of `families`, few groups first.
 

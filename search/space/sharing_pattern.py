@@ -1,19 +1,12 @@
 """`sharing_pattern`: a pattern as a hyperparameter of a KerasTuner search."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import keras_tuner as kt
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.space.pattern_space import SUFFIX, PatternSpace, pattern_spaces
-
-# `hp.Int` turns a float of 53 random bits into an integer: more patterns than these
-# are numbered by several integers of 40 bits.
-_LARGEST_INT = 2**53
-_DIGIT = 40
-# So many more bits than patterns need make a draw as good as uniform.
-_SPARE_BITS = 24
+from keras_share.search.space import numbering
+from keras_share.search.space.pattern_space import SUFFIX, PatternSpace
 
 
 def sharing_pattern(
@@ -60,61 +53,19 @@ def sharing_pattern(
     >>> list(hp.space[1].values)  # AAAAAA, AAABBB, ABABAB, AABBCC, ABCABC
     [0, 1, 2, 3, 4]
     """
-    if families is not None:
-        families = (families,) if isinstance(families, str) else tuple(families)
     patterns = PatternSpace(num_sites, max_groups, families)
     _declare(hp, name + SUFFIX, str(patterns))
-    if patterns.count == 1:
+    integers = [
         # One possible pattern needs no search, and some tuners fail on a range of one.
-        digits = [hp.Fixed(name, 0)]
-    elif patterns.count <= _LARGEST_INT:
-        digits = [hp.Int(name, 0, patterns.count - 1)]
-    else:
-        digits = [hp.Int(n, 0, 2**_DIGIT - 1) for n in _digit_names(name, patterns)]
-    return None if digits[0] is None else patterns.pattern(_index(patterns, digits))
+        hp.Int(n, 0, most) if most else hp.Fixed(n, 0)
+        for n, most in numbering.ranges(name, patterns).items()
+    ]
+    return None if integers[0] is None else numbering.pattern(patterns, *integers)
 
 
 def patterns_of(hp: kt.HyperParameters) -> dict[str, SharingPattern]:
-    """The patterns in a container of hyperparameters; see `patterns_from_values`."""
-    return patterns_from_values(hp.values)
-
-
-def patterns_from_values(values: Mapping[str, Any]) -> dict[str, SharingPattern]:
-    """The patterns among the values of a trial, by the name of their hyperparameter.
-
-    Names carry their `hp.name_scope`.
-    """
-    return {
-        name: patterns.pattern(
-            _index(patterns, [values[n] for n in _digit_names(name, patterns)])
-        )
-        for name, patterns in pattern_spaces(values).items()
-    }
-
-
-def values_of_pattern(
-    name: str, patterns: PatternSpace, pattern: SharingPattern
-) -> dict[str, int]:
-    """The values with which a trial gets a pattern, the first of equal ones."""
-    index = patterns.index(pattern)
-    names = _digit_names(name, patterns)
-    if len(names) > 1:
-        bits = _DIGIT * len(names)
-        index = -(-(index << bits) // patterns.count)
-    values = {}
-    for n in reversed(names):
-        values[n] = index % 2**_DIGIT if len(names) > 1 else index
-        index >>= _DIGIT
-    return values
-
-
-def pattern_values(values: Mapping[str, Any]) -> set[str]:
-    """The names of all hyperparameters that stand for patterns."""
-    return {
-        n
-        for name, patterns in pattern_spaces(values).items()
-        for n in (name + SUFFIX, *_digit_names(name, patterns))
-    }
+    """The patterns in a container of hyperparameters, by their names with scopes."""
+    return numbering.patterns_from_values(hp.values)
 
 
 def _declare(hp: kt.HyperParameters, name: str, patterns: str) -> None:
@@ -130,20 +81,3 @@ def _declare(hp: kt.HyperParameters, name: str, patterns: str) -> None:
             f"values chosen from {declared}. Give the pattern another `name`, or start "
             "another project."
         )
-
-
-def _digit_names(name: str, patterns: PatternSpace) -> list[str]:
-    if patterns.count <= _LARGEST_INT:
-        return [name]
-    bits = patterns.count.bit_length() + _SPARE_BITS
-    return [name, *(f"{name}.{i}" for i in range(2, -(-bits // _DIGIT) + 1))]
-
-
-def _index(patterns: PatternSpace, digits: list[int]) -> int:
-    if len(digits) == 1:
-        return digits[0]
-    number = 0
-    for digit in digits:
-        number = (number << _DIGIT) + digit
-    # As a fraction of 1: the patterns are intervals of equal length.
-    return number * patterns.count >> (_DIGIT * len(digits))

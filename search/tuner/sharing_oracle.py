@@ -13,6 +13,7 @@ from keras_share.search.trial import objectives
 from keras_share.search.trial.measures import STATIC
 from keras_share.search.trial.outcomes import PRUNED, outcome_of
 from keras_share.search.tuner.durable import Durable
+from keras_share.search.tuner.hyperparameters import value_space
 from keras_share.search.tuner.pruned import Pruned
 
 
@@ -106,11 +107,15 @@ class SharingOracle(Pruned, Durable, kt.Oracle):
 
     def problem(self) -> Problem:
         """The search so far, as a policy sees it."""
-        space = ValueSpace(self.hyperparameters.space)
+        space = value_space(self.hyperparameters.space)
         known = [self._observation(space, trial) for trial in self._trials()]
-        exact = [i for i, one in enumerate(self.objectives) if one.name in STATIC]
+        sizes = [i for i, one in enumerate(self.objectives) if one.name in STATIC]
         return Problem(
-            space, [*self.earlier, *known], len(self.objectives), self.limits, exact
+            space,
+            [*self.earlier, *known],
+            len(self.objectives),
+            self.limits,
+            [*sizes, *self.limits],
         )
 
     def _trials(self) -> list[Trial]:

@@ -1,5 +1,7 @@
 """Names and order of a file's inputs and outputs."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -82,3 +84,22 @@ def test_outputs_as_a_dict_keep_their_keys(tmp_path):
     outputs = {"b": layers.Dense(2)(inputs), "a": layers.Dense(3)(inputs)}
     export_tflite(keras.Model(inputs, outputs), path)
     assert signature(path)[1] == ["a", "b"]
+
+
+def test_only_new_objects_are_collected(tmp_path):
+    model = model_of(["x"])
+    alive = []
+    seen = lambda phase, info: alive.append(len(gc.get_objects()))  # noqa: E731
+    gc.callbacks.append(seen)
+    try:
+        export_tflite(model, tmp_path / "model.tflite")
+    finally:
+        gc.callbacks.remove(seen)
+    assert gc.get_freeze_count() == 0
+    assert min(alive) < len(gc.get_objects()) / 4
+    gc.freeze()
+    try:
+        export_tflite(model, tmp_path / "model.tflite")
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -274,11 +274,6 @@ def test_trains_compiled():
     assert losses[-1] < losses[0]
 
 
-def test_cloning_layer_by_layer_is_not_silent():
-    with pytest.warns(UserWarning, match=r"'decoder' uses a new layer.*TiedCloner"):
-        keras.models.clone_model(autoencoder())
-
-
 def quantized():
     source = built("dense")
     source.quantize("int8")

@@ -1,9 +1,13 @@
 """What a quantized model still knows of the one that it was made of."""
 
 import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 from random_data import randomize, values
 
+import keras_share
 from keras_share import SharedStack, audit, export_tflite, quantize_model
 from keras_share.blocks import TransformerBlock
 from keras_share.quantize.quantized_model import patterns_of
@@ -38,3 +42,77 @@ def test_patterns_of_a_quantized_model_inside_another():
     quantized = quantize_model(keras.Model(inputs, stack(inputs)), values(4, 8))
     outer = keras.Sequential([keras.Input((8,)), quantized, layers.Softmax()])
     assert patterns_of(outer) == {"inner": "AAB"}
+
+
+def ends_of(kind):
+    x = keras.Input((8,), name="x")
+    trunk = layers.Dense(8, activation="relu", name="trunk")(x)
+    cls = layers.Dense(3, activation="softmax", name="cls")(trunk)
+    box = layers.Dense(2, name="box")(trunk)
+    outputs = {
+        "list": [cls, box],
+        "twice": [cls, cls, box],
+        "dict": {"z": {"u": cls}, "a": (box,)},
+        "input": [x, layers.ReLU(name="soft")(box), box + 1.0],
+    }[kind]
+    return randomize(keras.Model(x, outputs, name="net"))
+
+
+@pytest.mark.parametrize("quantization", ["int8", "dynamic"])
+@pytest.mark.parametrize(
+    "kind, names, file_names",
+    [
+        ("list", ["cls", "box"], ["box", "cls"]),
+        ("twice", ["cls", "cls", "box"], ["box", "output_0", "output_1"]),
+        ("dict", ["box", "cls"], ["a.0", "z.u"]),
+        ("input", ["x", "soft", "add"], ["add", "soft", "x"]),
+    ],
+)
+def test_outputs_keep_their_names(kind, names, file_names, quantization, tmp_path):
+    model = ends_of(kind)
+    quantized = quantize_model(model, values(8, 8), quantization=quantization)
+    quantized.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    export_tflite(loaded, tmp_path / "model.tflite")
+    [ends] = Interpreter(str(tmp_path / "model.tflite")).get_signature_list().values()
+    assert sorted(ends["outputs"]) == file_names
+    assert quantized.output_names == loaded.output_names == names
+    assert quantized.name == loaded.name == "net"
+    keras.tree.assert_same_structure(quantized.output, model.output)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int16", "dynamic"])
+def test_layers_keep_their_names(quantization):
+    model = ends_of("list")
+    quantized = quantize_model(model, values(8, 8), quantization=quantization)
+    for name in ("trunk", "cls", "box"):
+        kernel = model.get_layer(name).kernel
+        np.testing.assert_array_equal(quantized.get_layer(name).layer.kernel, kernel)
+
+
+def test_losses_and_targets_by_name():
+    x = values(8, 8)
+    y = {"cls": np.zeros(8), "box": np.zeros((8, 2))}
+    loss = {"cls": "sparse_categorical_crossentropy", "box": "mse"}
+    histories = []
+    for model in (ends_of("list"), quantize_model(ends_of("list"), x)):
+        model.compile("sgd", loss, metrics={"box": "mae"})
+        histories.append(model.fit(x, y, verbose=0).history)
+    assert histories[0].keys() == histories[1].keys() >= {"cls_loss", "box_mae"}
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, *args, **kwargs):
+        return 0.0 * super().compute_loss(*args, **kwargs)
+
+
+def test_a_class_with_methods_of_its_own_is_not_dropped_silently(tmp_path):
+    x = keras.Input((8,))
+    model = OwnLoss(x, layers.Dense(8)(layers.Dense(8)(x)))
+    with pytest.warns(UserWarning, match=r"without the `compute_loss` of OwnLoss"):
+        quantized = quantize_model(model, values(8, 8))
+    again = OwnLoss(quantized.input, quantized.output)
+    again.compile("sgd", "mse")
+    assert again.fit(values(8, 8), values(8, 8), verbose=0).history["loss"] == [0.0]
+    assert export_tflite(again, tmp_path / "model.tflite").untied == ()
+    assert type(keras_share.share(model, "shared")) is OwnLoss

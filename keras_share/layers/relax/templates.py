@@ -105,6 +105,8 @@ def _constant(value: np.ndarray) -> Callable:
 def _another(kernel: Kernel, number: int) -> Any:
     """The initializer of a kernel, so that it draws other values."""
     initializer = kernel.layer.kernel_initializer
+    if not hasattr(initializer, "get_config"):
+        return initializer  # a function
     config = initializer.get_config()
     if isinstance(config.get("seed"), int):
         config["seed"] += number

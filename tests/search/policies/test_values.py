@@ -1,14 +1,22 @@
 """`ValueSpace`: drawing, moving, listing and encoding what a trial may be."""
 
+import math
 import random
 
-import keras_tuner as kt
 import numpy as np
 import pytest
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FixedTrial
 from policy_spaces import mixed, patterns_only, small
 
 from keras_share import SharingPattern
+from keras_share.search import suggest_pattern
 from keras_share.search.policies import ValueSpace
+from keras_share.search.policies.dimensions import Pattern
 
 SPACES = {
     "patterns": patterns_only,
@@ -19,20 +27,29 @@ SPACES = {
 
 
 def check(space, point):
-    """KerasTuner finds the values complete, and reads the same point from them."""
-    hp = kt.HyperParameters()
-    hp.merge([d.parameter for d in space.dimensions])
+    """A trial with the values finds them complete, and gets the same point."""
     values = space.values(point)
     assert space.read(values) == point
-    hp.values = dict(values)
-    hp.ensure_active_values()
-    assert all(hp.values[name] == value for name, value in values.items())
+    trial = FixedTrial(values)
     for d in space.dimensions:
-        active = hp.is_active(d.parameter)
-        assert (d.parameter.name in values) == active
-        if active and hasattr(d.parameter, "min_value"):
-            value = values[d.name]
-            assert d.parameter.min_value <= value <= d.parameter.max_value
+        is_active = all(condition.is_active(point) for condition in d.conditions)
+        assert (d.name in values) == (d.name in point) == is_active
+        if is_active and isinstance(d, Pattern):
+            found = suggest_pattern(
+                trial, d.space.num_sites, d.name, d.space.families, d.space.max_groups
+            )
+            assert found == point[d.name]
+        elif is_active and hasattr(d, "distribution"):
+            own = d.distribution.to_external_repr(
+                d.distribution.to_internal_repr(values[d.name])
+            )
+            assert own == values[d.name] and type(own) is type(values[d.name])
+            assert d.distribution.low <= own <= d.distribution.high
+            if d.distribution.step:
+                steps = (own - d.distribution.low) / d.distribution.step
+                assert steps == pytest.approx(round(steps), abs=1e-8)
+        elif is_active:
+            assert values[d.name] in d.choices
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -117,14 +134,16 @@ def test_vectors_of_other_kinds():
 
 
 def test_huge_ranges_are_not_listed():
-    hp = kt.HyperParameters()
-    hp.Int("offset", 0, 10**15)
-    hp.Int("power", 1, 2**20, step=2, sampling="log")
-    hp.Int("step", 0, 20, step=5)
-    hp.Float("rate", 0.0, 1.0)
-    space = ValueSpace(hp.space)
+    space = ValueSpace(
+        {
+            "offset": IntDistribution(0, 10**15),
+            "step": IntDistribution(0, 20, step=5),
+            "rate": FloatDistribution(0.0, 1.0),
+            "one": FloatDistribution(1.0, 1.0),
+        }
+    )
     counts = {d.name: d.count for d in space.dimensions}
-    assert counts == {"offset": 10**15 + 1, "power": 21, "step": 5, "rate": np.inf}
+    assert counts == {"offset": 10**15 + 1, "step": 5, "rate": math.inf, "one": 1}
     assert space.grid(limit=100) is None
     rng = random.Random(0)
     point = space.draw(rng)
@@ -133,34 +152,56 @@ def test_huge_ranges_are_not_listed():
         check(space, point)
 
 
+@pytest.mark.parametrize(
+    ("distribution", "least"),
+    [
+        (IntDistribution(-3, 5), 0.08),
+        (IntDistribution(2, 12, step=5), 0.3),
+        (IntDistribution(1, 4, log=True), 0.1),
+        (FloatDistribution(-1.0, 0.5, step=0.3), 0.13),
+        (CategoricalDistribution([0.5, 3, 1]), 0.3),
+        (CategoricalDistribution([None, "a", True]), 0.3),
+    ],
+)
+def test_draws_are_as_even_as_those_of_optuna(distribution, least):
+    (d,) = ValueSpace({"x": distribution}).dimensions
+    values = list(d.choices)
+    assert len(values) == d.count == len({repr(value) for value in values})
+    rng = random.Random(0)
+    drawn = [d.draw(rng) for _ in range(3000)]
+    assert min(drawn.count(value) for value in values) > least * 3000
+    assert all(d.nearest(value, rng) == value for value in values if value is not None)
+    assert all(d.move(value, rng) != value for value in values)
+
+
 def test_values_of_other_searches_are_brought_onto_the_grid():
-    hp = kt.HyperParameters()
-    hp.Int("width", 8, 256, step=8)
-    hp.Int("units", 1, 64, step=2, sampling="log")
-    hp.Int("depth", 1, 9, sampling="log")
-    hp.Float("rate", 0.0, 1.0, step=0.1)
-    hp.Float("decay", 1e-4, 1e-1, sampling="log")
-    hp.Float("back", 1.0, 8.0, step=2, sampling="reverse_log")
-    hp.Choice("kernel", [3, 5, 7])
-    hp.Choice("part", [0.25, 0.5])
-    hp.Boolean("bias")
-    space = ValueSpace(hp.space)
-    nearest = {d.name: d.nearest for d in space.dimensions}
+    space = ValueSpace(
+        {
+            "width": IntDistribution(8, 256, step=8),
+            "depth": IntDistribution(1, 9, log=True),
+            "rate": FloatDistribution(0.0, 1.0, step=0.1),
+            "decay": FloatDistribution(1e-4, 1e-1, log=True),
+            "kernel": CategoricalDistribution([3, 5, 7]),
+            "part": CategoricalDistribution([0.25, 0.5]),
+            "bias": CategoricalDistribution([False, True]),
+        }
+    )
+    dimensions = {d.name: d for d in space.dimensions}
+    drawn = object()  # what is none of the space
     for name, value, expected in [
         *[("width", 36.5, 40), ("width", 256, 256), ("width", 8.0, 8)],
-        *[("width", 264, None), ("width", "8", None), ("width", True, None)],
-        *[("units", 5, 4), ("units", 64.0, 64), ("depth", 3.0, 3), ("depth", 3.7, 3)],
-        *[("rate", 0.34, 0.1 * 3), ("rate", 1, 0.1 * 9), ("decay", 0.01, 0.01)],
-        *[("decay", 1.0, None), ("back", 7.2, 7.0), ("kernel", 5.0, 5)],
-        *[("kernel", 4, None), ("part", 0.5, 0.5), ("part", 0.4, None)],
-        *[("bias", 1, True), ("bias", False, False), ("bias", "yes", None)],
+        *[("width", 264, drawn), ("width", "8", drawn), ("width", True, drawn)],
+        *[("depth", 3.0, 3), ("depth", 3.7, 4), ("rate", 0.34, 0.1 * 3)],
+        *[("rate", 1, 1.0), ("decay", 0.01, 0.01), ("decay", 1.0, drawn)],
+        *[("kernel", 5.0, 5), ("kernel", 4, drawn), ("part", 0.4, drawn)],
+        *[("part", 0.5, 0.5), ("bias", 1, True), ("bias", "yes", drawn)],
     ]:
-        found = nearest[name](value)
-        assert (found, type(found)) == (expected, type(expected)), (name, value)
-    # What is of the space already stays as it is.
-    for d in space.dimensions:
-        if d.count < 100:
-            assert [d.nearest(value) for value in d.choices] == list(d.choices)
+        found = {dimensions[name].nearest(value, random.Random(s)) for s in range(20)}
+        if expected is drawn:
+            assert len(found) > 1, (name, value)
+        else:
+            assert found == {expected}, (name, value)
+            assert type(found.pop()) is type(expected)
     earlier = {"width": 36.5, "rate": 0.34, "kernel": 5.0, "bias": 1}
     for seed in range(20):
         check(space, space.neighbor(earlier, random.Random(seed)))

@@ -10,13 +10,9 @@ import keras_share.search.space.sharing_pattern
 from keras_share import SharingPattern
 from keras_share.search import sharing_pattern
 from keras_share.search.engine import Fixed
+from keras_share.search.space import numbering
 from keras_share.search.space.pattern_space import PatternSpace
-from keras_share.search.space.sharing_pattern import (
-    pattern_values,
-    patterns_from_values,
-    patterns_of,
-    values_of_pattern,
-)
+from keras_share.search.space.sharing_pattern import patterns_of
 
 
 def patterns(num_sites, **kwargs):
@@ -119,11 +115,12 @@ def test_every_pattern_has_values(num_sites, max_groups):
     for index in ends + [rng.randrange(patterns.count) for _ in range(20)]:
         pattern = patterns.pattern(index)
         hp = kt.HyperParameters()
-        hp.values = values_of_pattern("sharing", patterns, pattern)
-        assert all(0 <= value < 2**53 for value in hp.values.values())
+        hp.values = numbering.integers("sharing", patterns, pattern)
+        ranges = numbering.ranges("sharing", patterns)
+        assert all(0 <= hp.values[n] <= most < 2**53 for n, most in ranges.items())
         assert sharing_pattern(hp, num_sites, max_groups=max_groups) == pattern
         assert patterns_of(hp) == {"sharing": pattern}
-        assert pattern_values(hp.values) == {p.name for p in hp.space}
+        assert [p.name for p in hp.space] == ["sharing.patterns", *ranges]
 
 
 def test_random_values_of_many_patterns_are_patterns():
@@ -134,7 +131,7 @@ def test_random_values_of_many_patterns_are_patterns():
         values = {
             p.name: p.random_sample(seed * 10 + i) for i, p in enumerate(hp.space)
         }
-        drawn.update(patterns_from_values(values).values())
+        drawn.update(numbering.patterns_from_values(values).values())
     assert len(drawn) == 59
     # A random partition of 48 elements has about 16 blocks.
     assert 14 < sum(p.num_groups for p in drawn) / 59 < 18

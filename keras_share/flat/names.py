@@ -1,0 +1,22 @@
+"""Names that are the same in every process."""
+
+import re
+
+import keras
+
+
+def stable_name(op: keras.Operation) -> str:
+    """The name of a layer, or of an operation without its number.
+
+    Keras numbers operations through the process: the same model would have other names
+    each time.
+    """
+    return op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """What losses and metrics call the outputs of a built model, one name for each."""
+    if isinstance(model, keras.Sequential):
+        return [model.layers[-1].name]  # it has no `output_names`
+    numbered = {op.name: stable_name(op) for op in model.operations}
+    return [numbered.get(name, name) for name in model.output_names]

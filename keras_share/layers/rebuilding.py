@@ -1,0 +1,91 @@
+"""What has been made so far of a model that is being rebuilt.
+
+A layer that uses another one must find it when the model is rebuilt. Keras tells a
+layer nothing of the model that it becomes part of, and knows shared layers only in
+files; from JSON, from a config and in `clone_model` each layer is made on its own.
+Where the layers stand meanwhile are local variables of Keras's functions. These names
+are private to Keras, and stand here alone; `tests/layers/test_rebuilding.py` fails when
+they change.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import keras
+
+from keras_share.layers.sublayers import sublayers
+
+# By module and function: the variable that holds the new layers.
+_VARIABLES = {
+    ("keras.src.models.functional", "functional_from_config"): "created_layers",
+    ("keras.src.models.sequential", "from_config"): "model",
+    ("keras.src.models.cloning", "wrapped_clone_function"): "cache",
+}
+
+_OURS: ContextVar[tuple[list[keras.Operation], ...]] = ContextVar("rebuilt", default=())
+
+
+@contextmanager
+def rebuilding(layers: Iterable[keras.Operation]) -> Iterator[None]:
+    """Around the making of a layer that may use one of these layers."""
+    token = _OURS.set((list(layers), *_OURS.get()))
+    try:
+        yield
+    finally:
+        _OURS.reset(token)
+
+
+def find_rebuilt(class_name: str, name: str) -> list[keras.Layer]:
+    """The layers of this name in the models that are being rebuilt.
+
+    Innermost first, and those of models before those inside of their layers. Names are
+    unique in a model, but inside of its layers they need not be.
+    """
+    rebuilds = list(_rebuilds())
+    for depth in (_themselves, _and_inside):
+        for layers in rebuilds:
+            named = {
+                id(x): x
+                for x in depth(layers)
+                if x.name == name and type(x).__name__ == class_name
+            }
+            if named:
+                return list(named.values())
+    return []
+
+
+def is_rebuilt(layer: keras.Layer) -> bool:
+    """Whether a layer is part of a model that is being rebuilt."""
+    return any(x is layer for layers in _rebuilds() for x in _and_inside(layers))
+
+
+def _themselves(layers: list[keras.Layer]) -> Iterable[keras.Layer]:
+    return layers
+
+
+def _and_inside(layers: list[keras.Layer]) -> Iterable[keras.Layer]:
+    return (part for layer in layers for part in sublayers(layer))
+
+
+def _rebuilds() -> Iterator[list[keras.Layer]]:
+    """The layers that were made so far: one list for each rebuild, innermost first."""
+    for layers in _OURS.get():
+        yield _layers(layers)
+    frame = inspect.currentframe()
+    while frame is not None:
+        place = (frame.f_globals.get("__name__"), frame.f_code.co_name)
+        variable = _VARIABLES.get(place)  # type: ignore[arg-type]
+        if variable in frame.f_locals:
+            yield _layers(frame.f_locals[variable])
+        frame = frame.f_back
+
+
+def _layers(found: Any) -> list[keras.Layer]:
+    if isinstance(found, keras.Sequential):
+        found = found.layers
+    elif isinstance(found, dict):
+        found = found.values()
+    return [x for x in found if isinstance(x, keras.Layer)]

@@ -1,0 +1,14 @@
+from .results import SearchResults as SearchResults
+from .sampler import SharingSampler as SharingSampler
+from .space.sharing_pattern import sharing_pattern as sharing_pattern
+from .space.suggest_pattern import suggest_pattern as suggest_pattern
+from .trial.inheritance import inherit as inherit
+from .trial.outcomes import TrialRejected as TrialRejected
+from .trial.pruning import MedianStopping as MedianStopping
+from .trial.pruning import SuccessiveHalving as SuccessiveHalving
+from .tuner.sharing_oracle import SharingOracle as SharingOracle
+from .tuner.tuners import BayesianOptimization as BayesianOptimization
+from .tuner.tuners import GridSearch as GridSearch
+from .tuner.tuners import Hyperband as Hyperband
+from .tuner.tuners import RandomSearch as RandomSearch
+from .tuner.tuners import SharingSearch as SharingSearch

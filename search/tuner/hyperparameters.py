@@ -1,0 +1,59 @@
+"""KerasTuner's hyperparameters as distributions of Optuna."""
+
+from collections.abc import Sequence
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from keras_share.search.engine import Float, HyperParameter, Int
+from keras_share.search.policies import ValueSpace
+from keras_share.search.space.pattern_space import SUFFIX, pattern_spaces
+
+
+def distribution(parameter: HyperParameter) -> BaseDistribution:
+    """What Optuna calls a hyperparameter of KerasTuner.
+
+    Steps on a logarithmic scale are a choice of their values. `"reverse_log"` without
+    steps becomes linear: Optuna does not have it.
+
+    Example:
+    >>> import keras_tuner as kt
+    >>> hp = kt.HyperParameters()
+    >>> _ = hp.Int("units", 8, 60, step=8), hp.Int("rank", 1, 8, 2, sampling="log")
+    >>> distribution(hp.space[0])
+    IntDistribution(high=56, log=False, low=8, step=8)
+    >>> distribution(hp.space[1])
+    CategoricalDistribution(choices=(1, 2, 4, 8))
+    """
+    is_number = isinstance(parameter, (Int, Float))
+    if not is_number or (parameter.step and parameter.sampling != "linear"):
+        # KerasTuner lists integers as floats there.
+        kind = int if isinstance(parameter, Int) else lambda value: value
+        return CategoricalDistribution([kind(value) for value in parameter.values])
+    low, high, step = parameter.min_value, parameter.max_value, parameter.step
+    is_log = parameter.sampling == "log"
+    if step is not None:
+        # KerasTuner's range may end between two steps.
+        high = low + int((high - low) / step + 1e-9) * step
+    if isinstance(parameter, Int):
+        return IntDistribution(low, high, log=is_log, step=step or 1)
+    return FloatDistribution(low, high, log=is_log, step=step)
+
+
+def value_space(parameters: Sequence[HyperParameter]) -> ValueSpace:
+    """What a policy chooses from.
+
+    Args:
+        parameters: Hyperparameters in KerasTuner's order, parents before children.
+    """
+    declared = {p.name: p.default for p in parameters if p.name.endswith(SUFFIX)}
+    own = [p for p in parameters if p.name not in declared]
+    return ValueSpace(
+        {p.name: distribution(p) for p in own},
+        pattern_spaces(declared),
+        {p.name: p.conditions for p in own},
+    )

@@ -1,0 +1,168 @@
+"""Models that Keras rebuilds, on every path that it has, stay tied."""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from random_data import randomize, values
+
+from keras_share import SharedStack, Tied, Transposed, share
+from keras_share.layers import TiedCloner
+
+
+def inputs(*shape, **kwargs):
+    return keras.Input(shape or (8,), **kwargs)
+
+
+def used_twice():
+    x, dense = inputs(), layers.Dense(8)
+    return keras.Model(x, dense(dense(x)))
+
+
+def tied():
+    x, dense = inputs(), layers.Dense(8)
+    return keras.Model(x, Tied(dense, "bias")(dense(x)))
+
+
+def tied_of_tied():
+    x, dense = inputs(), layers.Dense(8)
+    again = Tied(dense, "bias")
+    return keras.Model(x, Tied(again, None)(again(dense(x))))
+
+
+def transposed():
+    x, embedding = inputs(5, dtype="int32"), layers.Embedding(9, 4)
+    return keras.Model(x, Transposed(embedding)(embedding(x)))
+
+
+def shared():
+    stages = [layers.Dense(8, activation="relu") for _ in range(4)]
+    return share(keras.Sequential([inputs(), *stages]), "shared")
+
+
+def to_a_layer_inside():
+    dense = layers.Dense(8)
+    nested = keras.Sequential([inputs(), dense, layers.ReLU()])
+    return keras.Sequential([inputs(), nested, Tied(dense)])
+
+
+def from_inside():
+    dense, x, y = layers.Dense(8), inputs(), inputs()
+    first = dense(x)
+    return keras.Model(x, keras.Model(y, Tied(dense)(y))(first))
+
+
+def twins_with_equal_names():
+    def twin(name):
+        dense = layers.Dense(8, name="dense")
+        parts = [inputs(), dense, Tied(dense, name="again")]
+        return keras.Sequential(parts, name=name)
+
+    return keras.Sequential([inputs(), twin("a"), twin("b")])
+
+
+def in_a_wrapper():
+    x, dense = inputs(5, 8), layers.Dense(8)
+    return keras.Model(x, layers.TimeDistributed(Tied(dense))(dense(x)))
+
+
+def of_a_block_in_a_stack():
+    x, stack = inputs(), SharedStack(layers.Dense(8), "ABA")
+    return keras.Model(x, Tied(stack.blocks[0])(stack(x)))
+
+
+def of_a_model():
+    x, block = inputs(), keras.Sequential([inputs(), layers.Dense(8), layers.ReLU()])
+    return keras.Model(x, Tied(block)(block(x)))
+
+
+MODELS = [
+    used_twice,
+    tied,
+    tied_of_tied,
+    transposed,
+    shared,
+    to_a_layer_inside,
+    from_inside,
+    twins_with_equal_names,
+    in_a_wrapper,
+    of_a_block_in_a_stack,
+    of_a_model,
+]
+
+
+def from_config(model):
+    base = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
+    return base.from_config(model.get_config())
+
+
+def serialized(model):
+    config = keras.saving.serialize_keras_object(model)
+    return keras.saving.deserialize_keras_object(config)
+
+
+def cloned_by_us(model):
+    return keras.models.clone_model(model, clone_function=TiedCloner())
+
+
+PATHS = {
+    "json": lambda model: keras.models.model_from_json(model.to_json()),
+    "config": from_config,
+    "serialized": serialized,
+    "clone": keras.models.clone_model,
+    "cloner": cloned_by_us,
+    "cloner's model": lambda model: TiedCloner().model(model),
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("make", MODELS)
+def test_stays_tied(make, path):
+    model = randomize(make())
+    again, other = PATHS[path](model), PATHS[path](model)
+    everything = [v for m in (model, again, other) for v in m.weights]
+    assert len({id(v) for v in everything}) == 3 * len(model.weights)
+    again.set_weights(model.get_weights())
+    shape = (2, *model.inputs[0].shape[1:])
+    x = np.arange(10).reshape(shape) % 9 if make is transposed else values(*shape)
+    np.testing.assert_allclose(again(x), model(x), atol=1e-6)
+
+
+def test_a_saved_tie_to_a_layer_inside_is_loaded(tmp_path):
+    model = randomize(to_a_layer_inside())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.count_params() == model.count_params()
+    np.testing.assert_array_equal(loaded(values(2, 8)), model(values(2, 8)))
+
+
+def test_a_tie_that_is_made_before_its_layer_is_told(tmp_path):
+    dense = layers.Dense(8, name="dense")
+    dense.build((None, 8))
+    model = keras.Sequential([inputs(), Tied(dense, None, name="first"), dense])
+    with pytest.warns(UserWarning, match=r"'first' uses a layer of its own.*TiedClon"):
+        again = keras.models.model_from_json(model.to_json())
+    assert again.count_params() == 2 * model.count_params()
+    assert cloned_by_us(model).count_params() == model.count_params()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.count_params() == model.count_params()
+
+
+def test_a_tie_that_names_cannot_tell_is_told(tmp_path):
+    nested = [
+        keras.Sequential([inputs(), layers.Dense(8, name="dense")]) for _ in range(2)
+    ]
+    again = Tied(nested[0].layers[0], None)
+    model = keras.Sequential([inputs(), *nested, again])
+    message = "not the 'dense' that it was tied to: 2 of this name"
+    with pytest.warns(UserWarning, match=message):
+        keras.models.model_from_json(model.to_json())
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=message), pytest.raises(ValueError):
+        keras.models.load_model(tmp_path / "model.keras")
