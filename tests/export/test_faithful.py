@@ -80,7 +80,7 @@ def test_a_sample_that_is_wrong_is_found_wherever_it_stands(exported):
     [found] = check_outputs(model, data, rows, Quantization.FLOAT32, False, ENDS)
     assert found.samples == 70 and found.ratio > 100 and found.steps is None
     wrong = keras.Model(model.inputs, keras.ops.nan_to_num(model.outputs[0]))
-    with pytest.raises(ValueError, match="'y' differs: -200.0 dB"):
+    with pytest.raises(ValueError, match=r"'y' differs: -200\.0 dB"):
         check_outputs(wrong, data, rows, Quantization.FLOAT32, False, ENDS)
 
 
@@ -99,7 +99,7 @@ def test_each_kind_of_file_is_held_to_its_own_bound(kind, tmp_path, monkeypatch)
         return [{k: v * (1 + 1.5 * allowed) for k, v in row.items()} for row in rows]
 
     monkeypatch.setattr(faithful, "run_apart", wrong)
-    with pytest.raises(ValueError, match="the file must compute|nothing was"):
+    with pytest.raises(ValueError, match="nothing was written"):
         export_tflite(model, path, quantization=quantization, representative_dataset=x)
     assert path.read_bytes() == b"old"
 
