@@ -19,6 +19,7 @@ from keras_share.export.ends import (
     put_in_order,
 )
 from keras_share.export.faithful import check_outputs
+from keras_share.export.float_kernels import keep_kernels
 from keras_share.export.float_parts import keep_float
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
@@ -34,6 +35,7 @@ from keras_share.export.target import (
     pack_for,
 )
 from keras_share.flat.flatten import check_model
+from keras_share.flat.folding import KERNEL_LAYERS
 from keras_share.flat.precision import full_precision
 from keras_share.quantize.quantization import (
     CONVERTED,
@@ -153,6 +155,9 @@ def export_tflite(
     converted = convert(exported, quantization, ends, dataset if calibrates else None)
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
+    if aware and quantization.activations is None:
+        left = [x.kernel for x in exported.layers if isinstance(x, KERNEL_LAYERS)]
+        keep_kernels(file, [keras.ops.convert_to_numpy(kernel) for kernel in left])
     if aware and quantization.activations is not None:
         keep_float(file)
         sum_exactly(file)

@@ -19,9 +19,10 @@ from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONV
 
 # What makes a small error of a small number a large one.
 _MAGNIFIES = (
-    *("divide", "log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt"),
-    "true_divide",
+    *("divide", "log", "log10", "log1p", "log2", "power", "reciprocal", "rsqrt"),
+    *("sqrt", "true_divide"),
 )
+_MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Layers of the operator FULLY_CONNECTED.
 PRODUCTS = (keras.layers.Dense, keras.layers.EinsumDense)
@@ -139,9 +140,17 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
         return Placement(reason=reason)
     if rule is None or rule.write is not None:
         return Placement(reason=f"there is no rule for {type(op).__name__}")
+    if _operation(step) == "softmax" and _shares(step) > _MOST_SHARES:
+        return Placement(reason=f"it is over more than {_MOST_SHARES} places")
     if rule.output == "own" and is_linear(op) and _is_fused_next(graph, step):
         return Placement("next", rule)
     return Placement(rule.output, rule)
+
+
+def _shares(step: Step) -> int:
+    """Over how many places a softmax is; 0 if that is not known."""
+    axis = step.op.axis
+    return (step.output.shape[axis] or 0) if isinstance(axis, int) else 0
 
 
 def _is_float_cast(step: Step) -> bool:
