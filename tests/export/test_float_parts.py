@@ -121,6 +121,36 @@ def test_other_schemes(scheme, tmp_path):
     assert found.steps.max() < (16 if scheme == "int16" else 2.01)
 
 
+@pytest.mark.parametrize("scheme", ["dynamic", "dynamic_int4"])
+def test_kernels_left_out_of_dynamic_range(scheme, tmp_path):
+    inputs, x = keras.Input((8, 8, 16)), values(8, 8, 8, 16)
+    y = layers.Conv2D(32, 3, name="skipped")(layers.Conv2D(16, 3, name="first")(inputs))
+    y = layers.Dense(40, name="left")(layers.Dense(64)(layers.Flatten()(y)))
+    model = randomize(keras.Model(inputs, y))
+    chosen = {"quantization": scheme, "skip": ["skipped", "left"]}
+    quantized = quantize_model(model, **chosen)
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    dtypes = {row.name: row.dtype for row in quantization_report(model, **chosen).rows}
+    bits = "int8" if scheme == "dynamic" else "int4"
+    assert dtypes["skipped"] == dtypes["left"] == "float32"
+    assert dtypes["first"] == f"{bits} weights"
+    stored = {b.variable: b.dtype for b in report.buffers if b.nbytes > 1000}
+    assert stored["skipped/kernel"] == stored["left/kernel"] == "float32"
+    assert sorted(stored.values()) == ["float32"] * 2 + [bits] * 2
+
+
+def test_a_softmax_over_many_places(tmp_path):
+    inputs, x = keras.Input((16,)), values(16, 16)
+    model = keras.Model(inputs, layers.Softmax()(layers.Dense(1000)(inputs)))
+    with pytest.warns(UserWarning, match="over more than 256 places"):
+        quantized = quantize_model(model, x)
+    path = tmp_path / "m.tflite"
+    export_tflite(quantized, path, representative_dataset=x)
+    # All of them would be zero in 8 bits.
+    assert np.abs(predict_tflite(path, x) / model(x) - 1).max() < 0.05
+
+
 def test_a_loop_in_floating_point_is_so_inside(tmp_path):
     inputs, x = keras.Input((6, 4)), values(16, 6, 4)
     y = layers.GRU(4, reset_after=False, name="gru")(layers.Dense(4)(inputs))
