@@ -185,7 +185,8 @@ def _refuse(
     raise ValueError(
         f"The file must compute {wanted} what the model computes so. Received: the "
         f"operator {flatbuffer.operator_name(model, op)} of '{place}' with {found}. "
-        "Please report this with the model."
+        "With dynamic_batch=True, leave the batch size fixed: the converter makes "
+        "integers of fewer layers otherwise. Else report this with the model, please."
     )
 
 
