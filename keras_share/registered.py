@@ -4,7 +4,7 @@ By the modules and not by their packages: this may run while a package is import
 """
 
 from keras_share.blocks import conformer, separable_conv, transformer
-from keras_share.layers import embeddings, shared_stack, tied, transposed
+from keras_share.layers import embeddings, recurrent, shared_stack, tied, transposed
 from keras_share.layers.relax import affine, basis, low_rank, relaxed, scale, templates
 from keras_share.quantize import (
     fake_quantize,
@@ -27,6 +27,7 @@ __all__ = [
     "quantize_weights",
     "quantized_model",
     "quantized_transposed",
+    "recurrent",
     "relaxed",
     "scale",
     "separable_conv",

@@ -18,10 +18,16 @@ BACKENDS = [
 ]
 
 
+# To compile takes most of the time on JAX, and optimized code is not faster here.
+XLA_FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
+
 def run(code, backend="tensorflow", **kwargs):
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": XLA_FLAGS},
         capture_output=True,
         text=True,
         check=False,
@@ -156,13 +162,7 @@ def test_layers_pass_their_tests_on_other_backends(backend):
         + [*("-p", "no:cacheprovider", "-p", "no:xdist")]
         + [str(TESTS / name) for name in files]
         + ["-k", f"not ({' or '.join(ON_TENSORFLOW)})"],
-        # To compile takes most of the time, and optimized code is not faster here.
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 "
-            "--xla_llvm_disable_expensive_passes=true",
-        },
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": XLA_FLAGS},
         capture_output=True,
         text=True,
         check=False,

@@ -1,14 +1,11 @@
 """Files find our classes: those of earlier versions, and whatever is imported first."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from test_imports import BACKENDS
+from test_imports import BACKENDS, run
 
 import keras_share  # noqa: F401 (which makes its layers known)
 
@@ -34,7 +31,7 @@ def test_files_of_an_earlier_version_load(name, inputs, outputs):
 @pytest.mark.parametrize("backend", ["tensorflow", *BACKENDS])
 @pytest.mark.parametrize("first", ["keras, keras_share", "keras_share, keras"])
 def test_layers_are_known_in_either_order_of_imports(first, backend):
-    done = _run(
+    done = run(
         f"import {first}, sys\n"
         "import numpy as np\n"
         f"outputs = np.load({str(FILES / 'outputs_0.1.0.npz')!r})\n"
@@ -46,22 +43,24 @@ def test_layers_are_known_in_either_order_of_imports(first, backend):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_any_module_may_be_the_first_to_import_keras(entry):
-    done = _run(
-        f"import keras_share.{entry}\n"
-        "import keras\n"
-        "assert keras.saving.get_registered_object('keras_share>FakeQuantize')\n",
+def test_any_module_may_be_the_first_to_import_keras():
+    # Each in a fork of a process that has all but Keras.
+    done = run(
+        "import importlib, os, sys, traceback\n"
+        "import jax, pandas, scipy, sklearn.base\n"
+        "assert 'keras' not in sys.modules\n"
+        f"for entry in {ENTRIES}:\n"
+        "    if os.fork() == 0:\n"
+        "        try:\n"
+        "            importlib.import_module(f'keras_share.{entry}')\n"
+        "            import keras\n"
+        "            name = 'keras_share>FakeQuantize'\n"
+        "            assert keras.saving.get_registered_object(name), entry\n"
+        "            os._exit(0)\n"
+        "        except BaseException:\n"
+        "            traceback.print_exc()\n"
+        "            os._exit(1)\n"
+        "    assert os.wait()[1] == 0, entry\n",
         "jax",
     )
     assert done.returncode == 0, done.stderr
-
-
-def _run(code, backend):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-        check=False,
-    )

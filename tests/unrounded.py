@@ -4,6 +4,7 @@ import keras
 
 from keras_share.flat.flat_graph import FlatGraph
 from keras_share.flat.rebuild import Rebuilder
+from keras_share.layers.recurrent import Recurrent
 from keras_share.quantize.opening import open_model
 
 
@@ -11,9 +12,20 @@ def unrounded(model: keras.Model) -> tuple[keras.Model, FlatGraph]:
     """A model whose layers are opened by their rules, and nothing rounded."""
     graph = open_model(model)
     builder = Rebuilder(graph)
-    for step in graph:
-        builder.set(step.outputs, builder.call(step))
+    _run(builder)
     return builder.finish(), graph
+
+
+def _run(builder: Rebuilder) -> None:
+    for step in builder.graph:
+        if step.body is None:
+            builder.set(step.outputs, builder.call(step))
+            continue
+        inner = builder.nested(step.body)
+        _run(inner)
+        body = inner.model(inner.resolve(step.body.outputs))
+        loop = Recurrent(body, **{**step.op.settings(), "name": step.name})
+        builder.set(step.outputs, loop(*builder.resolve(step.args)))
 
 
 def kinds(graph: FlatGraph) -> list[str]:

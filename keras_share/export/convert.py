@@ -35,7 +35,6 @@ from keras_share.export.target import (
     pack_for,
 )
 from keras_share.flat.flatten import check_model
-from keras_share.flat.folding import KERNEL_LAYERS
 from keras_share.flat.precision import full_precision
 from keras_share.quantize.quantization import (
     CONVERTED,
@@ -47,6 +46,7 @@ from keras_share.quantize.representative import Representative, random_sample, s
 from keras_share.quantize.tfmot import check_backend
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
+from keras_share.tflite.file.loops import carry_integers
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
@@ -155,9 +155,9 @@ def export_tflite(
     converted = convert(exported, quantization, ends, dataset if calibrates else None)
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
+    carry_integers(file)
     if aware and quantization.activations is None:
-        left = [x.kernel for x in exported.layers if isinstance(x, KERNEL_LAYERS)]
-        keep_kernels(file, [keras.ops.convert_to_numpy(kernel) for kernel in left])
+        keep_kernels(file, exported)
     if aware and quantization.activations is not None:
         keep_float(file)
         sum_exactly(file)

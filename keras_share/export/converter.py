@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_share.export.ends import Ends
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.quantization import Quantization
 
@@ -70,7 +71,7 @@ def convert(
             tf.as_dtype, ends.types
         )
         converter.allow_custom_ops = any(
-            isinstance(layer, FloatEdge) for layer in model.layers
+            isinstance(part, FloatEdge) for part in sublayers(model)
         )
         if calibration is not None:
             converter.representative_dataset = lambda: (

@@ -1,16 +1,18 @@
 """`keep_kernels`: what was left out of dynamic range is in floating point again."""
 
-from collections.abc import Sequence
-
+import keras
 import numpy as np
 
+from keras_share.flat.folding import KERNEL_LAYERS
+from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 from keras_share.tflite.inspect.provenance import Candidate, find_origins
 
 
-def keep_kernels(model: schema.ModelT, kernels: Sequence[np.ndarray]) -> None:
+def keep_kernels(model: schema.ModelT, exported: keras.Model) -> None:
     """Stores kernels as the floats that they are.
 
     With dynamic range the converter rounds every large kernel to 8 bits, with no
@@ -19,10 +21,14 @@ def keep_kernels(model: schema.ModelT, kernels: Sequence[np.ndarray]) -> None:
 
     Args:
         model: The parsed file.
-        kernels: The kernels that were left out. One that the file also has for
-            something else than a product stays as it is there.
+        exported: The model that it was made of. A kernel that serves as something
+            else, too, stays as it is.
     """
-    candidates = [Candidate(i, np.asarray(values)) for i, values in enumerate(kernels)]
+    parts = list(sublayers(exported))
+    rounded = {p.quantized_layer for p in parts if isinstance(p, QuantizeWeights)}
+    left = [p for p in parts if isinstance(p, KERNEL_LAYERS) and p not in rounded]
+    kernels = [keras.ops.convert_to_numpy(layer.kernel) for layer in left]
+    candidates = [Candidate(i, values) for i, values in enumerate(kernels)]
     origins = find_origins(model, candidates)
     multiplied: set[int] = set()
     others: set[int] = set()

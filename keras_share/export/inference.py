@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_share.export.file_loop import FileLoop
 from keras_share.export.products import RoundedTable, Rounding, StackProduct, WholeTable
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
@@ -42,27 +43,41 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             set.
     """
     graph = flatten(model, batch_size, leaves=(QuantizeWeights,), inference=True)
-    quantized = any(isinstance(step.op, FakeQuantize) for step in graph)
+    steps = list(graph.all_steps)
+    quantized = any(isinstance(step.op, FakeQuantize) for step in steps)
+    kinds = (FakeQuantize, QuantizeWeights)
+    rounders = {s.op.name: s.op for s in steps if isinstance(s.op, kinds)}
     # In 16 bits constants of sums and products can't be integers.
-    wide = any(getattr(step.op, "num_bits", 8) == 16 for step in graph)
+    wide = any(getattr(step.op, "num_bits", 8) == 16 for step in steps)
     roundings: dict[int, Rounding] = {}
     builder = Rebuilder(graph, wrap=_forms(graph, roundings), keeps=True)
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
-    for step in graph:
+
+    def run(builder: Rebuilder) -> None:
+        for step in builder.graph:
+            builder.set(step.outputs, call(builder, step))
+
+    def call(builder: Rebuilder, step: Step) -> Any:
         if isinstance(step.op, IDENTITY_LAYERS):
-            outputs = builder.resolve(step.args[0])
-        elif _is_offset(step) and not quantized:
+            return builder.resolve(step.args[0])
+        if step.body is not None:
+            inner = builder.nested(step.body)
+            run(inner)
+            model = inner.model(inner.resolve(step.body.outputs))
+            loop = FileLoop(model, rounders, **step.op.settings())
+            return loop(*builder.resolve(step.args))
+        if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
-            outputs = builder.call(step)
-        elif scale_would_fold(graph, step) or (wide and _is_constant(step)):
+            return builder.call(step)
+        if scale_would_fold(builder.graph, step) or (wide and _is_constant(step)):
             convolution = keras.layers.DepthwiseConv2D(1, name=step.name)
             x = _normalized(step.op, builder.resolve(step.args[0]))
-            outputs = _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
             affine.append((step, convolution))
-        else:
-            outputs = builder.call(step)
-        builder.set(step.outputs, outputs)
+            return _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
+        return builder.call(step)
+
+    run(builder)
     rebuilt = builder.finish()
     for step, convolution in affine:
         convolution.set_weights(_scale_and_offset(step))
@@ -93,7 +108,8 @@ def _forms(
     graph: FlatGraph, roundings: dict[int, Rounding]
 ) -> Callable[[keras.Layer, keras.Layer], keras.Layer]:
     """What stands for copied layers whose matrix has uses of several kinds."""
-    sources = {id(s.op.source) for s in graph if isinstance(s.op, Transposed)}
+    steps = graph.all_steps
+    sources = {id(s.op.source) for s in steps if isinstance(s.op, Transposed)}
 
     def rounding(matrix: keras.Variable) -> Rounding:
         # One for all uses of a matrix, which marks them differently.

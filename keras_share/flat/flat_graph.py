@@ -28,6 +28,7 @@ class Step:
         within: The layers that were opened to find this step, outermost first, each
             with the place of the step in it.
         reason: Why a layer with layers inside is a leaf, else None.
+        body: What each step of a `Recurrent` runs; None for others.
     """
 
     op: keras.Operation
@@ -38,6 +39,7 @@ class Step:
     stand_ins: VariableMap[keras.Variable] = field(default_factory=VariableMap)
     within: tuple[tuple[keras.Layer, int], ...] = ()
     reason: str | None = None
+    body: "FlatGraph | None" = None
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
@@ -72,12 +74,25 @@ class FlatGraph:
         steps: The steps.
         outputs: Structure of `KerasTensor`s, as the model returns it.
         name: Name of the model.
+        weights: Ids of the weights that the whole model has, by how many steps use
+            each; that of a body is the model's, too.
+        matrices: Ids of those that are the matrix of a `Transposed`, likewise.
     """
 
     inputs: Any
     steps: tuple[Step, ...]
     outputs: Any
     name: str
+    weights: Counter[int]
+    matrices: set[int]
+
+    @property
+    def all_steps(self) -> Iterator[Step]:
+        """The steps, and before each loop those of its body."""
+        for step in self.steps:
+            if step.body is not None:
+                yield from step.body.all_steps
+            yield step
 
     def producer(self, tensor: keras.KerasTensor) -> Step | None:
         """The step that makes `tensor`; None for an input of the graph."""
@@ -93,11 +108,11 @@ class FlatGraph:
 
     def num_uses(self, variable: keras.Variable) -> int:
         """How many steps use a weight."""
-        return self._uses[id(variable)]
+        return self.weights[id(variable)]
 
     def is_used_transposed(self, variable: keras.Variable) -> bool:
         """Whether a weight is the matrix of a `Transposed`."""
-        return id(variable) in self._matrices
+        return id(variable) in self.matrices
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
@@ -113,11 +128,3 @@ class FlatGraph:
             for x in step.inputs:
                 consumers.setdefault(x, []).append(step)
         return consumers
-
-    @cached_property
-    def _uses(self) -> Counter[int]:
-        return Counter(id(v) for step in self.steps for v in step.weights)
-
-    @cached_property
-    def _matrices(self) -> set[int]:
-        return {id(step.matrix) for step in self.steps if step.matrix is not None}

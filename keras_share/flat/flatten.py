@@ -1,5 +1,7 @@
 """From a model to the flat list of the leaf operations it runs."""
 
+import copy
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from keras_share.flat.precision import full_precision
 from keras_share.flat.program import Program
 from keras_share.flat.tensors import fresh_input
 from keras_share.flat.written import LayerUse, Refusal, Written
+from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.relax.kernel import einsum_axes
 from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.layers.shared_stack import SharedStack
@@ -41,7 +44,8 @@ def flatten(
 
     `SharedStack` and `Tied`, nested models and composite layers are opened. A layer
     that can't be opened (it has weights of its own beside the layers inside, loops
-    over time, or fails to run on symbolic tensors) stays a leaf, with the reason.
+    over time, or fails to run on symbolic tensors) stays a leaf, with the reason. A
+    `Recurrent` is one step with a graph of its own.
 
     Args:
         model: A built Sequential or Functional model.
@@ -71,7 +75,7 @@ def flatten(
             f"{flattener.steps[0].reason}. Use weights only inside the layers that own "
             "them."
         )
-    return FlatGraph(inputs, tuple(flattener.steps), outputs, model.name)
+    return flattener.graph(inputs, outputs, model.name)
 
 
 def input_structure(model: keras.Model) -> Any:
@@ -161,6 +165,13 @@ class _Flattener:
         self.names: set[str] = set()
         # The layers that are open, outermost first, and their first steps.
         self.within: list[tuple[keras.Operation, int]] = []
+        self.weights: Counter[int] = Counter()
+        self.matrices: set[int] = set()
+
+    def graph(self, inputs: Any, outputs: Any, name: str) -> FlatGraph:
+        """The steps that were recorded."""
+        steps = tuple(self.steps)
+        return FlatGraph(inputs, steps, outputs, name, self.weights, self.matrices)
 
     def expand(self, use: _Use) -> Any:
         """Records the leaves that a call runs; returns its outputs."""
@@ -168,6 +179,8 @@ class _Flattener:
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
             return args[0]  # a nested model begins with one
         function = None if use.relaxed else self.open_with(op, args, kwargs)
+        if isinstance(op, Recurrent):
+            return self._record(use, body=self._body(use, op))
         if function is OWN_CALL:
             return self._open(use, op)
         if function is not None:
@@ -227,11 +240,26 @@ class _Flattener:
 
     @contextmanager
     def _inside(self, op: keras.Operation) -> Iterator[None]:
-        self.within.append((op, len(self.steps)))
+        self.within.append((op, len(self.names)))
         yield
         self.within.pop()
 
-    def _record(self, use: _Use, reason: str | None = None) -> Any:
+    def _body(self, use: _Use, op: Recurrent) -> FlatGraph:
+        """What a loop runs in each of its steps."""
+        inputs = [fresh_input(x, name=x.name) for x in op.step.inputs]
+        inner = copy.copy(self)
+        inner.steps = []
+        program = Program(op.step, (inputs,), {}, self.inference)
+        outputs = program.replay(
+            lambda op, a, k: inner.expand(
+                _Use(op, a, k, use.prefix or "", use.stand_ins)
+            )
+        )
+        return inner.graph(inputs, outputs, op.name)
+
+    def _record(
+        self, use: _Use, reason: str | None = None, body: FlatGraph | None = None
+    ) -> Any:
         """Adds a step, or those of a relaxed kernel; returns the outputs."""
         op, args, relaxed = use.op, use.args, use.relaxed
         if relaxed and relaxed.kernel.layer is not op:
@@ -251,11 +279,15 @@ class _Flattener:
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype), spec
         )
+        within = tuple((x, len(self.names) - first) for x, first in self.within)
         name = self._unique(use.path)
-        within = tuple((x, len(self.steps) - first) for x, first in self.within)
-        self.steps.append(
-            Step(op, name, args, use.kwargs, outputs, use.own, within, reason)
-        )
+        own = VariableMap() if body else use.own
+        step = Step(op, name, args, use.kwargs, outputs, own, within, reason, body)
+        self.steps.append(step)
+        if body is None:  # else the steps of the body use them
+            self.weights.update(map(id, step.weights))
+        if step.matrix is not None:
+            self.matrices.add(id(step.matrix))
         return outputs
 
     def _unique(self, name: str) -> str:

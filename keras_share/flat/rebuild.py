@@ -1,5 +1,6 @@
 """From a flat graph back to a model, with layers exchanged on the way."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -52,6 +53,19 @@ class Rebuilder:
         wrap: Callable[[keras.Layer, keras.Layer], keras.Layer] | None = None,
         keeps: bool = False,
     ):
+        self._whole = graph
+        self._take(graph)
+        self._keeps = keeps
+        self._wrap = wrap or (lambda copy, _: copy)
+        self._copies: dict[keras.Layer, list[_Copy]] = {}  # by original
+        self._layers: dict[tuple, keras.Layer] = {}
+        self._homes: dict[keras.Layer, FlatGraph] = {}
+        self._visits: dict[tuple, Tied] = {}  # by layer and graph
+        # What to assign once all is built: of ties, with the bare copy.
+        self._ties: list[tuple[Tied, keras.Layer, list[keras.Variable]]] = []
+        self._biases: list[tuple[Transposed, keras.Variable]] = []
+
+    def _take(self, graph: FlatGraph) -> None:
         self.graph = graph
         self.inputs = tree.map_structure(
             lambda x: keras.Input(
@@ -59,14 +73,13 @@ class Rebuilder:
             ),
             graph.inputs,
         )
-        self._keeps = keeps
-        self._wrap = wrap or (lambda copy, _: copy)
-        self._copies: dict[keras.Layer, list[_Copy]] = {}  # by original
-        self._layers: dict[tuple, keras.Layer] = {}
-        # What to assign once all is built: of ties, with the bare copy.
-        self._ties: list[tuple[Tied, keras.Layer, list[keras.Variable]]] = []
-        self._biases: list[tuple[Transposed, keras.Variable]] = []
         self._env = dict(corresponding(graph.inputs, self.inputs))
+
+    def nested(self, body: FlatGraph) -> "Rebuilder":
+        """One for the body of a step, which has its layers in common with this one."""
+        inner = copy.copy(self)
+        inner._take(body)
+        return inner
 
     def resolve(self, structure: Any) -> Any:
         """The new tensors that stand for the graph's tensors in a structure."""
@@ -88,7 +101,21 @@ class Rebuilder:
         key = (step.op, *map(id, step.weights))
         if key not in self._layers:
             self._layers[key] = self._new_layer(step)
-        return self._layers[key]
+        return self.here(self._layers[key])
+
+    def here(self, layer: keras.Layer) -> keras.Layer:
+        """A layer, or a tied use of it if it is called in another graph, too.
+
+        Keras rebuilds a model from its config wrong if a layer was called elsewhere.
+        """
+        home = self._homes.setdefault(layer, self.graph)
+        if home is self.graph:
+            return layer
+        key = (layer, id(self.graph))
+        if key not in self._visits:
+            name = f"{layer.name}_tied_{len(self._visits)}"
+            self._visits[key] = Tied(layer, private=(), name=name)
+        return self._visits[key]
 
     def _new_layer(self, step: Step) -> keras.Layer:
         if step.matrix is not None:
@@ -119,7 +146,8 @@ class Rebuilder:
         holder = self._holder(matrix)
         if holder is None:  # the other use comes later, if there is one
             unused = replace(step, op=op.source, name=f"{step.name}_source")
-            uses = (s for s in self.graph if any(v is matrix for v in s.weights))
+            steps = [s for s in self._whole.all_steps if s.body is None]
+            uses = (s for s in steps if any(v is matrix for v in s.weights))
             self.layer(next((s for s in uses if s.matrix is None), unused))
             holder = self._holder(matrix)
             assert holder is not None  # that layer was just copied
@@ -144,11 +172,13 @@ class Rebuilder:
     def _all_copies(self) -> list[_Copy]:
         return [copy for copies in self._copies.values() for copy in copies]
 
+    def model(self, outputs: Any) -> keras.Model:
+        """The model up to these outputs, with initial weights."""
+        return keras.Model(self.inputs, outputs, name=self.graph.name)
+
     def finish(self) -> keras.Model:
         """The model, with the weights of the graph's layers."""
-        model = keras.Model(
-            self.inputs, self.resolve(self.graph.outputs), name=self.graph.name
-        )
+        model = self.model(self.resolve(self.graph.outputs))
         for weights, _, bare in self._all_copies():
             for new, old in zip(bare.weights, weights, strict=True):
                 new.assign(old.value)

@@ -112,6 +112,7 @@ class LayerUse:
         if key not in self._parts:
             self._parts[key] = make()
             self._parts[key].build(x.shape)
+            self._parts[key].trainable = getattr(self.op, "trainable", True)
         layer = self._parts[key]
         for own, weight in zip(layer.weights, weights, strict=True):
             self.stand_ins[own] = self.stand_ins.of(weight)

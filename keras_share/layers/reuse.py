@@ -36,12 +36,13 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         return found[0]
     if in_file and not found:
         return layer  # the first of all uses: Keras takes it for the others
-    several = f"{len(found)} of this name were rebuilt" if found else ""
+    reason = "none of this name was rebuilt before it"
+    if found:
+        reason = f"{len(found)} of this name were rebuilt"
     warnings.warn(
         f"The copy of '{user}' uses a layer of its own and not the '{name}' that it "
-        f"was tied to: {several or 'none of this name was rebuilt before it'}. To copy a "
-        "model with its ties, give its layers names of their own and call "
-        "`keras.models.clone_model` with "
+        f"was tied to: {reason}. To copy a model with its ties, give its layers names "
+        "of their own and call `keras.models.clone_model` with "
         "`clone_function=keras_share.layers.TiedCloner()`.",
         stacklevel=3,
     )

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_share.layers.recurrent import InLoop
 from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
 
 UNTRAINED = (-6.0, 6.0)  # where TFMOT's quantizers begin
@@ -14,7 +15,7 @@ _SMALL = 1e-3  # a range for what was zero in all samples
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class FakeQuantize(keras.layers.Layer):
+class FakeQuantize(InLoop, keras.layers.Layer):
     """Rounds a tensor to the integers of its quantization range, and back.
 
     TFMOT's `MovingAverageQuantizer`: one range per tensor, followed by a moving average
@@ -40,6 +41,8 @@ class FakeQuantize(keras.layers.Layer):
         self.fixed = None if fixed is None else tuple(fixed)
         self.supports_masking = True
         self._observing = False
+        self._held: dict[str, Any] | None = None  # the range, in a loop
+        self._seen: list[tuple[Any, Any]] = []
 
     def build(self, input_shape: Any) -> None:
         """Creates the range."""
@@ -50,18 +53,53 @@ class FakeQuantize(keras.layers.Layer):
         self.min, self.max = self._range["min_var"], self._range["max_var"]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if self._held is not None:
+            if self.watches(training):
+                values = ops.cast(ops.stop_gradient(inputs), "float32")
+                self._seen.append((ops.min(values), ops.max(values)))
+            if self._observing:
+                return inputs
+            return self._quantizer(inputs, False, self._held)
         if self._observing:
             self._observe(inputs)
             return inputs
         if self.fixed is not None:
-            low, high = map(ops.convert_to_tensor, self._fixed_ends(*self.fixed))
-            weights = {"min_var": low, "max_var": high}
-            return self._quantizer(inputs, False, weights)
+            return self._quantizer(inputs, False, self._fixed_range())
         # The TensorFlow variables themselves, which the quantizer assigns to.
         weights = {name: v.value for name, v in self._range.items()}
+        return self._quantizer(inputs, self._moves(training), weights)
+
+    def _moves(self, training: bool | None) -> bool:
         # A frozen range stays as it is, as statistics do in Keras.
-        moves = bool(training) and self.trainable
-        return self._quantizer(inputs, moves, weights)
+        return bool(training) and self.trainable
+
+    def enter_loop(self) -> None:
+        if self.fixed is not None:
+            self._held = self._fixed_range()
+        else:
+            self._held = {name: ops.copy(v) for name, v in self._range.items()}
+
+    def leave_loop(self) -> None:
+        self._held = None
+
+    def watches(self, training: bool | None) -> bool:
+        return self.fixed is None and (self._observing or self._moves(training))
+
+    def seen(self) -> tuple[Any, Any]:
+        pairs, self._seen = self._seen or [super().seen()], []
+        low, high = pairs[0]
+        for another_low, another_high in pairs[1:]:
+            low = ops.minimum(low, another_low)
+            high = ops.maximum(high, another_high)
+        return low, high
+
+    def follow(self, extremes: Any, training: bool | None) -> None:
+        # The range of all steps moves as if they were one tensor.
+        self.call(extremes, training=training)
+
+    def _fixed_range(self) -> dict[str, Any]:
+        low, high = map(ops.convert_to_tensor, self.ends())
+        return {"min_var": low, "max_var": high}
 
     def _fixed_ends(self, low: float, high: float) -> tuple[float, float]:
         """The smallest and the largest number that the integers stand for."""
@@ -115,8 +153,14 @@ class FakeQuantize(keras.layers.Layer):
                 f"before it is exported. Received: range [{low}, {high}]"
             )
 
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number that the integers stand for."""
+        return self._fixed_ends(*self.fixed) if self.fixed else self._ends()
+
     def _ends(self) -> tuple[float, float]:
-        return float(self.min.value), float(self.max.value)
+        # Not their values themselves: a distribution strategy has several.
+        low, high = map(ops.convert_to_numpy, (self.min, self.max))
+        return float(low), float(high)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

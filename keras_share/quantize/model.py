@@ -1,5 +1,6 @@
 """`quantize_model`: quantization-aware training of Keras 3 models with tied weights."""
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from keras_share.flat.flatten import check_model
 from keras_share.flat.names import output_names
 from keras_share.flat.precision import full_precision
 from keras_share.flat.rebuild import Rebuilder
+from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied_cloner import warn_of_lost_methods
 from keras_share.layers.transposed import Transposed
@@ -233,11 +235,16 @@ class _Builder:
         self.fakes: dict[Range, FakeQuantize] = {}
         self.floats: dict[keras.KerasTensor, Any] = {}  # as float steps read them
         self.products: dict[keras.KerasTensor, Any] = {}  # before they are rounded
+        self.tables: dict[int, str] = {}  # names of what looks up, by id of weights
 
     def build(self) -> keras.Model:
         for tensor in tree.flatten(self.graph.inputs):
             x = self._round(tensor, self.rebuilder.resolve(tensor))
             self.rebuilder.set(tensor, x)
+        self._run()
+        return self.rebuilder.finish()
+
+    def _run(self) -> None:
         for step in self.graph:
             tensors = tree.flatten(step.outputs)
             outputs = tree.flatten(self._call(step))
@@ -248,11 +255,38 @@ class _Builder:
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
                 self.rebuilder.set(tensor, x)
-        return self.rebuilder.finish()
+
+    def _loop(self, step: Step, body: FlatGraph) -> Any:
+        inner = copy.copy(self)
+        inner.graph = body
+        inner.rebuilder = self.rebuilder.nested(body)
+        inner._run()
+        y, *new = inner.rebuilder.resolve(body.outputs)
+        # The states go back in, in the range in which they came.
+        new = [
+            inner._handed(tensor, x, state)
+            for state, tensor, x in zip(
+                body.inputs[1:], body.outputs[1:], new, strict=True
+            )
+        ]
+        given = [
+            self._handed(tensor, self.rebuilder.resolve(tensor), place)
+            for place, tensor in zip(body.inputs, step.inputs, strict=False)
+        ]
+        rounders = [self._rounder(x) for x in (*body.inputs, body.outputs[0])]
+        settings = {**step.op.settings(), "name": step.name, "rounders": rounders}
+        return Recurrent(inner.rebuilder.model([y, *new]), **settings)(*given)
+
+    def _handed(self, tensor: Any, x: Any, to: keras.KerasTensor) -> Any:
+        """A value as another tensor takes it over, in that one's range."""
+        same = self.ranges.get(tensor) is self.ranges.get(to)
+        return x if same else self._round(to, x)
 
     def _call(self, step: Step) -> Any:
+        if self.placements[step].output == "weights":
+            self.tables[id(step.weights[0])] = self.rebuilder.layer(step).name
         if self.quantization.activations is None:
-            return self.rebuilder.call(step)
+            return self._call_on(step, {})
         if self.placements[step].is_float:
             return self._call_in_float(step)
         if _squares_a_reshape(self.graph, step):
@@ -285,7 +319,8 @@ class _Builder:
         before = {x: self.rebuilder.resolve(x) for x in given}
         for x, value in given.items():
             self.rebuilder.set(x, value)
-        outputs = self.rebuilder.call(step)
+        body = step.body
+        outputs = self.rebuilder.call(step) if body is None else self._loop(step, body)
         for x, value in before.items():
             self.rebuilder.set(x, value)
         return outputs
@@ -322,18 +357,31 @@ class _Builder:
 
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
+        if step.body is not None:
+            return not self.placements[step].is_float
         moved = self.placements[step].output == "input" and _only_moves(step)
         inputs = [self.ranges.get(x) for x in step.inputs]
         return moved and self.ranges.get(tensor) in inputs
 
     def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
+        fake = self._fake(tensor)
+        return x if fake is None else self.rebuilder.here(fake)(x)
+
+    def _rounder(self, tensor: keras.KerasTensor) -> str | None:
+        """The name of the layer that rounds a tensor."""
+        fake, found = self._fake(tensor), self.ranges.get(tensor)
+        if fake is None and found is not None and found.weights is not None:
+            return self.tables.get(found.weights)
+        return None if fake is None else fake.name
+
+    def _fake(self, tensor: keras.KerasTensor) -> FakeQuantize | None:
         found, bits = self.ranges.get(tensor), self.quantization.activations
         if found is None or bits is None or (found.weights and bits == 8):
-            return x
+            return None
         if found not in self.fakes:
             name = f"{found.name}_range"
             self.fakes[found] = FakeQuantize(bits, found.fixed, name=name)
-        return self.fakes[found](x)
+        return self.fakes[found]
 
     def _wrap(self, copy: keras.Layer, original: keras.Layer) -> keras.Layer:
         rule = self.rules.get(original)

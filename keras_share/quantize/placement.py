@@ -58,8 +58,10 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
         graph: A graph whose layers were opened by their rules.
         selection: Returns why a step is left in floating point by request, or None.
     """
-    placements = {}
+    placements: dict[Step, Placement] = {}
     for step in graph:
+        if step.body is not None:
+            placements.update(place(step.body, selection))
         reason = selection(step) if selection else None
         placement = Placement(reason=reason) if reason else _place(graph, step)
         if placement.rule.weights and any(map(graph.is_used_transposed, step.weights)):
@@ -68,11 +70,11 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
             placement = replace(placement, rule=rule)
         placements[step] = placement
     _keep_precise(graph, placements)
-    for step, placement in placements.items():
-        if placement.output == "next":
+    for step in graph:
+        if placements[step].output == "next":
             [reader] = graph.consumers(step.output)
             if placements[reader].is_float:
-                placements[step] = replace(placement, output="own")
+                placements[step] = replace(placements[step], output="own")
     return placements
 
 
@@ -96,6 +98,7 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
             or not all(reader in pulls for reader in readers)
             or any(graph.is_output(x) or "float" not in x.dtype for x in outputs)
             or step.weights
+            or step.body is not None
             or any(_is_before(graph, placements, x) for x in step.inputs)
         ):
             continue
@@ -125,6 +128,8 @@ def _operation(step: Step) -> str | None:
 
 def _place(graph: FlatGraph, step: Step) -> Placement:
     op = step.op
+    if step.body is not None:
+        return Placement("own")
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
         return Placement()

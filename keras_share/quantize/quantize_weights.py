@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_share.layers.recurrent import InLoop
 from keras_share.layers.substitute import accepts_training, call_with
 from keras_share.quantize.rules import find_rule
 from keras_share.quantize.tfmot import RangeOwner, round_weights, weight_quantizer
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
-class QuantizeWeights(keras.layers.Wrapper):
+class QuantizeWeights(InLoop, keras.layers.Wrapper):
     """A layer whose kernel is rounded to integers, and back, before each use.
 
     TFMOT's `LastValueQuantizer`: symmetric and narrow, one range per output channel.
@@ -47,6 +49,8 @@ class QuantizeWeights(keras.layers.Wrapper):
         self._axes = {} if weights is None else {k: tuple(weights[k]) for k in weights}
         self._from_rule = weights is None
         self._baked = False
+        # In a loop: kernels and what they are rounded to, by id.
+        self._held: dict[int, tuple[Any, Any]] = {}
 
     @property
     def quantized_layer(self) -> keras.Layer:
@@ -88,7 +92,13 @@ class QuantizeWeights(keras.layers.Wrapper):
 
     def quantized(self, name: str) -> Any:
         """A kernel, rounded to the integers it is stored as, and back."""
-        kernel = ops.cast(getattr(self.layer, name).value, "float32")
+        value = getattr(self.layer, name).value
+        # A use with a kernel of its own has another value.
+        _, rounded = self._held.get(id(value), (None, None))
+        return self._rounded(name, value) if rounded is None else rounded
+
+    def _rounded(self, name: str, value: Any) -> Any:
+        kernel = ops.cast(value, "float32")
         rank = len(kernel.shape)
         channels = [axis % rank for axis in self._axes[name]]
         order = [axis for axis in range(rank) if axis not in channels] + channels
@@ -101,6 +111,21 @@ class QuantizeWeights(keras.layers.Wrapper):
         if moved:
             kernel = ops.transpose(kernel, [order.index(axis) for axis in range(rank)])
         return kernel
+
+    def enter_loop(self) -> None:
+        if self._baked:
+            return
+        values = [(name, v.value) for name, v in self.kernels().items()]
+        self._held = {id(v): (v, self._rounded(name, v)) for name, v in values}
+
+    def leave_loop(self) -> None:
+        self._held = {}
+
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest number that its integers stand for."""
+        values = [ops.convert_to_numpy(v) for v in self.kernels().values()]
+        limit = max(float(np.abs(value).max()) for value in values)
+        return -limit, limit
 
     def _num_channels(self, name: str) -> int:
         shape = getattr(self.layer, name).shape

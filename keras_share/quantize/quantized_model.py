@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_share.flat.precision import full_precision
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 
@@ -36,7 +37,10 @@ class QuantizedModel(keras.Model):
         output_names: Sequence[str] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(inputs, outputs, name=name, **kwargs)
+        # Also where it is loaded: by its policy Keras decides about scaling the loss,
+        # and a saved optimizer fits only one that is scaled as it was.
+        with full_precision():
+            super().__init__(inputs, outputs, name=name, **kwargs)
         self.patterns = dict(patterns or {})
         if output_names is not None:
             self.output_names = list(output_names)

@@ -8,7 +8,6 @@ import keras
 from scipy.cluster.hierarchy import DisjointSet
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.written import Written
 from keras_share.quantize.placement import Placement
 
 
@@ -44,27 +43,9 @@ def find_ranges(
         placements: What is done with each step.
         per_group: Whether the sites that share a block also share its ranges.
     """
-    finder = _Finder()
-    for step in graph:
-        placement = placements[step]
-        if placement.is_float:
-            continue
-        # What is looked up by are places, also where they come as numbers.
-        places = placement.output == "weights"
-        for tensor in [] if places else _numbers(step.inputs):
-            if not _is_fused(graph, placements, tensor):
-                finder.add(tensor, Range(_name(graph, tensor)))
-        for i, tensor in enumerate(_numbers(keras.tree.flatten(step.outputs))):
-            if placement.output != "next":
-                name = step.name if i == 0 else f"{step.name}_{i}"
-                finder.add(tensor, finder.start(placement, step, name))
-    for step in graph:
-        if placements[step].output == "input" and not placements[step].is_float:
-            outputs = _numbers(keras.tree.flatten(step.outputs))
-            finder.unite([*finder.fitting(_numbers(step.inputs), outputs), *outputs])
-    loops = _same_places(graph, Written)
-    blocks = _same_places(graph, keras.Layer) if per_group else []
-    for same in [*loops, *blocks]:
+    finder = _Finder(placements)
+    finder.add_steps(graph)
+    for same in _same_places(graph) if per_group else []:
         finder.unite(same)
     return finder.found()
 
@@ -83,22 +64,22 @@ def _is_fused(graph: FlatGraph, placements: dict, tensor: keras.KerasTensor) -> 
     return producer is not None and placements[producer].output == "next"
 
 
-def _same_places(
-    graph: FlatGraph, kind: type[keras.Layer]
-) -> list[list[keras.KerasTensor]]:
+def _same_places(graph: FlatGraph) -> list[list[keras.KerasTensor]]:
     """Tensors that are in the same place of a block, at its different sites.
 
-    Blocks are the outermost layers of a kind that run several times.
+    Blocks are the outermost layers that run several times.
 
     A tensor within a block is known by the step that makes it, one that enters it by
     the step that reads it: what one site hands to the next then has the range that
     the next one expects.
     """
-    times = Counter(x for step in graph for x, place in _layers(step) if place == 0)
+    steps = list(graph.all_steps)
+    times = Counter(x for step in steps for x, place in _layers(step) if place == 0)
+    producers = {x: s for s in steps for x in keras.tree.flatten(s.outputs)}
     places: dict[tuple, list[keras.KerasTensor]] = {}
     starts: dict[Step, tuple[keras.Layer, int]] = {}
-    for index, step in enumerate(graph):
-        repeated = [x for x in _layers(step) if isinstance(x[0], kind)]
+    for index, step in enumerate(steps):
+        repeated = [x for x in _layers(step) if isinstance(x[0], keras.Layer)]
         repeated = [x for x in repeated if times[x[0]] > 1]
         if not repeated:
             continue
@@ -107,7 +88,7 @@ def _same_places(
         for i, tensor in enumerate(_numbers(keras.tree.flatten(step.outputs))):
             places.setdefault((block, place, "out", i), []).append(tensor)
         for i, tensor in enumerate(_numbers(step.inputs)):
-            producer = graph.producer(tensor)
+            producer = producers.get(tensor)
             if producer is None or starts.get(producer) != starts[step]:
                 places.setdefault((block, place, "in", i), []).append(tensor)
     return list(places.values())
@@ -120,7 +101,8 @@ def _layers(step: Step) -> list[tuple[keras.Operation, int]]:
 class _Finder:
     """Tensors that have one range, in sets that grow together."""
 
-    def __init__(self):
+    def __init__(self, placements: dict[Step, Placement]):
+        self.placements = placements
         self.sets = DisjointSet()
         self.ranges: dict[keras.KerasTensor, Range] = {}  # by root of a set
 
@@ -131,6 +113,58 @@ class _Finder:
         if tensor not in self.sets:
             self.sets.add(tensor)
             self.ranges[tensor] = first
+
+    def add_steps(self, graph: FlatGraph) -> None:
+        """Adds what the steps of a graph read and make."""
+        for step in graph:
+            placement = self.placements[step]
+            if placement.is_float:
+                continue
+            # What is looked up by are places, also where they come as numbers.
+            places = placement.output == "weights"
+            for tensor in [] if places else _numbers(step.inputs):
+                if not _is_fused(graph, self.placements, tensor):
+                    self.add(tensor, Range(_name(graph, tensor)))
+            if step.body is not None:
+                self._add_loop(step, step.body)
+                continue
+            for i, tensor in enumerate(_numbers(keras.tree.flatten(step.outputs))):
+                if placement.output != "next":
+                    name = step.name if i == 0 else f"{step.name}_{i}"
+                    self.add(tensor, self.start(placement, step, name))
+        for step in graph:
+            placement = self.placements[step]
+            if placement.output == "input" and not placement.is_float:
+                outputs = _numbers(keras.tree.flatten(step.outputs))
+                self.unite([*self._fitting(_numbers(step.inputs), outputs), *outputs])
+
+    def _add_loop(self, step: Step, body: FlatGraph) -> None:
+        """Adds a loop, which hands each state on to the next step in one range."""
+        x, *given = step.inputs
+        place, *states = body.inputs
+        self._copy(place, x, f"{step.name}_place")
+        for i, (state, new) in enumerate(zip(states, body.outputs[1:], strict=True)):
+            producer = body.producer(new)
+            output = "own" if producer is None else self.placements[producer].output
+            fixed = output if isinstance(output, tuple) else None
+            self.add(state, Range(f"{step.name}_state_{i}", fixed))
+        self.add_steps(body)
+        for state, new in zip(states, body.outputs[1:], strict=True):
+            self.add(new, self[state])
+            self.unite([state, new])
+        for state, first in zip(states, given, strict=False):
+            self.unite([state, first])
+        y, *last = keras.tree.flatten(step.outputs)
+        self.add(body.outputs[0], Range(f"{step.name}_output"))
+        self._copy(y, body.outputs[0], step.name)
+        for i, (state, outer) in enumerate(zip(states, last, strict=False)):
+            self._copy(outer, state, f"{step.name}_last_{i}")
+
+    def _copy(self, tensor: keras.KerasTensor, of: keras.KerasTensor, name: str):
+        """Adds a tensor that has the values of another one, and so its range."""
+        if of in self.sets:
+            self.add(tensor, Range(name, self[of].fixed, self[of].weights))
+            self.unite([of, tensor])
 
     def start(self, placement: Placement, step: Step, name: str) -> Range:
         """The range of an output of a step before others are made one with it."""
@@ -144,7 +178,7 @@ class _Finder:
                 return Range(name, first.fixed, first.weights)
         return Range(name)
 
-    def fitting(self, inputs: list, outputs: list) -> list[keras.KerasTensor]:
+    def _fitting(self, inputs: list, outputs: list) -> list[keras.KerasTensor]:
         """The inputs whose range can be that of the outputs."""
         return [x for x in inputs if all(self[x].fits(self[y]) for y in outputs)]
 

@@ -1,109 +1,118 @@
-"""Rules for LSTM and GRU: written out step by step, with one kernel for all steps."""
+"""Rules for recurrent layers: one step of the cell is written, and run in a loop."""
 
 from typing import Any
 
 import keras
-from keras import layers, ops
+import numpy as np
+from keras import layers, ops, tree
 
-from keras_share.flat.written import LayerUse, Written
+from keras_share.flat.written import LayerUse
+from keras_share.layers.recurrent import Recurrent
+from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.rules import writes
 from keras_share.quantize.weight_rules import activate
 
-# Each step is about ten operators in the file.
-_MAX_STEPS = 128
 
-
-def _refuses(layer: layers.LSTM | layers.GRU) -> str | None:
+def _refuses(layer: layers.RNN) -> str | None:
     if layer.stateful:
         return "it keeps its state from batch to batch"
-    if layer.dropout or layer.recurrent_dropout:
-        return "it drops out inside of its loop"
-    if isinstance(layer, layers.GRU) and not layer.reset_after:
-        return "it has reset_after=False"
+    cells = list(sublayers(layer))
+    if any(getattr(cell, "recurrent_dropout", 0) for cell in cells):
+        return "it drops out of its states (recurrent_dropout)"
+    if type(layer) is layers.RNN and any(getattr(x, "dropout", 0) for x in cells):
+        return "its cell drops out of its inputs"
+    if not isinstance(layer.cell, keras.Layer):
+        return "its cell is no layer"
     return None
 
 
-def _run(
-    use: LayerUse, x: Any, initial_state: Any, mask: Any, step: Any, num_states: int
+@writes(
+    *(layers.GRU, layers.LSTM, layers.RNN, layers.SimpleRNN),
+    refuse=_refuses,
+    how="one step of the cell, in a loop over a known length; the steps share kernels "
+    "and ranges",
+)
+def _recurrent(
+    use: LayerUse, sequences: Any, initial_state: Any = None, mask: Any = None, **_: Any
 ) -> Any:
-    """Runs `step(x, *states)` along the second axis; returns what Keras does."""
     layer = use.op
-    length = x.shape[1]
     if mask is not None:
         use.refuse("it has a mask")
-    if length is None or length > _MAX_STEPS:
-        use.refuse(f"its length must be known and at most {_MAX_STEPS}")
-    states = [None] * num_states
-    if initial_state is not None:
-        states = keras.tree.flatten(initial_state)
-    # One object for all steps, which have their quantization ranges in common.
-    cell = Written(use, step, name="step")
-    outputs = []
-    for i in range(length):
-        place = length - 1 - i if layer.go_backwards else i
-        arguments = [x[:, place], *states]
-        states = step(use, *arguments) if None in states else cell(*arguments)
-        states = states if num_states > 1 else [states]
-        outputs.append(states[0])
-    result = ops.stack(outputs, axis=1) if layer.return_sequences else states[0]
-    return (result, *states) if layer.return_state else result
+    if sequences.shape[1] is None:
+        use.refuse("the length of its input is not known: give `keras.Input` a length")
+    states = [] if initial_state is None else tree.flatten(initial_state)
+    if not all(isinstance(state, keras.KerasTensor) for state in states):
+        use.refuse("its first state is a constant")
+    dropout = getattr(layer, "dropout", 0)
+    if dropout:  # the same at each step
+        sequences = layers.SpatialDropout1D(dropout, name="dropout")(sequences)
+    loop = Recurrent(
+        _step(use, sequences.shape[2:]),
+        return_sequences=layer.return_sequences,
+        return_state=layer.return_state,
+        go_backwards=layer.go_backwards,
+        name="steps",
+    )
+    return loop(sequences, *states)
 
 
-_settings = {
-    "refuse": _refuses,
-    "how": "one step after the other, for a known length of at most "
-    f"{_MAX_STEPS}; the steps share kernels and ranges",
-}
-
-
-@writes(layers.LSTM, **_settings)
-def _lstm(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_: Any):
+def _step(use: LayerUse, shape: tuple[int | None, ...]) -> keras.Model:
+    """A model of one step of the cell of a layer."""
     layer = use.op
-
-    def step(use, x, h, c):
-        if h is None:
-            # Without its forget gate: a part that nothing reads would leave the
-            # split in floating point.
-            units = layer.units
-            i, g, o = (x[:, k * units : (k + 1) * units] for k in (0, 2, 3))
-        else:
-            x = x + use.dense(h, layer.cell.recurrent_kernel)
-            i, f, g, o = ops.split(x, 4, axis=-1)
-        new = activate(layer.recurrent_activation, i) * activate(layer.activation, g)
-        if c is not None:
-            new = activate(layer.recurrent_activation, f) * c + new
-        h = activate(layer.recurrent_activation, o) * activate(layer.activation, new)
-        return [h, new]
-
-    bias = layer.cell.bias if layer.use_bias else None
-    x = use.dense(sequences, layer.cell.kernel, bias)
-    return _run(use, x, initial_state, mask, step, num_states=2)
+    first = layer.get_initial_state(batch_size=1)
+    if any(np.any(ops.convert_to_numpy(state)) for state in tree.flatten(first)):
+        use.refuse("its first state is not zero")
+    x = keras.Input(shape, name="place")
+    states = tree.map_structure(lambda s: keras.Input(s.shape[1:]), first)
+    y, new = layer.cell(x, states)
+    return keras.Model([x, *tree.flatten(states)], [y, *tree.flatten(new)])
 
 
-@writes(layers.GRU, **_settings)
-def _gru(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_: Any):
-    layer = use.op
-    bias = layer.cell.bias if layer.use_bias else None
+@writes(layers.SimpleRNNCell, how="products, sum, activation function")
+def _simple_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
+    cell = use.op
+    [h] = tree.flatten(states)
+    x = use.dense(x, cell.kernel, cell.bias)
+    h = activate(cell.activation, x + use.dense(h, cell.recurrent_kernel))
+    return h, tree.pack_sequence_as(states, [h])
 
-    def step(use, x, h):
+
+@writes(layers.LSTMCell, how="products, sums, gates")
+def _lstm_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
+    cell = use.op
+    h, c = states
+    x = use.dense(x, cell.kernel, cell.bias)
+    i, f, g, o = ops.split(x + use.dense(h, cell.recurrent_kernel), 4, axis=-1)
+    new = activate(cell.recurrent_activation, i) * activate(cell.activation, g)
+    c = activate(cell.recurrent_activation, f) * c + new
+    h = activate(cell.recurrent_activation, o) * activate(cell.activation, c)
+    return h, [h, c]
+
+
+@writes(layers.GRUCell, how="products, sums, gates")
+def _gru_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
+    cell = use.op
+    [h] = tree.flatten(states)
+    kernel = cell.recurrent_kernel
+    if cell.reset_after and cell.use_bias:
         # Two rows, as the bias has: of the input and of the state.
-        x = ops.expand_dims(x, 1)
-        if h is None:
-            x = ops.pad(x, [[0, 0], [0, 1], [0, 0]])
-        else:
-            recurrent = use.dense(h, layer.cell.recurrent_kernel)
-            x = ops.concatenate([x, ops.expand_dims(recurrent, 1)], axis=1)
-        x = use.affine(x, offset=bias)
-        a, b = ops.split(x, 2, axis=1)
-        za, ra, ga = ops.split(ops.squeeze(a, 1), 3, axis=-1)
-        zb, rb, gb = ops.split(ops.squeeze(b, 1), 3, axis=-1)
-        z = activate(layer.recurrent_activation, za + zb)
-        r = activate(layer.recurrent_activation, ra + rb)
-        new = (1.0 - z) * activate(layer.activation, ga + r * gb)
-        return new if h is None else z * h + new
-
-    x = use.dense(sequences, layer.cell.kernel)
-    return _run(use, x, initial_state, mask, step, num_states=1)
+        rows = [ops.expand_dims(use.dense(x, cell.kernel), 1)]
+        rows.append(ops.expand_dims(use.dense(h, kernel), 1))
+        both = use.affine(ops.concatenate(rows, axis=1), offset=cell.bias)
+        x, recurrent = (ops.squeeze(a, 1) for a in ops.split(both, 2, axis=1))
+    else:
+        x, recurrent = use.dense(x, cell.kernel, cell.bias), use.dense(h, kernel)
+    xz, xr, xg = ops.split(x, 3, axis=-1)
+    hz, hr, hg = ops.split(recurrent, 3, axis=-1)
+    z = activate(cell.recurrent_activation, xz + hz)
+    r = activate(cell.recurrent_activation, xr + hr)
+    if cell.reset_after:
+        hg = r * hg
+    else:
+        hg = use.dense(r * h, kernel)[:, 2 * cell.units :]
+    new = (1.0 - z) * activate(cell.activation, xg + hg)
+    h = z * h + new
+    return h, tree.pack_sequence_as(states, [h])
 
 
 _MERGE = {

@@ -128,7 +128,7 @@ def report_of(
             dtype=_dtype(step, placements[step], quantization),
             reason=_reason(step, placements[step], quantization),
         )
-        for step in graph
+        for step in graph.all_steps
     )
     return QuantizationReport(tuple(rows), quantization)
 

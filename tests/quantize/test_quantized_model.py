@@ -116,3 +116,45 @@ def test_a_class_with_methods_of_its_own_is_not_dropped_silently(tmp_path):
     assert again.fit(values(8, 8), values(8, 8), verbose=0).history["loss"] == [0.0]
     assert export_tflite(again, tmp_path / "model.tflite").untied == ()
     assert type(keras_share.share(model, "shared")) is OwnLoss
+
+
+@pytest.fixture
+def half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_training_goes_on_under_a_mixed_policy(half_precision, tmp_path):
+    x = values(8, 8)
+    plain = keras.Sequential([keras.Input((8,)), layers.Dense(8)])
+    model = quantize_model(plain, x)
+    model.compile("adam", "mse")
+    model.fit(x, x, epochs=3, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    pairs = zip(model.optimizer.variables, loaded.optimizer.variables, strict=True)
+    for before, after in pairs:
+        np.testing.assert_array_equal(before, after)
+    assert int(loaded.optimizer.iterations) == 3
+
+
+class Stop(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_training_goes_on_under_a_mixed_policy(half_precision, tmp_path):
+    x, weights = values(8, 8), []
+    plain = keras.Sequential([keras.Input((8,)), layers.Dense(8)])
+    for stops in ([Stop()], []):
+        model = quantize_model(plain, x)
+        model.compile("adam", "mse")
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        try:
+            model.fit(x, x, epochs=3, verbose=0, callbacks=[backup, *stops])
+        except KeyboardInterrupt:
+            assert int(model.optimizer.iterations) == 2
+        weights.append(int(model.optimizer.iterations))
+    assert weights == [2, 3]

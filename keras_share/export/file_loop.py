@@ -1,0 +1,85 @@
+"""`FileLoop`: a loop in the form of which the converter makes integers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from keras_share.layers.recurrent import Recurrent
+from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.quantize_weights import QuantizeWeights
+
+
+class FileLoop(Recurrent):
+    """A `Recurrent` whose loop has no lists of tensors, and rounds what goes around.
+
+    Between a loop and its body the converter keeps integers only of what is rounded on
+    both sides. The places of the sequence are looked up; the outputs so far are one
+    tensor, which moves by one place in each step.
+
+    Args:
+        step: As of `Recurrent`.
+        layers: The layers that round, by name.
+        **kwargs: As of `Recurrent`.
+    """
+
+    def __init__(
+        self,
+        step: keras.Model,
+        layers: Mapping[str, FakeQuantize | QuantizeWeights],
+        **kwargs: Any,
+    ):
+        super().__init__(step, **kwargs)
+        self._roundings = [_rounding(layers.get(name or "")) for name in self.rounders]
+
+    def _loop(
+        self, sequences: Any, states: Sequence[Any], watching: list, training: Any
+    ) -> list[Any]:
+        import tensorflow as tf
+
+        times, batch = sequences.shape[1], ops.shape(sequences)[0]
+        round_x, *round_states, round_y = self._roundings
+
+        def rounded(states: Sequence[Any]) -> list[Any]:
+            return [r(s) for r, s in zip(round_states, states, strict=True)]
+
+        def body(i: Any, sequences: Any, states: list, output: Any) -> tuple:
+            place = times - 1 - i if self.go_backwards else i
+            x = tf.gather(round_x(sequences), place, axis=1)
+            y, *new = tree.flatten(self.step([x, *rounded(states)], training=False))
+            if self.return_sequences:
+                y = ops.expand_dims(y, 1)
+                output = ops.concatenate([round_y(output)[:, 1:], y], axis=1)
+            elif known is None:
+                output = y
+            return i + 1, sequences, new, output
+
+        known = None if self.return_sequences else self.state_of_output
+        output = self.first_output(batch, *([times] if self.return_sequences else []))
+        output = output if known is not None else round_y(output)
+        start = rounded(self.initial_states(states, batch))
+        _, _, states, output = tf.while_loop(
+            lambda i, *_: i < times, body, (0, round_x(sequences), start, output)
+        )
+        states = rounded(states)
+        output = round_y(output) if known is None else states[known]
+        return [output, *states, ops.zeros((0, 2))]
+
+
+def _rounding(rounder: FakeQuantize | QuantizeWeights | None) -> Any:
+    """A function that rounds as a layer does, to numbers that are fixed."""
+    if rounder is None:
+        return lambda x: x
+    import tensorflow as tf
+
+    low, high = rounder.ends()
+    bits = rounder.num_bits
+    narrow = bits > 8 or isinstance(rounder, QuantizeWeights)
+
+    def rounding(x: Any) -> Any:
+        return tf.quantization.fake_quant_with_min_max_args(
+            x, low, high, bits, narrow_range=narrow
+        )
+
+    return rounding
