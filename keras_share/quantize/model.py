@@ -305,11 +305,10 @@ class _Builder:
         [first, *_] = tree.flatten(step.outputs)
         if self.placements[step].output != "input" or first not in self.ranges:
             return {}
-        others = {
-            x for x in step.inputs if self.ranges.get(x) is not self.ranges[first]
-        }
-        given = {}
-        for x in others & self.ranges.keys():
+        given: dict[keras.KerasTensor, Any] = {}
+        for x in dict.fromkeys(step.inputs):
+            if self.ranges.get(x) in (None, self.ranges[first]):
+                continue
             edge = FloatEdge(BETWEEN, name=f"{self._name(x)}_into_{step.name}")
             given[x] = self._round(first, edge(self.rebuilder.resolve(x)))
         return given

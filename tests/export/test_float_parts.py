@@ -78,7 +78,8 @@ def test_float_operators_are_those_of_what_is_left_out(skipped):
 def test_the_file_is_the_model_that_simulates_it(skipped):
     quantized, data, _, x, _ = skipped
     check_steps(compare(quantized, data, x))
-    last = predict_tflite(data, x)["last"]
+    names = [tensor.name for tensor in quantized.inputs]
+    last = predict_tflite(data, dict(zip(names, x, strict=True)))["last"]
     assert np.abs(last - quantized(x)[-1]).max() < 0.02
 
 
@@ -153,10 +154,9 @@ def test_a_softmax_over_many_places(tmp_path):
 
 def test_a_loop_in_floating_point_is_so_inside(tmp_path):
     inputs, x = keras.Input((6, 4)), values(16, 6, 4)
-    y = layers.GRU(4, reset_after=False, name="gru")(layers.Dense(4)(inputs))
+    y = layers.GRU(4, name="gru")(layers.Dense(4)(inputs))
     model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
-    with pytest.warns(UserWarning, match=r"'gru'.*reset_after=False"):
-        quantized = quantize_model(model, x)
+    quantized = quantize_model(model, x, skip=["gru"])
     path = tmp_path / "m.tflite"
     report = export_tflite(quantized, path, representative_dataset=x)
     assert {op.dtype for op in report.operators if op.name == "TANH"} == {"float32"}
