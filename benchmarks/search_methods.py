@@ -1,19 +1,23 @@
 """Search methods compared on tables of all patterns: what the README says of them.
 
     python benchmarks/search_methods.py [--seeds 50] [--table digits spoken]
+    python benchmarks/search_methods.py --trials 100 --table digits-12 spoken-12
 
-Replays each method on the committed tables of `benchmarks/search_tables`: 50 trials,
-each of which sees one of the trainings of its pattern. Prints the rank (1 is the best
-of 203, by the mean of all seeds) of the best pattern tried and of the one that the
-method would hand over, and the share of the hypervolume of accuracy and size that was
-reached. Each search is one line of a CSV file, so that a run goes on where it was
-interrupted; KerasTuner's BayesianOptimization takes 10 to 20 seconds for each.
+Replays each method on the committed tables of `benchmarks/search_tables`, each trial of
+which sees one of the trainings of its pattern, or on synthetic tasks of twelve sites in
+their likeness. Prints the rank (1 is the best, by the mean of all seeds) of the best
+pattern tried and of the one that the method would hand over, and the share of the
+hypervolume of accuracy and size that was reached. A search is one line of a CSV file,
+so that a run goes on where it was interrupted. KerasTuner's BayesianOptimization takes
+10 to 20 seconds for each, Optuna's GPSampler (which needs PyTorch) as long.
 """
 
 import argparse
 import os
+import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core instead
@@ -21,56 +25,86 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras_tuner as kt
 import numpy as np
+import optuna
 import pandas as pd
+from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from rich.progress import Progress
-from search_tables.encodings import ENCODINGS
-from search_tables.replay import ACCURACY, BYTES, WEIGHTED, Method, run
+from search_tables.encodings import KERAS_TUNER, OPTUNA
+from search_tables.replay import (
+    MARKS,
+    Method,
+    Replay,
+    Task,
+    with_keras_tuner,
+    with_optuna,
+)
+from search_tables.synthetic import SITES, Synthetic
 from search_tables.tables import Table
 
 from keras_share import figures
-from keras_share.search import SharingOracle
+from keras_share.search import SharingSampler, suggest_pattern
 from keras_share.search.policies import POLICIES, SurrogatePolicy
 
-MARKS = (10, 25, 50)
-BOTH = [ACCURACY, BYTES]
-
-
-def sharing(policy):
-    """A maker of `SharingOracle`s."""
-    return lambda **arguments: SharingOracle(policy=policy, **arguments)
+# One number orders patterns as no objective does: these have populations as small as
+# ours, as 50 trials are no generation of the usual one.
+SAMPLERS = {
+    "Optuna's TPE": lambda seed: TPESampler(seed=seed),
+    "Optuna's GPSampler": lambda seed: GPSampler(seed=seed),
+    "Optuna's NSGA-II": lambda seed: NSGAIISampler(seed=seed, population_size=12),
+    "Optuna's RandomSampler": lambda seed: RandomSampler(seed=seed),
+}
+ORACLES = {
+    "KerasTuner's RandomSearch": kt.oracles.RandomSearchOracle,
+    "KerasTuner's BayesianOptimization": kt.oracles.BayesianOptimizationOracle,
+}
 
 
 def methods() -> dict[str, Method]:
     """All methods, by name."""
-    weighted = kt.Objective(WEIGHTED, "max")
-    found = []
-    for name in POLICIES:
-        for suffix, objective in (("", ACCURACY), (", both", BOTH)):
-            method = Method(f"ours, {name}{suffix}", sharing(name), objective)
-            found.append(replace(method, seed_step=1))
+    found = {}
     repeating = SurrogatePolicy(repeat_every=4)
-    method = Method("ours, surrogate, repeats", sharing(repeating), ACCURACY)
-    found.append(replace(method, seed_step=1))
-    for name, encoding in ENCODINGS.items():
-        stock = kt.oracles.RandomSearchOracle
-        found.append(Method(f"RandomSearch, {name}", stock, ACCURACY, encoding))
-        stock = kt.oracles.BayesianOptimizationOracle
-        found.append(Method(f"BayesianOptimization, {name}", stock, ACCURACY, encoding))
-        found.append(
-            Method(f"BayesianOptimization, {name}, both", stock, weighted, encoding)
-        )
-    return {method.name: method for method in found}
+    for both, suffix in ((False, ""), (True, ", both")):
+        for name, policy in {**{n: n for n in POLICIES}, "repeats": repeating}.items():
+            sampler = partial(_ours, policy, (1,) if both else ())
+            found[f"ours, {name}{suffix}"] = with_optuna(sampler, suggest_pattern, both)
+        for kinds, encodings, run in (
+            (SAMPLERS, OPTUNA, with_optuna),
+            (ORACLES, KERAS_TUNER, with_keras_tuner),
+        ):
+            for name, make in kinds.items():
+                for kind, encoding in encodings.items():
+                    method = run(make, encoding, both)
+                    found[f"{name}, {kind}{suffix}"] = method
+    return found
+
+
+def _ours(policy: object, sizes: tuple[int, ...], seed: int) -> SharingSampler:
+    return SharingSampler(policy, seed=seed, sizes=sizes)
+
+
+@lru_cache(maxsize=4)  # its reference takes seconds
+def _synthetic(name: str, seed: int) -> Synthetic:
+    return Synthetic(name, seed)
+
+
+def task_of(name: str, seed: int) -> Task:
+    """A task by its name; synthetic ones are of the seed, too."""
+    return _synthetic(name, seed) if name.endswith(f"-{SITES}") else Table(name)
 
 
 def one(table: str, name: str, seed: int, trials: int) -> list[dict[str, object]]:
     """One search: a row for each number of trials."""
-    data = Table(table)
-    replay = run(methods()[name], Table(table), seed, trials)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    task = task_of(table, seed)
+    replay = Replay(task, seed)
+    started = time.process_time()
+    methods()[name](replay, trials)
+    seconds = time.process_time() - started
     curves = {
-        "best_rank": replay.best_ranks(data),
-        "handed_rank": replay.handed_ranks(data),
-        "regret": data.truth.max() - data.truth[list(map(str, replay.handed_over))],
-        "hypervolume": replay.hypervolumes(data),
+        "best_rank": replay.best_ranks(),
+        "handed_rank": replay.handed_ranks(),
+        "hypervolume": replay.hypervolumes(),
     }
     # A method that ran out of proposals stays where it is.
     curves = {
@@ -80,6 +114,7 @@ def one(table: str, name: str, seed: int, trials: int) -> list[dict[str, object]
     return [
         {"table": table, "method": name, "seed": seed, "trials": number + 1}
         | {n: c[number] for n, c in curves.items()}
+        | {"seconds": round(seconds, 2)}
         for number in range(trials)
     ]
 
@@ -106,10 +141,13 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     """Means over the seeds at the marks, with the spread of the ranks."""
     at = results[results.trials.isin(MARKS)]
     groups = at.groupby(["table", "method", "trials"])
-    means = groups[["best_rank", "handed_rank", "regret", "hypervolume"]].mean()
+    columns = ["best_rank", "handed_rank", "hypervolume", "seconds"]
+    means = groups[columns].mean()
     means["rank_sd"] = groups["best_rank"].std()
     means["seeds"] = groups["seed"].nunique()
-    return means.round({"best_rank": 1, "handed_rank": 1, "rank_sd": 1}).round(4)
+    return means.round(
+        {"best_rank": 1, "handed_rank": 1, "rank_sd": 1, "seconds": 1}
+    ).round(4)
 
 
 def plot(results: pd.DataFrame, path: Path) -> None:
@@ -143,15 +181,12 @@ def plot(results: pd.DataFrame, path: Path) -> None:
 
 
 def _best_of_kind(results: pd.DataFrame, column: str) -> list[str]:
-    """Ours, and the best encoding of each stock method, at 25 trials."""
+    """Ours, and the best encoding of each other method, at 25 trials."""
     at = results[results.trials == MARKS[1]].groupby("method")[column].mean()
     at = at.sort_values(ascending=column == "best_rank")
-    kinds = ("ours, surrogate", "ours, evolution", "RandomSearch", "Bayesian")
-    return [
-        next(n for n in at.index if n.startswith(k))
-        for k in kinds
-        if any(n.startswith(k) for n in at.index)
-    ]
+    kinds = ("ours, surrogate", "ours, evolution", *SAMPLERS, *ORACLES)
+    found = [next((n for n in at.index if n.startswith(k)), None) for k in kinds]
+    return [name for name in found if name is not None]
 
 
 def _chosen(asked: list[str]) -> list[str]:
@@ -180,9 +215,9 @@ def main() -> None:
     names = _chosen(options.method or [""])
     jobs = [
         (table, name, seed)
-        for name in names
-        for table in options.table
         for seed in range(options.seeds)
+        for table in options.table
+        for name in names
     ]
     replay_all(path, jobs, options.trials, options.workers)
     results = pd.read_csv(path)

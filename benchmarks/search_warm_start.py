@@ -55,7 +55,8 @@ def agreement(space: ValueSpace, earlier: list[Observation], table: Table) -> fl
     """Tau of what an earlier search predicts with the truth of a table."""
     patterns = [{"sharing": SharingPattern(p)} for p in table.truth.index]
     known = space.vectors([o.point for o in earlier])
-    similarities = Similarities(known, space.vectors(patterns), space.blocks)
+    similarities = Similarities(known, space.blocks)
+    similarities.set_others(space.vectors(patterns))
     surrogate = Surrogate(similarities)
     surrogate.fit(range(len(earlier)), np.array([o.scores[0] for o in earlier]))
     rows = range(len(earlier), len(earlier) + len(patterns))

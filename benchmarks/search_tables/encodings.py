@@ -1,43 +1,32 @@
-"""Ways to write a pattern of 6 sites as hyperparameters of a stock search."""
+"""Ways to write a pattern as parameters of a search, of KerasTuner and of Optuna."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras_tuner as kt
+import optuna
 
 from keras_share import SharingPattern
-from keras_share.search import sharing_pattern
+from keras_share.search import sharing_pattern, suggest_pattern
 
-NUM_SITES = 6
-
-
-def rank(hp: kt.HyperParameters) -> SharingPattern:
-    """`sharing_pattern`: one integer, one value per partition."""
-    return sharing_pattern(hp, NUM_SITES)
+Encoding = Callable[[Any, int], SharingPattern]
 
 
-def labels(hp: kt.HyperParameters) -> SharingPattern:
+def labels(hp: kt.HyperParameters, num_sites: int) -> SharingPattern:
     """A group number for each site, no larger than the number of sites before it."""
-    ids = [hp.Int(f"site_{site}", 0, site) for site in range(1, NUM_SITES)]
+    ids = [hp.Int(f"site_{site}", 0, site) for site in range(1, num_sites)]
     return SharingPattern([0, *ids])
 
 
-def ties(hp: kt.HyperParameters) -> SharingPattern:
-    """Whether each site is tied to the one before it: 32 contiguous patterns."""
-    group, found = 0, [0]
-    for site in range(1, NUM_SITES):
-        group += not hp.Boolean(f"tie_{site}")
-        found.append(group)
-    return SharingPattern(found)
+def categories(trial: optuna.Trial, num_sites: int) -> SharingPattern:
+    """The same without order, which Optuna's samplers are better at."""
+    ids = [
+        trial.suggest_categorical(f"site_{site}", list(range(site + 1)))
+        for site in range(1, num_sites)
+    ]
+    return SharingPattern([0, *ids])
 
 
-def families(hp: kt.HyperParameters) -> SharingPattern:
-    """A family of patterns and its number of groups."""
-    family = hp.Choice("family", ["sequence", "cycle", "cycle_rev"])
-    groups = hp.Int("groups", 1, NUM_SITES)
-    return SharingPattern.get(f"{family}:{groups}", NUM_SITES)
-
-
-Encoding = Callable[[kt.HyperParameters], SharingPattern]
-ENCODINGS: dict[str, Encoding] = {
-    encoding.__name__: encoding for encoding in (rank, labels, ties, families)
-}
+# One integer with one value per partition, or one for each site.
+KERAS_TUNER: dict[str, Encoding] = {"one number": sharing_pattern, "labels": labels}
+OPTUNA: dict[str, Encoding] = {"one number": suggest_pattern, "labels": categories}

@@ -1,129 +1,142 @@
-"""Search methods run on a table instead of trainings: the same oracles, no models."""
+"""Search methods run on a table instead of trainings: the same engines, no models."""
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras_tuner as kt
 import numpy as np
+import optuna
 from keras_tuner.engine.base_tuner import BaseTuner
 
 from keras_share import SharingPattern
+from keras_share.search import SharingSampler
 from keras_share.search.pareto import hypervolume
-from keras_share.search.tuner.sharing_oracle import SharingOracle
 
-from .encodings import ENCODINGS, Encoding
+from .encodings import Encoding
+from .synthetic import Synthetic
 from .tables import Table
 
-ACCURACY, BYTES, WEIGHTED = "val_accuracy", "exported_bytes", "weighted"
+ACCURACY, WEIGHTED = "val_accuracy", "weighted"
+# Where what would be handed over is looked at.
+MARKS = (10, 25, 50, 100)
+
+Task = Table | Synthetic
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to search.
-
-    Args:
-        name: As it stands in tables.
-        oracle: Makes the oracle from its arguments.
-        objective: What it is given; KerasTuner's own optimizers know only one number.
-        encoding: How the pattern becomes hyperparameters.
-        seed_step: What lies between the seeds of two searches. KerasTuner's draws of
-            neighboring seeds are the same, one trial later.
-    """
-
-    name: str
-    oracle: Callable[..., kt.Oracle]
-    objective: Any
-    encoding: Encoding = ENCODINGS["rank"]
-    seed_step: int = 1000
-
-
-@dataclass(frozen=True)
+@dataclass
 class Replay:
-    """What one search of a table found.
+    """A search of a task: what it tried and saw, and what it would hand over.
 
     Args:
-        tried: The pattern of each trial.
-        scores: The accuracy that each trial saw.
-        handed_over: After each trial, the pattern that the method would hand over.
+        task: The task.
+        seed: Of what the trials see.
     """
 
-    tried: list[SharingPattern]
-    scores: list[float]
-    handed_over: list[SharingPattern]
+    task: Task
+    seed: int
+    tried: list[SharingPattern] = field(default_factory=list)
+    handed_over: dict[int, SharingPattern] = field(default_factory=dict)
 
-    def best_ranks(self, table: Table) -> np.ndarray:
+    def __post_init__(self):
+        self._rng = np.random.default_rng(self.seed)
+
+    def trial(self, pattern: SharingPattern) -> tuple[float, float]:
+        """The accuracy that a trial sees, and its size."""
+        self.tried.append(pattern)
+        return self.task.draw(pattern, self._rng), self.task.point(pattern)[1]
+
+    def after(self, hand_over: Callable[[], SharingPattern]) -> None:
+        """To be called after each trial."""
+        if len(self.tried) in MARKS:
+            self.handed_over[len(self.tried)] = hand_over()
+
+    def best_ranks(self) -> np.ndarray:
         """The true rank of the best pattern tried so far, after each trial."""
-        return np.minimum.accumulate([table.rank(p) for p in self.tried])
+        return np.minimum.accumulate([self.task.rank(p) for p in self.tried])
 
-    def handed_ranks(self, table: Table) -> np.ndarray:
-        """The true rank of the pattern that would be handed over, after each trial."""
-        return np.array([table.rank(p) for p in self.handed_over])
+    def handed_ranks(self) -> np.ndarray:
+        """The true rank of the pattern that would be handed over, at the marks."""
+        handed = self.handed_over
+        return np.array(
+            [
+                self.task.rank(handed[n]) if n in handed else np.nan
+                for n in range(1, len(self.tried) + 1)
+            ]
+        )
 
-    def hypervolumes(self, table: Table) -> np.ndarray:
+    def hypervolumes(self) -> np.ndarray:
         """The true hypervolume after each trial, as a share of the best there is."""
-        points = [true_point(table, p) for p in self.tried]
-        reference, whole = extent(table)
-        return (
-            np.array(
-                [hypervolume(points[: n + 1], reference) for n in range(len(points))]
-            )
-            / whole
+        points = [self.task.point(p) for p in self.tried]
+        worst, whole = self.task.extent
+        reached = [hypervolume(points[: n + 1], worst) for n in range(len(points))]
+        return np.array(reached) / whole
+
+
+# Runs so many trials with a seed.
+Method = Callable[[Replay, int], None]
+
+
+def with_optuna(
+    sampler: Callable[[int], optuna.samplers.BaseSampler],
+    encoding: Encoding,
+    both: bool,
+) -> Method:
+    """A search by a study, for accuracy or for accuracy and size."""
+
+    def search(replay: Replay, trials: int) -> None:
+        directions = ["maximize", "minimize"][: 1 + both]
+        study = optuna.create_study(
+            directions=directions, sampler=sampler(1 + replay.seed)
         )
 
-
-def run(method: Method, table: Table, seed: int, trials: int) -> Replay:
-    """One search with the trials of a table."""
-    rng = np.random.default_rng(seed)
-    tried: list[SharingPattern] = []
-    scores: list[float] = []
-    handed: list[SharingPattern] = []
-    largest = max(table.bytes(SharingPattern(p)) for p in table.truth.index)
-
-    class Tuner(BaseTuner):
-        def run_trial(
-            self, trial: kt.engine.trial.Trial, verbose: int
-        ) -> dict[str, float]:
-            pattern = method.encoding(trial.hyperparameters)
-            score = table.draw(pattern, rng)
-            tried.append(pattern)
-            scores.append(score)
-            size = table.bytes(pattern)
-            weighted = score - size / largest
-            return {ACCURACY: score, BYTES: size, WEIGHTED: weighted}
-
-        def on_trial_end(self, trial: kt.engine.trial.Trial) -> None:
-            super().on_trial_end(trial)
-            handed.append(self._handed_over())
-
-        def _handed_over(self) -> SharingPattern:
-            if isinstance(self.oracle, SharingOracle):
-                best = self.oracle.recommended()
+        def hand_over() -> SharingPattern:
+            if isinstance(study.sampler, SharingSampler):
+                best = study.sampler.recommended(study)
             else:
+                best = max(study.trials, key=lambda trial: trial.values[0])
+            return replay.tried[best.number]
+
+        for _ in range(trials):
+            trial = study.ask()
+            found = replay.trial(encoding(trial, replay.task.num_sites))
+            study.tell(trial, found[: 1 + both])
+            replay.after(hand_over)
+
+    return search
+
+
+def with_keras_tuner(
+    oracle: Callable[..., kt.Oracle], encoding: Encoding, both: bool
+) -> Method:
+    """A search by an oracle, for accuracy or for accuracy less size."""
+
+    def search(replay: Replay, trials: int) -> None:
+        largest = replay.task.extent[0][1]
+
+        class Tuner(BaseTuner):
+            def run_trial(self, trial: Any, verbose: int) -> dict[str, float]:
+                pattern = encoding(trial.hyperparameters, replay.task.num_sites)
+                score, size = replay.trial(pattern)
+                return {ACCURACY: score, WEIGHTED: score - size / largest}
+
+            def on_trial_end(self, trial: Any) -> None:
+                super().on_trial_end(trial)
                 (best,) = self.oracle.get_best_trials(1)
-            return method.encoding(best.hyperparameters)
+                replay.after(lambda: replay.tried[int(best.trial_id)])
 
-    hp = kt.HyperParameters()
-    method.encoding(hp)
-    with tempfile.TemporaryDirectory() as folder:
-        oracle = method.oracle(
-            objective=method.objective,
-            max_trials=trials,
-            hyperparameters=hp,
-            seed=1 + seed * method.seed_step,  # 0 would be a random one
-        )
-        Tuner(oracle, directory=folder, project_name="replay").search(verbose=0)
-    return Replay(tried, scores, handed)
+        hp = kt.HyperParameters()
+        encoding(hp, replay.task.num_sites)
+        with tempfile.TemporaryDirectory() as folder:
+            maker = oracle(
+                objective=kt.Objective(WEIGHTED if both else ACCURACY, "max"),
+                max_trials=trials,
+                hyperparameters=hp,
+                # KerasTuner's draws of neighboring seeds are the same, one trial
+                # later, and 0 is a random seed.
+                seed=1 + 1000 * replay.seed,
+            )
+            Tuner(maker, directory=folder, project_name="replay").search(verbose=0)
 
-
-def true_point(table: Table, pattern: SharingPattern) -> tuple[float, float]:
-    """Error and size of a pattern, less is better."""
-    return 1 - table.truth[str(pattern)], table.bytes(pattern)
-
-
-def extent(table: Table) -> tuple[np.ndarray, float]:
-    """The worst error and size in a table, and the hypervolume of all patterns."""
-    points = np.array([true_point(table, SharingPattern(p)) for p in table.truth.index])
-    reference = points.max(axis=0) * 1.001
-    return reference, hypervolume(points, reference)
+    return search

@@ -1,12 +1,17 @@
 """The tables, to replay searches on: what a trial of any pattern would have seen."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from keras_share import SharingPattern
+from keras_share.search.pareto import hypervolume
+
+from .network import NUM_SITES
 
 FOLDER = Path(__file__).parent
 METRICS = {"val_accuracy": "seed_", "val_loss": "loss_"}
@@ -39,6 +44,7 @@ class Table:
         metric: `"val_accuracy"` or `"val_loss"`.
     """
 
+    num_sites: ClassVar[int] = NUM_SITES
     name: str
     metric: str = "val_accuracy"
     frame: pd.DataFrame = field(init=False, repr=False)
@@ -51,7 +57,7 @@ class Table:
         means = self.scores.mean(axis=1)
         self._ranks = means.rank(ascending=self.metric == "val_loss", method="min")
 
-    @property
+    @cached_property
     def truth(self) -> pd.Series:
         """Mean over seeds, by pattern."""
         return self.scores.mean(axis=1)
@@ -70,6 +76,17 @@ class Table:
     def bytes(self, pattern: SharingPattern | str) -> int:
         """Size of its exported file."""
         return int(self.frame.exported_bytes[str(pattern)])
+
+    def point(self, pattern: SharingPattern | str) -> tuple[float, float]:
+        """Error and size of a pattern, less is better."""
+        return 1 - self.truth[str(pattern)], self.bytes(pattern)
+
+    @cached_property
+    def extent(self) -> tuple[np.ndarray, float]:
+        """The worst error and size that count, and the hypervolume of all patterns."""
+        points = np.array([self.point(p) for p in self.truth.index])
+        worst = points.max(axis=0) * 1.001
+        return worst, hypervolume(points, worst)
 
 
 def seeds_of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -34,8 +34,10 @@ from keras_share.export.target import (
     check_target,
     pack_for,
 )
-from keras_share.flat.flatten import check_model
+from keras_share.flat.flatten import check_numbers
 from keras_share.flat.precision import full_precision
+from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import (
     CONVERTED,
     Quantization,
@@ -132,7 +134,7 @@ def export_tflite(
     [((64, 64), 4)]
     """
     check_backend("export_tflite")
-    check_model(model)
+    check_numbers(model)
     check_target(target)
     check_timeout(timeout)
     aware = quantization_of(model) is not None
@@ -148,11 +150,15 @@ def export_tflite(
     else:
         checked = [random_sample(model) for _ in range(2 if dynamic_batch else 1)]
 
+    # TensorFlow's calibrator ends the process at a loop.
+    ours = calibrates and _has_recurrent_layers(model)
+    rounded = quantize_model(model, lambda: dataset) if ours else model
     with full_precision():
-        exported = inference_model(model, None if dynamic_batch else 1)
+        exported = inference_model(rounded, None if dynamic_batch else 1)
     _check_finite(exported)
     ends = Ends(input_names(model), output_names(model, exported.output), types)
-    converted = convert(exported, quantization, ends, dataset if calibrates else None)
+    calibration = dataset if calibrates and not ours else None
+    converted = convert(exported, quantization, ends, calibration)
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
     carry_integers(file)
@@ -177,6 +183,11 @@ def export_tflite(
     _check_tied(report, strict)
     write_atomically(path, data)
     return report
+
+
+def _has_recurrent_layers(model: keras.Model) -> bool:
+    """Whether a model has layers that loop over time."""
+    return any(isinstance(part, keras.layers.RNN) for part in sublayers(model))
 
 
 def _quantization(model: keras.Model, asked: str | None, target: str) -> Quantization:

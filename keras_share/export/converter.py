@@ -6,15 +6,18 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.quantization import Quantization
 
+_LOOPS = ("While", "StatelessWhile")
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
 
 
@@ -33,7 +36,20 @@ def convert(
             are in any order.
         calibration: Samples to find the ranges of activations by, if the converter is
             to do so.
+
+    Raises:
+        ValueError: If TensorFlow can't.
     """
+    with explained(model):
+        return _convert(model, quantization, ends, calibration)
+
+
+def _convert(
+    model: keras.Model,
+    quantization: Quantization,
+    ends: Ends,
+    calibration: list[list[np.ndarray]] | None,
+) -> bytes:
     import tensorflow as tf
 
     # As constants: to save variables, and to read them again, takes most of the time.
@@ -52,7 +68,10 @@ def convert(
     ]
     module = tf.Module()
     module.serve = tf.function(serve, signature, autograph=False)
-    module.read = module.serve.get_concrete_function().variables
+    concrete = module.serve.get_concrete_function()
+    if calibration is not None:
+        _check_no_loops(concrete.graph.as_graph_def())
+    module.read = concrete.variables
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The converter warns of parts of itself that it uses.
         warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
@@ -92,3 +111,15 @@ def _only_new_objects_collected() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def _check_no_loops(graph: Any) -> None:
+    """Raises ValueError if a graph loops: at that the calibrator ends the process."""
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    loops = sorted({node.name for node in nodes if node.op in _LOOPS})
+    if loops:
+        raise ValueError(
+            "TensorFlow's converter can't find the ranges of a model with a loop of "
+            f"its own. Received: a loop in {', '.join(map(repr, loops))}. Quantize the "
+            "model with `quantize_model`, which leaves that layer in floating point."
+        )

@@ -59,7 +59,8 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
 
     def call(builder: Rebuilder, step: Step) -> Any:
         if isinstance(step.op, IDENTITY_LAYERS):
-            return builder.resolve(step.args[0])
+            x = builder.resolve(step.args[0])
+            return x if x.dtype == step.output.dtype else ops.cast(x, step.output.dtype)
         if step.body is not None:
             inner = builder.nested(step.body)
             run(inner)

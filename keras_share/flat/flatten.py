@@ -62,7 +62,7 @@ def flatten(
             computes masks implicitly.
         Exception: What a function that `open_with` returned raises.
     """
-    check_model(model)
+    check_numbers(model)
     flattener = _Flattener(leaves, inference, open_with)
     inputs = tree.map_structure(
         lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
@@ -82,6 +82,27 @@ def input_structure(model: keras.Model) -> Any:
     """The inputs of a model as it takes them: one, or a structure of several."""
     # A Sequential model has `input` only once it was called.
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def check_numbers(model: Any) -> None:
+    """Raises ValueError unless a built model computes with floating-point weights."""
+    check_model(model)
+    for x in model.inputs:
+        if x.dtype == "string":
+            raise ValueError(
+                "A model to be quantized or exported must take numbers. Make them of "
+                "the text before, and leave the layers that do so out of the model. "
+                f"Received: the input '{x.name}' of dtype string"
+            )
+    for layer in sublayers(model):
+        if isinstance(layer, keras.layers.Layer) and layer.quantization_mode:
+            raise ValueError(
+                "A model to be quantized or exported must have its float weights. "
+                f"Received: the layer '{layer.name}', of which Keras's own `quantize` "
+                f"left {layer.quantization_mode} weights. Pass the model from before, "
+                "and choose here how to quantize it: "
+                "export_tflite(model, path, quantization='dynamic')"
+            )
 
 
 def check_model(model: Any) -> None:

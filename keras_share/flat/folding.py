@@ -14,8 +14,38 @@ KERNEL_LAYERS = (
     keras.layers.DepthwiseConv2D,
 )
 
+# All that Keras has but for RandomCrop, which cuts at inference as well.
+_AUGMENTATIONS = (
+    "AugMix",
+    "CutMix",
+    "MixUp",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+    "Solarization",
+)
+
 # Layers that do nothing at inference.
 IDENTITY_LAYERS = (
+    # Some came with later versions of Keras.
+    *(getattr(keras.layers, x) for x in _AUGMENTATIONS if hasattr(keras.layers, x)),
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
     keras.layers.Dropout,

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import keras
 
+from keras_share.flat.first_sentence import first_sentence
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.sublayers import Untracked
 from keras_share.layers.variable_map import VariableMap
@@ -26,7 +27,7 @@ def on_symbols() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        raise Refusal(str(error)) from error
+        raise Refusal(first_sentence(error)) from error
 
 
 class LayerUse:

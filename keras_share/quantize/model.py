@@ -125,6 +125,7 @@ def quantize_model(
         raise ValueError(
             f"The model '{model.name}' is quantized already. Pass the float model."
         )
+    _check_lora(model)
     graph = open_model(model, quantization.activations)
     placements = place(graph, Selection(model, quantize, skip))
     report = report_of(graph, placements, quantization)
@@ -167,6 +168,17 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
     finally:
         for layer in layers:
             layer.stop_observing()
+
+
+def _check_lora(model: keras.Model) -> None:
+    for layer in sublayers(model):
+        if getattr(layer, "lora_enabled", False):
+            raise ValueError(
+                "A kernel must be one variable to be quantized. Received: the layer "
+                f"'{layer.name}', to whose kernel LoRA adds two more. Merge them: "
+                "`model.save_weights(path)` writes the sum, and a model made without "
+                "`enable_lora` reads it with `load_weights(path)`."
+            )
 
 
 def _warn(left: list[LayerReport], strict: bool) -> None:

@@ -106,12 +106,8 @@ def _gru_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
     hz, hr, hg = ops.split(recurrent, 3, axis=-1)
     z = activate(cell.recurrent_activation, xz + hz)
     r = activate(cell.recurrent_activation, xr + hr)
-    if cell.reset_after:
-        hg = r * hg
-    else:
-        hg = use.dense(r * h, kernel)[:, 2 * cell.units :]
-    new = (1.0 - z) * activate(cell.activation, xg + hg)
-    h = z * h + new
+    reset = r * hg if cell.reset_after else use.dense(r * h, kernel)[:, -cell.units :]
+    h = z * h + (1.0 - z) * activate(cell.activation, xg + reset)
     return h, tree.pack_sequence_as(states, [h])
 
 

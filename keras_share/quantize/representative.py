@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_share.flat.flatten import input_structure
+
 Representative = Any | Callable[[], Iterable[Any]]
 
 
@@ -16,7 +18,8 @@ def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.nda
     Args:
         dataset: Arrays in the structure of the model's inputs, with samples along
             the first axis; or, as in TFLite, a function that returns an iterable of
-            samples, each in that structure with a batch axis.
+            samples, each in that structure with a batch axis; or a
+            `keras.utils.PyDataset`, as `fit` takes it.
         model: The model whose inputs the samples must fit.
 
     Raises:
@@ -28,7 +31,11 @@ def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.nda
             "`representative_dataset` is needed: arrays like those the model is "
             "trained on (100 to 500 samples), or a function that yields samples."
         )
-    rows = dataset() if callable(dataset) else _rows(dataset, model)
+    rows: Iterable[Any]
+    if isinstance(dataset, keras.utils.PyDataset):
+        rows = _rows_of_batches(dataset, model)
+    else:
+        rows = dataset() if callable(dataset) else _rows(dataset, model)
     count = 0
     for count, row in enumerate(rows, start=1):
         yield _check(_in_order(row, model), model, count - 1)
@@ -56,14 +63,33 @@ def batches(
 def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     """A sample of normal numbers (zeros and ones for integer inputs)."""
     rng = np.random.default_rng(seed)
+    size = _size_that_fits(model)
     arrays = []
     for x in model.inputs:
-        shape = (1, *(dim or 1 for dim in x.shape[1:]))
+        shape = (1, *(dim or size for dim in x.shape[1:]))
         if np.issubdtype(np.dtype(x.dtype), np.floating):
             arrays.append(rng.normal(size=shape).astype(x.dtype))
         else:
             arrays.append(rng.integers(0, 2, size=shape).astype(x.dtype))
     return arrays
+
+
+def _size_that_fits(model: keras.Model) -> int:
+    """A size for open axes with which the model can be computed."""
+    for size in (1, 32, 256):
+        shapes = [[1, *(dim or size for dim in x.shape[1:])] for x in model.inputs]
+        inputs = [
+            keras.KerasTensor(shape, x.dtype)
+            for shape, x in zip(shapes, model.inputs, strict=True)
+        ]
+        try:
+            model.compute_output_spec(
+                tree.pack_sequence_as(input_structure(model), inputs)
+            )
+            return size
+        except (ValueError, TypeError):  # such as an image smaller than a kernel
+            continue
+    return 1
 
 
 def _in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
@@ -87,6 +113,14 @@ def _in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
             f"Received: {len(arrays)}"
         )
     return [np.asarray(array) for array in arrays]
+
+
+def _rows_of_batches(
+    dataset: keras.utils.PyDataset, model: keras.Model
+) -> Iterator[list[np.ndarray]]:
+    for i in range(dataset.num_batches or 0):
+        inputs, *_ = keras.utils.unpack_x_y_sample_weight(dataset[i])
+        yield from _rows(inputs, model)
 
 
 def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:

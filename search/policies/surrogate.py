@@ -25,7 +25,6 @@ class Similarities:
     Args:
         known: Vectors of the points that surrogates may be fitted to, of shape
             `(n, features)`.
-        others: Vectors of the points to predict, of shape `(k, features)`.
         blocks: The columns of each dimension.
         is_earlier: Which of the known points are of an earlier search; None for none.
     """
@@ -33,18 +32,36 @@ class Similarities:
     def __init__(
         self,
         known: np.ndarray,
-        others: np.ndarray,
         blocks: list[slice],
         is_earlier: Sequence[bool] | None = None,
     ):
-        every = np.concatenate([known, others])
+        self.blocks = blocks
         self.num_known = len(known)
-        self.is_earlier = np.zeros(len(every), bool)
+        self._known = known
+        self._is_earlier = np.zeros(len(known), bool)
         if is_earlier is not None:
-            self.is_earlier[: len(known)] = is_earlier
-        self.products = 1 + known @ every.T
+            self._is_earlier[:] = is_earlier
+        self._among_known = self._tables(known)
+        self.set_others(known[:0])
+
+    def set_others(self, others: np.ndarray) -> "Similarities":
+        """Sets the points to predict, whose rows follow those of the known ones.
+
+        Args:
+            others: Their vectors, of shape `(k, features)`.
+        """
+        tables = zip(self._among_known, self._tables(others), strict=True)
+        joined = [np.concatenate(pair, axis=1) for pair in tables]
+        self.products, *self.distances = joined
+        every = np.concatenate([self._known, others])
         self.own_products = 1 + np.einsum("if,if->i", every, every)
-        self.distances = [_squared(known[:, b], every[:, b]) for b in blocks]
+        self.is_earlier = np.append(self._is_earlier, np.zeros(len(others), bool))
+        return self
+
+    def _tables(self, others: np.ndarray) -> list[np.ndarray]:
+        known = self._known
+        distances = [_squared(known[:, b], others[:, b]) for b in self.blocks]
+        return [1 + known @ others.T, *distances]
 
     def between(self, table: np.ndarray, rows: Any, columns: Any) -> np.ndarray:
         """Entries of a table; the points of one side must be known ones."""

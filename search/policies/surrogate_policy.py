@@ -5,22 +5,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from keras_share.search.pareto import fronts
+from keras_share.search.policies.expectation import Expectation
 from keras_share.search.policies.history import Problem
-from keras_share.search.policies.improvement import expected_improvement
 from keras_share.search.policies.policy import LISTED, Policy, draw_untried
 from keras_share.search.policies.surrogate import Similarities, Surrogate
 from keras_share.search.policies.values import Point
 
 _DRAWN = 300
 _WALKS = 300
-# Of so many random points the one that is least like what runs is tried.
-_SPREAD = 32
+# Then the neighbors of the most promising, so many times.
+_CLIMBS, _CLIMBED = 3, 100
+# So many points have neighbors.
+_BEST = 10
+# The square of how far apart points are that have little in common.
+_NEAR = 0.05
 # Surrogates are told of so many trials: the time of a prediction grows with their cube.
-_MOST_TOLD = 1000
+_MOST_TOLD = 600
 
 
 class SurrogatePolicy(Policy):
@@ -67,21 +70,20 @@ class SurrogatePolicy(Policy):
             if problem.space.key(point) not in problem.tried():
                 return point
         if self._is_early(problem):
-            return _far_from_running(problem, rng)
+            return draw_untried(problem, rng)
         if self.repeat_every is not None and number % self.repeat_every == 0:
             best = self.recommend(problem)
             if best is not None:  # none of this search, which may learn from another
                 return problem.observations[best].point
-        candidates = _candidates(problem, rng)
-        if not candidates:
+        candidates = _Candidates(problem, rng)
+        if not candidates.points:
             return draw_untried(problem, rng)
-        vectors = problem.space.vectors(candidates)
-        merits = _merits(_telling(problem, rng), vectors)
+        for _ in range(_CLIMBS if candidates.is_drawn else 0):
+            candidates.climb()
         for _ in range(sum(not o.point for o in problem.running)):
-            # As if what is still to be chosen was the best, and its like not worth it.
-            distances = ((vectors - vectors[np.argmax(merits)]) ** 2).sum(axis=1)
-            merits = merits * distances / max(distances.max(), 1e-9)
-        return candidates[int(np.argmax(merits))]
+            # What is still to be chosen is likely to be the best.
+            candidates.pass_over_best()
+        return candidates.best()
 
     def _is_early(self, problem: Problem) -> bool:
         least = self.num_initial_points
@@ -96,9 +98,7 @@ class SurrogatePolicy(Policy):
         told = _telling(problem, random.Random(0)).scored
         vectors = problem.space.vectors([o.point for o in told])
         is_earlier = [o.is_earlier for o in told]
-        similarities = Similarities(
-            vectors, vectors[:0], problem.space.blocks, is_earlier
-        )
+        similarities = Similarities(vectors, problem.space.blocks, is_earlier)
         surrogate = Surrogate(similarities)
         surrogate.fit(range(len(told)), [o.scores[0] for o in told if o.scores])
         means = surrogate.predict(range(len(told)))[0]
@@ -107,20 +107,6 @@ class SurrogatePolicy(Policy):
         return np.array(
             [expected.get(id(problem.observations[i]), np.inf) for i in eligible]
         )
-
-
-def _far_from_running(problem: Problem, rng: random.Random) -> Point | None:
-    """A random point that was not tried, unlike those that other workers try."""
-    drawn = [draw_untried(problem, rng)]
-    running = [o.point for o in problem.running if o.point]
-    if running:
-        drawn += [draw_untried(problem, rng) for _ in range(_SPREAD - 1)]
-    points = [point for point in drawn if point is not None]
-    if not running or not points:
-        return drawn[0]
-    vectors, others = map(problem.space.vectors, (points, running))
-    distances = ((vectors[:, None] - others[None]) ** 2).sum(axis=-1)
-    return points[int(np.argmax(distances.min(axis=1)))]
 
 
 def _telling(problem: Problem, rng: random.Random) -> Problem:
@@ -143,17 +129,73 @@ def _telling(problem: Problem, rng: random.Random) -> Problem:
     return replace(problem, observations=[observed[i] for i in sorted(kept)])
 
 
-def _candidates(problem: Problem, rng: random.Random) -> list[Point]:
-    space, tried = problem.space, problem.tried()
-    listed = space.grid(LISTED)
-    if listed is None:
-        listed = [space.draw(rng) for _ in range(_DRAWN)]
-        for point in _best_points(problem):
-            for _ in range(_WALKS // 10):
-                step = space.neighbor(point, rng)
-                listed += [step, space.neighbor(step, rng)]
-    found = {space.key(point): point for point in listed}
-    return [point for key, point in found.items() if key not in tried]
+class _Candidates:
+    """Untried points, and what they promise: all, or of very many some."""
+
+    def __init__(self, problem: Problem, rng: random.Random):
+        self._space, self._tried, self._rng = problem.space, problem.tried(), rng
+        listed = problem.space.grid(LISTED)
+        self.is_drawn = listed is None
+        if listed is None:
+            listed = [self._space.draw(rng) for _ in range(_DRAWN)]
+            listed += self._walks(_best_points(problem), _WALKS)
+        self.points: list[Point] = []
+        self._vectors = problem.space.vectors([])
+        self._merits = np.empty(0)
+        self._expectation: Expectation | None = None
+        running = [o.point for o in problem.running if o.point]
+        self._running = self._space.vectors(running)
+        self._problem = problem
+        self._add(listed)
+
+    def climb(self) -> None:
+        """Adds neighbors of the most promising."""
+        order = np.argsort(-self._merits, kind="stable")[:_BEST]
+        self._add(self._walks([self.points[i] for i in order], _CLIMBED))
+
+    def pass_over_best(self) -> None:
+        """Makes the best, and what is like it, promise less."""
+        best = self._vectors[np.argmax(self._merits)]
+        self._merits = self._merits * _unlike(self._vectors, best[None])
+
+    def best(self) -> Point:
+        """The most promising."""
+        return self.points[int(np.argmax(self._merits))]
+
+    def _walks(self, points: Sequence[Point], count: int) -> list[Point]:
+        """As many points one step away, and two steps."""
+        found = []
+        for point in points:
+            for _ in range(count // len(points)):
+                step = self._space.neighbor(point, self._rng)
+                found += [step, self._space.neighbor(step, self._rng)]
+        return found
+
+    def _add(self, points: Sequence[Point]) -> None:
+        new = {self._space.key(point): point for point in points}
+        new = {key: point for key, point in new.items() if key not in self._tried}
+        self._tried |= set(new)
+        if new:
+            if self._expectation is None:
+                self._expectation = Expectation(_telling(self._problem, self._rng))
+            vectors = self._space.vectors(list(new.values()))
+            self.points += new.values()
+            self._vectors = np.concatenate([self._vectors, vectors])
+            merits = self._expectation.merits(vectors)
+            merits = merits * _unlike(vectors, self._running)
+            self._merits = np.concatenate([self._merits, merits])
+
+
+def _unlike(vectors: np.ndarray, running: np.ndarray) -> np.ndarray:
+    """How unlike what runs points are, from 0 to 1: its neighbors can wait for it.
+
+    Expected improvement alone sends workers to neighbors, as it doubts what it sees.
+    """
+    found = np.ones(len(vectors))
+    for other in running:
+        distances = ((vectors - other) ** 2).sum(axis=1)
+        found *= -np.expm1(-distances / (2 * _NEAR))
+    return found
 
 
 def _best_points(problem: Problem) -> list[Point]:
@@ -161,66 +203,6 @@ def _best_points(problem: Problem) -> list[Point]:
     best: list[Point] = []
     for front in fronts(scores):
         best += [scored[i].point for i in front[np.argsort(scores[front, 0])]]
-        if len(best) >= 10:
+        if len(best) >= _BEST:
             break
-    return best[:10]
-
-
-def _merits(problem: Problem, others: np.ndarray) -> np.ndarray:
-    """How much candidates promise, by their vectors."""
-    observed, space = problem.observations, problem.space
-    known = space.vectors([o.point for o in observed])
-    (known_sizes, size_blocks), (other_sizes, _) = map(
-        space.size_vectors, (known, others)
-    )
-    is_earlier = [o.is_earlier for o in observed]
-    sizes = Similarities(known_sizes, other_sizes, size_blocks, is_earlier)
-    rows = range(len(observed), len(observed) + len(others))
-    every = Similarities(known, others, space.blocks, is_earlier)
-    merits = _improvement(problem, every, sizes, rows)
-    for name, limit in problem.limits.items():
-        measured = [i for i, o in enumerate(observed) if name in o.measures]
-        if len(measured) > 1:
-            values = np.array([observed[i].measures[name] for i in measured], float)
-            surrogate = _surrogate(name in problem.exact, every, sizes)
-            surrogate.fit(measured, values)
-            mean, deviation = surrogate.predict(rows)
-            spread = np.hypot(deviation, surrogate.noise)
-            merits *= norm.cdf((limit - mean) / spread)
-    return merits
-
-
-def _surrogate(is_size: bool, every: Similarities, sizes: Similarities) -> Surrogate:
-    return Surrogate(sizes if is_size else every, is_noisy=not is_size)
-
-
-def _improvement(
-    problem: Problem, every: Similarities, sizes: Similarities, rows: Sequence[int]
-) -> np.ndarray:
-    observed = problem.observations
-    seen = [i for i, o in enumerate(observed) if o.scores is not None]
-    own = [i for i in seen if not observed[i].is_earlier] or seen
-    awaited = [i for i, o in enumerate(observed) if o.is_running and o.point]
-    means, deviations, known = [], [], []
-    for number, scores in enumerate(problem.scores().T):
-        surrogate = _surrogate(number in problem.exact, every, sizes)
-        surrogate.fit(seen, scores)
-        if awaited:
-            # As if what runs had brought what is expected of it, so that several
-            # workers don't try the same.
-            expected = surrogate.predict(awaited)[0]
-            surrogate.condition(seen + awaited, np.concatenate([scores, expected]))
-        mean, deviation = surrogate.predict(rows)
-        means.append(mean)
-        deviations.append(deviation)
-        known.append(surrogate.predict(own + awaited)[0])
-    reached = np.transpose(known)
-    inside = np.array([problem.is_within(observed[i]) for i in own + awaited])
-    merits = expected_improvement(
-        np.transpose(means),
-        np.transpose(deviations),
-        reached[inside] if inside.any() else reached,
-    )
-    # Where nothing is expected to improve, the better mean still decides.
-    places = np.argsort(np.argsort(means[0]))
-    return merits + 1e-9 * (1 - places / len(places))
+    return best[:_BEST]

@@ -103,3 +103,38 @@ def test_only_new_objects_are_collected(tmp_path):
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+class Doubling(layers.Layer):
+    """Loops by itself."""
+
+    def call(self, x):
+        return keras.ops.fori_loop(0, 3, lambda i, y: y + y, x)
+
+
+@pytest.mark.parametrize("target", ["auto", "micro"])
+def test_ranges_of_a_recurrent_layer_are_found_without_the_calibrator(target, tmp_path):
+    # TensorFlow's ends the process.
+    model = keras.Sequential([keras.Input((6, 8)), layers.GRU(4), layers.Dense(3)])
+    x, path = values(16, 6, 8), tmp_path / "model.tflite"
+    report = export_tflite(
+        model, path, target=target, quantization="int8", representative_dataset=x
+    )
+    assert not report.float_operators
+    assert report.metadata["quantization_aware"] is False
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(
+        keras_share.predict_tflite(path, x), expected, atol=0.05 * np.ptp(expected)
+    )
+
+
+def test_ranges_of_a_loop_of_ones_own_are_not_found(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8,)), layers.Dense(4), Doubling(name="doubling")]
+    )
+    x, path = values(16, 8), tmp_path / "model.tflite"
+    with pytest.raises(ValueError, match=r"a loop in 'sequential.*/doubling"):
+        export_tflite(model, path, quantization="int8", representative_dataset=x)
+    with pytest.warns(UserWarning, match=r"'doubling\.fori_loop'"):
+        quantized = keras_share.quantize_model(model, x)
+    export_tflite(quantized, path, representative_dataset=x)

@@ -266,16 +266,16 @@ def test_what_is_not_covered_is_named():
         [
             keras.Input((4, 8)),
             layers.Dense(8, activation="selu", name="odd"),
-            layers.SimpleRNN(8, return_sequences=True, name="rnn"),
+            layers.TimeDistributed(layers.Dense(8), name="each"),
         ]
     )
-    named = r"floating point: 'odd.selu' \(Selu\): .*'rnn' \(SimpleRNN\)"
+    named = r"floating point: 'odd.selu' \(Selu\): .*'each' \(TimeDistributed\)"
     with pytest.warns(UserWarning, match=named):
         quantize_model(model)
     with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.selu'"):
         quantize_model(model, strict=True)
     report = keras_share.quantize.quantization_report(model)
-    assert [row.name for row in report.float_layers] == ["odd.selu", "rnn"]
+    assert [row.name for row in report.float_layers] == ["odd.selu", "each"]
     assert "odd.selu (Selu): there is no rule for Selu" in str(report)
     assert str(report).startswith("1 of 3 steps in int8")
     assert list(report.to_frame().columns) == ["name", "kind", "dtype", "reason"]

@@ -69,3 +69,32 @@ def test_errors(dataset, message):
 def test_arrays_must_be_equally_long():
     with pytest.raises(ValueError, match=r"equally many samples\. Received: \[3, 2\]"):
         list(samples([np.zeros((3, 2)), np.zeros((2, 4))], model_of(a=(2,), b=(4,))))
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, targets, **kwargs):
+        super().__init__(**kwargs)
+        self.x, self.targets = x, targets
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        batch = self.x[2 * index : 2 * index + 2]
+        return (batch, batch) if self.targets else batch
+
+
+@pytest.mark.parametrize("targets", [False, True])
+def test_datasets_of_keras(targets):
+    x = np.arange(8, dtype="float32").reshape(4, 2)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    found = [sample for [sample] in samples(Batches(x, targets), model)]
+    np.testing.assert_array_equal(np.concatenate(found), x)
+    assert [sample.shape for sample in found] == [(1, 2)] * 4
+
+
+def test_a_random_sample_is_large_enough_for_the_kernels():
+    stages = [keras.layers.Conv2D(2, 5), keras.layers.MaxPooling2D()]
+    model = keras.Sequential([keras.Input((None, None, 3)), *stages])
+    assert random_sample(model)[0].shape == (1, 32, 32, 3)
+    assert random_sample(model_of(a=(None, 2)))[0].shape == (1, 1, 2)

@@ -156,7 +156,7 @@ def test_workers_at_once_try_different_things(num_sites, finished):
     assert len(set(patterns)) == 16
     drawn = draws(num_sites, 16)
     spread = statistics.mean(distances(patterns)) / statistics.mean(distances(drawn))
-    assert spread > (0.4 if finished else 0.9)
+    assert spread > (0.35 if finished else 0.8)
 
 
 def test_workers_that_ask_at_the_same_moment_try_different_things():
@@ -284,10 +284,9 @@ def test_a_proposal_is_quick_with_10_000_trials():
             values=[rng.random(), rng.random()],
         )
         study.add_trial(trial)
-    started = time.perf_counter()
+    started = time.process_time()
     suggest_pattern(study.ask(), 48)
-    # One second of one idle core; machines of CI are not idle.
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 5  # two seconds of an idle core
 
 
 def test_neither_keras_nor_kerastuner_is_loaded():

@@ -1,5 +1,6 @@
 """What all policies promise, and what each is for."""
 
+import itertools
 import random
 import statistics
 import time
@@ -169,19 +170,38 @@ def test_what_looks_best_is_repeated():
     assert policy.propose(Problem(space, earlier), "0/0") is not None
 
 
-def test_workers_are_not_sent_to_one_place():
-    space = patterns_only(6)
-    cost = random_costs(1)
+def indicators(points):
+    """Which pairs of sites share, of each point."""
+    pairs = list(itertools.combinations(range(6), 2))
+    labels = [point["sharing"].labels for point in points]
+    return np.array([[of[i] == of[j] for i, j in pairs] for of in labels])
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_workers_are_not_sent_to_one_place(seed):
+    space, policy, cost = (
+        patterns_only(6),
+        policies.get("surrogate"),
+        random_costs(seed),
+    )
     score = lambda point: ((cost(point["sharing"]),), {})  # noqa: E731
-    known = search("surrogate", space, score, 14)
-    policy = policies.get("surrogate")
-    proposed = []
-    for worker in range(4):
-        running = [Observation(point, is_running=True) for point in proposed]
-        proposed.append(
-            policy.propose(Problem(space, [*known, *running]), f"0/{14 + worker}")
-        )
-    assert len({space.key(point) for point in proposed}) == 4
+    known = search(policy, space, score, 30, seed)
+    nearest = {}
+    # As 16 workers at once, and as if nobody waited for what was proposed.
+    for is_running in (True, False):
+        proposed = []
+        for worker in range(16):
+            others = [Observation(point, is_running=is_running) for point in proposed]
+            problem = Problem(space, [*known, *others])
+            proposed.append(policy.propose(problem, f"{seed}/{30 + worker}"))
+        assert len({space.key(point) for point in proposed}) == 16
+        found = indicators(proposed)
+        differing = (found[:, None] != found).sum(axis=-1)
+        np.fill_diagonal(differing, 99)
+        nearest[is_running] = differing.min(axis=1).mean()
+        if is_running:
+            assert proposed[0] == policy.propose(Problem(space, known), f"{seed}/30")
+    assert nearest[True] > 1.3 * nearest[False]
 
 
 def test_get():

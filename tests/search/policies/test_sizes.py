@@ -41,7 +41,7 @@ def test_patterns_of_few_files_tell_the_sizes_of_all(sizes):
         space.vectors([{"sharing": p} for p in PATTERNS])
     )
     known = [0, 14, 3, 8, 11]
-    similarities = Similarities(vectors, vectors[:0], blocks)
+    similarities = Similarities(vectors, blocks)
     surrogate = Surrogate(similarities, is_noisy=False).fit(known, sizes[known])
     predicted, _ = surrogate.predict(range(15))
     assert (np.abs(predicted / sizes - 1) < 0.06).all()

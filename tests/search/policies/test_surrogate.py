@@ -22,7 +22,7 @@ def drawn(space, count, seed=0):
 @pytest.mark.parametrize("space", [patterns_only(6), mixed()])
 def test_kernel_equals_that_of_scikit_learn(space):
     vectors = drawn(space, 12)
-    similarities = Similarities(vectors[:8], vectors[8:], space.blocks)
+    similarities = Similarities(vectors[:8], space.blocks).set_others(vectors[8:])
     lengths = 0.5 + np.arange(len(space.blocks))
     kernel = _Similarity(similarities, linear=0.7, smooth=0.4, lengths=lengths)
     smooth = np.ones((12, 12))
@@ -38,7 +38,7 @@ def test_kernel_equals_that_of_scikit_learn(space):
 def test_gradient_of_the_kernel():
     space = mixed()
     vectors = drawn(space, 6)
-    similarities = Similarities(vectors, vectors[:0], space.blocks)
+    similarities = Similarities(vectors, space.blocks)
     kernel = _Similarity(similarities, lengths=np.full(len(space.blocks), 1.3))
     rows = np.arange(6)[:, None]
     _, gradient = kernel(rows, eval_gradient=True)
@@ -54,7 +54,7 @@ def test_sums_over_pairs_are_learned_from_few():
     vectors = drawn(space, 203)
     weights = np.random.default_rng(0).normal(size=vectors.shape[1])
     values = 10 + 3 * vectors @ weights
-    similarities = Similarities(vectors[:40], vectors[40:], space.blocks)
+    similarities = Similarities(vectors[:40], space.blocks).set_others(vectors[40:])
     surrogate = Surrogate(similarities, is_noisy=False).fit(range(40), values[:40])
     mean, deviation = surrogate.predict(range(40, 203))
     assert np.abs(mean - values[40:]).max() < 0.1 * values.std()
@@ -68,7 +68,7 @@ def test_noise_is_told_from_what_it_hides():
     rng = np.random.default_rng(0)
     hidden = 5 * vectors @ rng.normal(size=vectors.shape[1])
     values = hidden + rng.normal(scale=hidden.std(), size=150)
-    similarities = Similarities(vectors, vectors[:0], space.blocks)
+    similarities = Similarities(vectors, space.blocks)
     surrogate = Surrogate(similarities).fit(range(150), values)
     assert 0.7 < surrogate.noise / hidden.std() < 1.3
     mean, deviation = surrogate.predict(range(150))
@@ -79,7 +79,7 @@ def test_noise_is_told_from_what_it_hides():
 def test_equal_values():
     space = patterns_only(4)
     vectors = drawn(space, 6)
-    similarities = Similarities(vectors[:3], vectors[3:], space.blocks)
+    similarities = Similarities(vectors[:3], space.blocks).set_others(vectors[3:])
     mean, deviation = Surrogate(similarities).fit(range(3), np.ones(3)).predict([4, 5])
     np.testing.assert_allclose(mean, 1, atol=1e-6)
     assert np.isfinite(deviation).all()
@@ -89,7 +89,7 @@ def test_conditioning_keeps_the_kernel():
     space = patterns_only(4)
     vectors = drawn(space, 12)
     values = vectors.sum(axis=1)
-    similarities = Similarities(vectors, vectors[:0], space.blocks)
+    similarities = Similarities(vectors, space.blocks)
     surrogate = Surrogate(similarities).fit(range(8), values[:8])
     noise, (_, before) = surrogate.noise, surrogate.predict([11])
     surrogate.condition(range(12), values)
@@ -108,9 +108,10 @@ def test_an_earlier_search_counts_as_far_as_it_is_alike(sign, is_alike):
     earlier = 100 + 7 * (hidden if is_alike else other)
     values = np.concatenate([earlier[:50], hidden[50:70]])
     is_earlier = np.arange(70) < 50
-    similarities = Similarities(vectors[:70], vectors[70:], space.blocks, is_earlier)
+    similarities = Similarities(vectors[:70], space.blocks, is_earlier[:70])
+    similarities.set_others(vectors[70:])
     surrogate = Surrogate(similarities).fit(range(70), values)
-    alone = Similarities(vectors[50:70], vectors[70:], space.blocks)
+    alone = Similarities(vectors[50:70], space.blocks).set_others(vectors[70:])
     without = Surrogate(alone).fit(range(20), hidden[50:70])
 
     def error(predicted):
@@ -126,7 +127,7 @@ def test_gradient_between_searches():
     space = patterns_only(4)
     vectors = drawn(space, 6)
     is_earlier = [True, False] * 3
-    similarities = Similarities(vectors, vectors[:0], space.blocks, is_earlier)
+    similarities = Similarities(vectors, space.blocks, is_earlier)
     kernel = _Similarity(similarities)
     rows = np.arange(6)[:, None]
     _, gradient = kernel(rows, eval_gradient=True)

@@ -1,0 +1,63 @@
+"""What went wrong in TensorFlow's converter, in a sentence."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+from keras_share.flat.first_sentence import first_sentence
+from keras_share.layers.sublayers import sublayers
+
+
+@contextmanager
+def explained(model: keras.Model) -> Iterator[None]:
+    """Around the conversion of a model: says of an error what it is about.
+
+    Raises:
+        ValueError: In place of what was raised inside, which follows it.
+    """
+    try:
+        yield
+    except Exception as error:  # TensorFlow raises of every kind
+        raise ValueError(
+            f"TensorFlow's converter can't write the model '{model.name}': "
+            f"{_cause(error, model)} {_advice(model)} "
+            f"What it says itself:\n{error}"
+        ) from error
+
+
+def _cause(error: Exception, model: keras.Model) -> str:
+    text = str(error)
+    kinds = list(dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither", text)))
+    places = [path.split("/") for path in re.findall(r':", "([^"@]+)@', text)]
+    layers = {x.name for x in model.layers}
+    # In a graph a layer's name has one number more.
+    parts = [re.sub(r"_\d+$", "", x) for path in places for x in path]
+    named = [x for x in parts if x in layers]
+    if kinds:
+        where = f", in '{named[0]}'" if named else ""
+        return (
+            f"TFLite has no operator for {', '.join(kinds)} as it stands here{where}."
+        )
+    called = re.match(r"Exception encountered when calling (\w+)\.call", text)
+    if called:
+        names = [
+            f"'{x.name}'" for x in sublayers(model) if type(x).__name__ == called[1]
+        ]
+        return f"{called[1]} ({' or '.join(names)}) fails: {first_sentence(error)}"
+    return first_sentence(error)
+
+
+def _advice(model: keras.Model) -> str:
+    free = [x for x in model.inputs if None in x.shape[1:]]
+    if free:
+        fixed = tuple(size or 32 for size in free[0].shape[1:])
+        return (
+            f"The input '{free[0].name}' has sizes that are open, "
+            f"{tuple(free[0].shape[1:])}, which many operators must know: build the "
+            f"model for a fixed size, such as keras.Input({fixed})."
+        )
+    return (
+        "Write this part with other operations, or leave it out of the exported model."
+    )

@@ -1,0 +1,15 @@
+"""Errors of others in one sentence."""
+
+import re
+
+
+def first_sentence(error: BaseException) -> str:
+    """What an error says first.
+
+    Keras puts a line on the layer that was called before it, and what was passed behind
+    it, with colors; TensorFlow goes on with advice for its own developers.
+    """
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
+    text = re.sub(r"^Exception encountered when calling .*\(\)\.\s*", "", text)
+    sentence = re.split(r"(?<=[.!?])\s+(?=[A-Z])|\n\s*\n", text)[0]
+    return " ".join(sentence.split()) or type(error).__name__

@@ -1,0 +1,84 @@
+"""Models that TensorFlow can't convert, or that are no models to convert."""
+
+import os
+
+import keras
+import pytest
+from keras import layers
+from random_data import randomize, values
+
+from keras_share import export_tflite, quantize_model
+
+
+def transformed():
+    x = keras.Input((6,))
+    return keras.Model(x, keras.ops.fft((x, x))[0], name="fourier")
+
+
+def of_open_size(upsampling):
+    last = layers.Conv2D(2, 3, padding="same", name="last")
+    inputs = keras.Input((None, None, 3), name="x")
+    return keras.Sequential([inputs, upsampling, last])
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            transformed,
+            r"can't write the model 'fourier': TFLite has no operator for Complex, FFT "
+            r"as it stands here\. Write this part with other operations",
+        ),
+        (
+            lambda: of_open_size(layers.UpSampling2D(interpolation="bilinear")),
+            r"UpSampling2D \('up_samp\w+'\) fails: Using a symbolic .*input 'x' has "
+            r"sizes that are open, \(None, None, 3\).*keras.Input\(\(32, 32, 3\)\)",
+        ),
+        (
+            lambda: of_open_size(layers.UpSampling2D()),
+            r"no operator for Conv2D as it stands here, in 'last'\. The input 'x' has",
+        ),
+    ],
+)
+def test_a_sentence_comes_first(make, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        export_tflite(make(), tmp_path / "model.tflite")
+    assert caught.value.__cause__ is not None
+    assert str(caught.value.__cause__) in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_text_is_no_input():
+    x = keras.Input((), dtype="string", name="words")
+    model = keras.Model(x, layers.Hashing(4)(x))
+    message = "must take numbers.*the input 'words' of dtype string"
+    for make in (quantize_model, lambda model: export_tflite(model, "unwritten")):
+        with pytest.raises(ValueError, match=message):
+            make(model)
+
+
+def test_models_that_keras_changed(tmp_path):
+    stages = [layers.Dense(4, name="first"), layers.Dense(4)]
+    model = randomize(keras.Sequential([keras.Input((4,)), *stages]))
+    model.get_layer("first").quantize("int8")
+    message = "the layer 'first', of which Keras's own `quantize` left int8 weights"
+    for make in (quantize_model, lambda model: export_tflite(model, "unwritten")):
+        with pytest.raises(ValueError, match=message):
+            make(model)
+
+
+def test_low_rank_adaptation_is_merged(tmp_path):
+    def plain():
+        return keras.Sequential([keras.Input((4,)), layers.Dense(4, name="dense")])
+
+    model = plain()
+    model.get_layer("dense").enable_lora(2)
+    export_tflite(randomize(model), tmp_path / "model.tflite")
+    with pytest.raises(ValueError, match="'dense', to whose kernel LoRA adds two more"):
+        quantize_model(model)
+    model.save_weights(tmp_path / "merged.weights.h5")
+    merged = plain()
+    merged.load_weights(tmp_path / "merged.weights.h5")
+    x = values(8, 4)
+    assert abs(merged(x) - model(x)).numpy().max() < 1e-6
+    quantize_model(merged, x)
