@@ -31,6 +31,9 @@ _COMPUTED = """
     relu6 silu subtract sum tensordot
 """
 register_rules(_COMPUTED.split(), QuantizeRule(how="int8"))
+register_rules(
+    ("rsqrt",), QuantizeRule(how="int8, of what is never negative, as a sum of squares")
+)
 # TFLite fixes the ranges of these outputs.
 for _names, _range in ((("sigmoid", "softmax"), (0.0, 1.0)), (("tanh",), (-1.0, 1.0))):
     register_rules(

@@ -15,6 +15,7 @@ from keras_share.flat.folding import (
 )
 from keras_share.layers.relax.affine import Affine
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
+from keras_share.quantize.signs import is_never_negative
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
 
 # What makes a small error of a small number a large one.
@@ -147,6 +148,8 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
         return Placement(reason=f"there is no rule for {type(op).__name__}")
     if _operation(step) == "softmax" and _shares(step) > _MOST_SHARES:
         return Placement(reason=f"it is over more than {_MOST_SHARES} places")
+    if _operation(step) == "rsqrt" and not is_never_negative(graph, step.args[0]):
+        return Placement(reason="its input may be negative, which ends a file's run")
     if rule.output == "own" and is_linear(op) and _is_fused_next(graph, step):
         return Placement("next", rule)
     return Placement(rule.output, rule)
