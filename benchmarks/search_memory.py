@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from keras_share.search import RandomSearch, sharing_pattern
+from keras_share.search import SharingSearch, sharing_pattern
 
 
 def build(hp: object) -> keras.Model:
@@ -41,7 +41,7 @@ def megabytes() -> float:
 def search(folder: str, trials: int, trials_per_process: int | None) -> None:
     """Searches in this process; notes its memory after each trial."""
 
-    class Noting(RandomSearch):
+    class Noting(SharingSearch):
         def on_trial_end(self, trial: object) -> None:
             super().on_trial_end(trial)
             with Path(folder, "megabytes").open("a") as file:
@@ -52,6 +52,7 @@ def search(folder: str, trials: int, trials_per_process: int | None) -> None:
         build,
         "loss",
         trials,
+        "random",
         export=None,
         seed=1,
         directory=folder,

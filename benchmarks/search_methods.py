@@ -1,7 +1,7 @@
 """Search methods compared on tables of all patterns: what the README says of them.
 
     python benchmarks/search_methods.py [--seeds 50] [--table digits spoken]
-    python benchmarks/search_methods.py --trials 100 --table digits-12 spoken-12
+    python benchmarks/search_methods.py --both --trials 100 --table digits-12 spoken-12
 
 Replays each method on the committed tables of `benchmarks/search_tables`, each trial of
 which sees one of the trainings of its pattern, or on synthetic tasks of twelve sites in
@@ -9,7 +9,8 @@ their likeness. Prints the rank (1 is the best, by the mean of all seeds) of the
 pattern tried and of the one that the method would hand over, and the share of the
 hypervolume of accuracy and size that was reached. A search is one line of a CSV file,
 so that a run goes on where it was interrupted. KerasTuner's BayesianOptimization takes
-10 to 20 seconds for each, Optuna's GPSampler (which needs PyTorch) as long.
+10 to 20 seconds for each, Optuna's GPSampler as long: it needs PyTorch, and is left out
+without.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core instead
@@ -53,6 +55,8 @@ SAMPLERS = {
     "Optuna's NSGA-II": lambda seed: NSGAIISampler(seed=seed, population_size=12),
     "Optuna's RandomSampler": lambda seed: RandomSampler(seed=seed),
 }
+if find_spec("torch") is None:
+    del SAMPLERS["Optuna's GPSampler"]
 ORACLES = {
     "KerasTuner's RandomSearch": kt.oracles.RandomSearchOracle,
     "KerasTuner's BayesianOptimization": kt.oracles.BayesianOptimizationOracle,
@@ -206,6 +210,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--table", nargs="+", default=["digits", "spoken"])
     parser.add_argument("--method", nargs="+", help="only these, or what begins so")
+    parser.add_argument(
+        "--both", action="store_true", help="only searches for accuracy and size"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
     options = parser.parse_args()
@@ -213,6 +220,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "search_methods.csv"
     names = _chosen(options.method or [""])
+    names = [name for name in names if name.endswith(", both") or not options.both]
     jobs = [
         (table, name, seed)
         for seed in range(options.seeds)

@@ -6,9 +6,5 @@ from .trial.inheritance import inherit as inherit
 from .trial.outcomes import TrialRejected as TrialRejected
 from .trial.pruning import MedianStopping as MedianStopping
 from .trial.pruning import SuccessiveHalving as SuccessiveHalving
-from .tuner.sharing_oracle import SharingOracle as SharingOracle
-from .tuner.tuners import BayesianOptimization as BayesianOptimization
-from .tuner.tuners import GridSearch as GridSearch
-from .tuner.tuners import Hyperband as Hyperband
-from .tuner.tuners import RandomSearch as RandomSearch
-from .tuner.tuners import SharingSearch as SharingSearch
+from .tuner.oracle import SharingOracle as SharingOracle
+from .tuner.sharing_search import SharingSearch as SharingSearch

@@ -3,18 +3,23 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import keras_tuner as kt
 import numpy as np
+import optuna
 import pandas as pd
 
 from keras_share import figures
 from keras_share.atomic import write_atomically
 from keras_share.search import pareto
-from keras_share.search.project import record_files
 from keras_share.search.project.averages import averaged
+from keras_share.search.project.connection import STUDY, VARIABLE
 from keras_share.search.project.leaderboard import leaderboard
-from keras_share.search.project.record import TrialRecord
+from keras_share.search.project.record import TrialRecord, record_of
+from keras_share.search.project.stock import records_of_tuner
+from keras_share.search.project.study import Project, objectives_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,24 +59,64 @@ class SearchResults:
         object.__setattr__(self, "records", tuple(records))
 
     @classmethod
-    def load(cls, project_dir: str | os.PathLike) -> "SearchResults":
-        """Reads the results of a project from disk, without a tuner.
+    def load(
+        cls, project_dir: str | os.PathLike, storage: Any = None
+    ) -> "SearchResults":
+        """Reads the results of a search, without a tuner.
 
         Args:
             project_dir: The tuner's `directory` joined with its `project_name`.
+            storage: The `storage` of the tuner.
 
         Raises:
-            FileNotFoundError: If no trial has left results there.
+            FileNotFoundError: If there is no search, or no trial has ended.
         """
-        found = record_files.read(project_dir)
-        if not found:
+        is_file = storage is None and VARIABLE not in os.environ
+        if is_file and not Path(project_dir, STUDY).is_file():
             raise FileNotFoundError(
                 "`project_dir` must be the folder of a search (the tuner's `directory` "
-                "joined with its `project_name`) in which at least one trial has "
-                f"ended. Received: {str(project_dir)!r} without files in "
-                f"{str(record_files.folder(project_dir))!r}"
+                "joined with its `project_name`). Received: "
+                f"{os.fspath(project_dir)!r} without {STUDY}. A search on a server "
+                "needs its `storage`, too."
             )
-        return cls(found, found[-1].objectives)
+        project = Project(project_dir, storage)
+        records = project.records()
+        if not records:
+            raise FileNotFoundError(
+                "A search must have a trial that has ended. Received: "
+                f"{os.fspath(project_dir)!r} without one"
+            )
+        return cls(records, project.objectives)
+
+    @classmethod
+    def of(cls, search: Any) -> "SearchResults":
+        """The results of a tuner of KerasTuner's own, or of a study of Optuna's.
+
+        Args:
+            search: A `keras_tuner.Tuner`, whatever its oracle is, or an
+                `optuna.Study`.
+
+        Raises:
+            TypeError: If it is something else.
+
+        Example:
+        ```python
+        tuner = keras_tuner.Hyperband(build, "val_accuracy", directory="runs")
+        tuner.search(x, y, validation_split=0.2)
+        SearchResults.of(tuner).to_html("report.html")
+        ```
+        """
+        if isinstance(search, kt.Tuner):
+            own = getattr(search, "results", None)
+            return own if isinstance(own, cls) else cls(*records_of_tuner(search))
+        if isinstance(search, optuna.Study):
+            objectives = objectives_of(search)
+            ended = [t for t in search.trials if t.state.is_finished()]
+            return cls(tuple(record_of(t, objectives) for t in ended), objectives)
+        raise TypeError(
+            "`search` must be a tuner of KerasTuner or a study of Optuna. Received: an "
+            f"object of type {type(search).__name__}"
+        )
 
     def __len__(self) -> int:
         return len(self.records)
@@ -117,7 +162,7 @@ class SearchResults:
         Args:
             *columns: Columns of the leaderboard, any number of them. By default the
                 objectives of the search, the main one last; if it has only one,
-                `exported_bytes` (or `parameters` if nothing was exported) and that.
+                `exported_bytes` (or `parameters`, or `num_groups`) and that.
                 The better direction is the search's for objectives, KerasTuner's for
                 other metrics (`"max"` for accuracy); elsewhere less is better.
 
@@ -202,8 +247,9 @@ class SearchResults:
         if len(self.objectives) > 1:
             main, *others = self.objectives
             return (*others, main)
-        exported = any("exported_bytes" in one.measures for one in self.records)
-        return ("exported_bytes" if exported else "parameters", self.objective)
+        known = {name for record in self.records for name in record.numbers}
+        sizes = ("exported_bytes", "parameters")
+        return (next((n for n in sizes if n in known), "num_groups"), self.objective)
 
     def completed(self, *columns: str) -> pd.DataFrame:
         """The averaged trials that have a value in each column, first trial first.

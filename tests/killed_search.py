@@ -9,60 +9,77 @@ from pathlib import Path
 
 import keras_tuner as kt
 
-from keras_share.search import GridSearch, RandomSearch, sharing_pattern
+from keras_share.search import SharingSearch, sharing_pattern
+from keras_share.search.project import study
 
-TRIALS = 60
+TRIALS = 30
 
 
 def score_of(pattern):
     return sum(map(ord, str(pattern))) % 97 / 97
 
 
-class Journaling:
-    """Mixin for trials without Keras, which takes a second to begin in a process.
+class Journaling(SharingSearch):
+    """Trials without Keras, which takes a second to begin in a process.
 
     They tell when they begin; those of `deadly` patterns kill their process.
     """
 
-    def __init__(self, folder, deadly=(), **kwargs):
+    def __init__(self, folder, deadly=(), seconds=0.005, **kwargs):
         hp = kt.HyperParameters()
         sharing_pattern(hp, 6)
         self.journal = Path(folder, "journal")
         self.deadly = deadly
+        self.seconds = seconds
         super().__init__(
             objective="val_accuracy",
-            **{"hyperparameters": hp, "directory": folder, "seed": 1, **kwargs},
+            **{
+                **{"hyperparameters": hp, "directory": folder, "seed": 1},
+                **{"policy": "random", "export": None, **kwargs},
+            },
         )
 
     def run_trial(self, trial):
         pattern = sharing_pattern(trial.hyperparameters, 6)
         with self.journal.open("a") as file:
-            file.write(f"{pattern}\n")
+            file.write(f"{os.getpid()} {pattern}\n")
         if str(pattern) in self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.005)
+        time.sleep(self.seconds)
         return {"val_accuracy": score_of(pattern)}
 
 
-class Random(Journaling, RandomSearch):
-    """Trials in random order."""
-
-
-class Grid(Journaling, GridSearch):
-    """Trials in order."""
-
-
-def random_search(folder):
+def whole(folder, **kwargs):
     """A whole search, or what is left of it."""
-    Random(folder, max_trials=TRIALS).search(verbose=0)
+    Journaling(folder, **{"max_trials": TRIALS, **kwargs}).search(verbose=0)
 
 
-def grid_search(folder, deadly):
-    """A short search with trials that kill the process."""
-    Grid(folder, deadly, max_trials=4).search(verbose=0)
+def impatient(folder, lost=2.0, **kwargs):
+    """A search that takes a silent trial for lost soon."""
+    study.LOST, study.BEAT = lost, lost / 4
+    from keras_share.search.tuner import pulse
+
+    pulse.BEAT = lost / 4
+    whole(folder, **kwargs)
 
 
-def search_without_room(folder, size, file, user=None):
+def killed_at_write(folder, number):
+    """A search that dies just before it writes to its study for the `number`th time."""
+    written = 0
+
+    def patiently(method, *args):
+        nonlocal written
+        if getattr(method, "__name__", "").startswith(("set_", "create_")):
+            if written == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            written += 1
+        return method(*args)
+
+    study.patiently = patiently
+    whole(folder, max_trials=2)
+
+
+def without_room(folder, size, file, user=None):
     """A search whose files can't be larger than `size`, by a user without rights.
 
     Writes what it ended with to `file`.
@@ -72,6 +89,6 @@ def search_without_room(folder, size, file, user=None):
         if user is not None:
             os.setuid(user)
         try:
-            random_search(folder)
+            whole(folder)
         except Exception as error:
             told.write(json.dumps([type(error).__name__, str(error)]))

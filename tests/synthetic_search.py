@@ -1,12 +1,18 @@
 """Records of searches that nobody ran, with known effects."""
 
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults
 from keras_share.search.project.record import Metric, TrialRecord
+from keras_share.search.project.study import Project
+from keras_share.search.space.pattern_space import PatternSpace
 
 ONE = {"val_accuracy": "max"}
 OBJECTIVES = {**ONE, "exported_bytes": "min"}
@@ -83,3 +89,40 @@ def with_failures(results, *statuses):
     """The results and a trial of each status after them."""
     more = (unscored(i, s) for i, s in enumerate(statuses, start=len(results)))
     return SearchResults((*results.records, *more), results.objectives)
+
+
+def write(folder, results):
+    """Writes the records of a search as the study of a project."""
+    project = Project(folder, None, results.objectives)
+    states = {"COMPLETED": "COMPLETE", "FAILED": "FAIL"}
+    for row in results.records:
+        numbers = row.numbers
+        found = {
+            **{"worker": row.worker, **numbers},
+            **{n: str(pattern) for n, pattern in row.patterns.items()},
+            **{
+                f"{n}.patterns": str(PatternSpace(pattern.num_sites))
+                for n, pattern in row.patterns.items()
+            },
+            "_measures": list(row.measures),
+            **({"message": row.message} if row.message else {}),
+            **({"_rejected": True} if row.status == "REJECTED" else {}),
+        }
+        distributions = {
+            name: FloatDistribution(0, 100)
+            if isinstance(value, float)
+            else IntDistribution(0, 10**9)
+            for name, value in row.hyperparameters.items()
+        }
+        completed = row.status == "COMPLETED"
+        trial = create_trial(
+            state=TrialState[states.get(row.status, "PRUNED")],
+            params=row.hyperparameters,
+            distributions=distributions,
+            values=[numbers[n] for n in results.objectives] if completed else None,
+            user_attrs=found,
+        )
+        trial.datetime_start = datetime.fromtimestamp(row.started)
+        trial.datetime_complete = datetime.fromtimestamp(row.ended)
+        project.study.add_trial(trial)
+    return Path(folder)

@@ -16,6 +16,8 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
     """
     import keras
 
+    from keras_share.flat.first_sentence import first_sentence
+
     if not os.path.isfile(path):
         raise FileNotFoundError(
             "A Keras model must be an existing .keras file, as model.save(path) "
@@ -27,6 +29,7 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
     except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
         raise ValueError(
             "A Keras model must be a .keras file that loads with keras, keras_share "
-            f"and no other code. Received: {os.fspath(path)!r}: "
-            f"{type(error).__name__}: {error}"
+            "and no other code; one with functions or layers of your own is loaded and "
+            f"exported in Python. Received: {os.fspath(path)!r}: "
+            f"{type(error).__name__}: {first_sentence(error)}"
         ) from error

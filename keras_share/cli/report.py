@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 )
 @click.argument("project_dir", metavar="FOLDER", type=click.Path())
 @click.option(
+    "--storage",
+    metavar="URL",
+    envvar="KERAS_SHARE_STORAGE",
+    help="Where the study is kept, if it is not in FOLDER.",
+)
+@click.option(
     "--column",
     "columns",
     metavar="COLUMN",
     multiple=True,
     help="Of the Pareto front; to be repeated. By default the objectives of the "
-    "search, or exported_bytes (parameters where no trial was exported) and its only "
+    "search, or exported_bytes (parameters, or num_groups) and its only "
     "objective.",
 )
 @click.option(
@@ -61,6 +67,7 @@ if TYPE_CHECKING:
 )
 def report(
     project_dir: str,
+    storage: str | None,
     columns: tuple[str, ...],
     csv: str | None,
     html: str | None,
@@ -85,7 +92,7 @@ def report(
     for path in (csv, html, png, plot):
         if path is not None:
             check_writable(path)
-    results = SearchResults.load(project_dir)
+    results = SearchResults.load(project_dir, storage)
     outcome = show(results, columns)
     if csv is not None:
         results.to_csv(csv)

@@ -47,6 +47,7 @@ def quantize_model(
     quantize: Sequence[keras.Layer | str] | None = None,
     skip: Sequence[keras.Layer | str] = (),
     strict: bool = False,
+    scheme: str | None = None,
 ) -> keras.Model:
     """Prepares a model for quantization-aware training, or quantizes it as it is.
 
@@ -91,6 +92,7 @@ def quantize_model(
             None for all.
         skip: Layers to leave in floating point, or their names, likewise.
         strict: Whether to raise an error if a layer that isn't skipped has no rule.
+        scheme: The former name of `quantization`; deprecated.
 
     Returns:
         A Functional Keras model, not compiled.
@@ -115,6 +117,11 @@ def quantize_model(
     >>> history = quantized.fit(x, x, verbose=0)
     """
     check_backend("quantize_model")
+    if scheme is not None:
+        warnings.warn(
+            "`scheme` is called `quantization` now.", DeprecationWarning, stacklevel=2
+        )
+        quantization = scheme
     quantization = find_quantization(quantization, TRAINED)
     if ranges not in ("site", "group"):
         raise ValueError(

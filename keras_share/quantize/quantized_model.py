@@ -23,7 +23,7 @@ class QuantizedModel(keras.Model):
         name: As of `keras.Model`.
         patterns: The patterns by the names of the stacks, which are taken apart.
         output_names: What losses and metrics call the outputs. None for the names of
-            the layers that they come from.
+            the layers that were quantized.
         **kwargs: As of `keras.Model`.
     """
 
@@ -42,8 +42,10 @@ class QuantizedModel(keras.Model):
         with full_precision():
             super().__init__(inputs, outputs, name=name, **kwargs)
         self.patterns = dict(patterns or {})
-        if output_names is not None:
-            self.output_names = list(output_names)
+        steps: list[str] = vars(self)["output_names"]  # as Keras names them
+        if output_names is None:  # as of a clone, which is made without
+            output_names = [_layer_of(step) for step in steps]
+        self.output_names: list[str] = list(output_names)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -51,6 +53,11 @@ class QuantizedModel(keras.Model):
             "patterns": dict(self.patterns),
             "output_names": list(self.output_names),
         }
+
+
+def _layer_of(step: str) -> str:
+    """The name of the layer that a quantized step or its range was made of."""
+    return step.removesuffix("_range").split(".")[0]
 
 
 def patterns_of(model: keras.Model) -> dict[str, str | Mapping[str, str]]:

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_bytes, format_seconds
-from keras_share.search.trial.outcomes import REJECTED
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,12 @@ class SilentProgress:
 
     Args:
         records: Of earlier trials of the project.
-        total: Number of trials the search may have, None where nobody knows; the
-            rejected ones among `records` included.
+        total: Number of trials the search may have, rejected ones not counted; None
+            where nobody knows.
     """
 
     def __init__(self, records: tuple[TrialRecord, ...] = (), total: int | None = None):
         self.records = {record.trial_id: record for record in records}
-        if total is not None:
-            total -= len(self.records) - self.done  # the oracle has counted them
         self.total = total
         self.running: dict[str, RunningTrial] = {}
         self.num_workers = 1
@@ -50,12 +47,12 @@ class SilentProgress:
     @property
     def done(self) -> int:
         """Number of trials that have ended; rejected ones are tried beside them."""
-        return sum(one.status != REJECTED for one in self.records.values())
+        return sum(one.status != "REJECTED" for one in self.records.values())
 
     def on_trial(self, trial_id: str, worker: str = "") -> None:
         """A trial begins, on the worker of this name where there are several."""
         if worker in self.running and self.running[worker].trial_id == trial_id:
-            return  # a chief and its worker both tell
+            return  # it is told again and again
         # Replaced, never changed: a display reads it from its own thread.
         self.running = {**self.running, worker: RunningTrial(trial_id)}
         self.num_workers = max(self.num_workers, len(self.running))

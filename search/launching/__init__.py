@@ -1,9 +1,10 @@
 """A search by several processes, on one machine or many.
 
-The process that is started by hand is KerasTuner's chief: it has the oracle, shows the
-search, and starts the workers, which run the trials.
+None of them leads: each takes its trials from the study and brings its results there.
+The process that is started by hand starts the workers of its machine and shows the
+search.
 """
 
-from keras_share.search.launching.launch import Launch, join, search
+from keras_share.search.launching.launch import Launch, alone, search
 
-__all__ = ["Launch", "join", "search"]
+__all__ = ["Launch", "alone", "search"]

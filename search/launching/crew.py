@@ -1,46 +1,47 @@
 """The worker processes of one machine: started, watched, started again."""
 
 import contextlib
-import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_share.search.launching.events import DONE, Emit
-from keras_share.search.project.record import TrialRecord
+from keras_share.search.launching.worker import MORE
+from keras_share.search.tuner.sharing_search import WORKER
 
 MAX_DEATHS = 5  # in a row, without a trial that ended
 
 
 @dataclass
 class Worker:
-    """One worker and its present process."""
+    """One worker and its present process.
+
+    Attributes:
+        name: Its name in the search.
+        log: What it and its libraries print.
+        environment: Variables of its own.
+        process: Its process, None before it is started and when it is done.
+        deaths: How often in a row it died without having ended a trial.
+        ended: How many trials it had ended when it died last.
+    """
 
     name: str
     log: Path
+    environment: Mapping[str, str]
     process: subprocess.Popen | None = None
-    reader: threading.Thread | None = None
-    has_trials: bool = False  # this process was given one
-    trial: str | None = None  # of a process that died too: the next gets it back
-    is_done: bool = False
     deaths: int = 0
+    ended: int = field(default=0)
 
 
 class Crew:
-    """Worker processes under names of their own, which they keep.
-
-    A worker that dies is started again under its name, which gives it its trial back.
+    """Worker processes; one that dies is started again.
 
     Args:
         command: The command of a worker.
-        names: Their names, KerasTuner's `tuner_id`s.
+        names: Their names.
         logs: Folder for a log of each worker.
-        environment: Environment of a worker, without its name.
-        emit: Called with what workers tell: the name of a method of `SilentProgress`
-            and its arguments.
+        environments: Variables of each worker, beside those of this process.
     """
 
     def __init__(
@@ -48,29 +49,19 @@ class Crew:
         command: Sequence[str],
         names: Sequence[str],
         logs: Path,
-        environment: Mapping[str, str],
-        emit: Emit,
+        environments: Sequence[Mapping[str, str]],
     ):
         self._command = list(command)
-        self._environment = dict(environment)
-        self._emit = emit
         logs.mkdir(parents=True, exist_ok=True)
-        self.workers = [Worker(name, logs / f"{name}.log") for name in names]
+        self.workers = [
+            Worker(name, logs / f"{name}.log", {**own, WORKER: name})
+            for name, own in zip(names, environments, strict=True)
+        ]
 
     @property
     def is_done(self) -> bool:
-        """Whether the chief has told each worker that no trials are left."""
-        return all(worker.is_done for worker in self.workers)
-
-    @property
-    def idle(self) -> set[str]:
-        """Names of the workers whose present process was given no trial yet."""
-        return {worker.name for worker in self.workers if not worker.has_trials}
-
-    @property
-    def trials(self) -> set[str]:
-        """Trials that are not lost: their processes live, or are started again."""
-        return {one.trial for one in self.workers if one.trial is not None}
+        """Whether each worker has found that no trials are left."""
+        return all(worker.process is None for worker in self.workers)
 
     def __enter__(self) -> "Crew":
         """Starts all workers; leaves none behind."""
@@ -79,99 +70,111 @@ class Crew:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.end()
+        for worker in self.workers:
+            if worker.process is not None:
+                worker.process.kill()
+                self._clear(worker)
 
-    def check(self) -> None:
+    def check(self, ended: Mapping[str, int]) -> None:
         """Starts workers again that died, or that were to make room in memory.
 
+        Args:
+            ended: How many trials each worker has ended, by its name.
+
         Raises:
-            ChildProcessError: If a worker dies again and again.
+            ChildProcessError: If one ended with an error, or dies again and again.
         """
         for worker in self.workers:
             if worker.process is None or worker.process.poll() is None:
                 continue
             code = worker.process.returncode
-            self._clear(worker, worker.process)
-            if worker.is_done:
+            self._clear(worker)
+            if code == 0:
                 continue
-            if code != 0:
-                worker.deaths += 1
-            if worker.deaths == MAX_DEATHS:
+            if code == 1:
+                raise ChildProcessError(
+                    "A worker must end without an error. Received: "
+                    f"{worker.name}, which said: {_last(worker.log)}\nThe whole is in "
+                    f"{worker.log}. What was found is kept: the same command goes on."
+                )
+            if code != MORE:
+                count = ended.get(worker.name, 0)
+                worker.deaths = 1 if count > worker.ended else worker.deaths + 1
+                worker.ended = count
+            if worker.deaths >= MAX_DEATHS:
                 raise ChildProcessError(_died(worker, code))
             self._start(worker)
 
-    def end(self, seconds: float = 0.0) -> None:
-        """Ends all workers, and lets those that are done take some time for it."""
-        for worker in self.workers:
-            if worker.process is None:
-                continue
-            if worker.is_done and seconds:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    worker.process.wait(seconds)
-            worker.process.kill()
-            worker.process.wait()
-            self._clear(worker, worker.process)
-
     def _start(self, worker: Worker) -> None:
-        worker.is_done = worker.has_trials = False
         with open(worker.log, "ab") as log:
             worker.process = subprocess.Popen(
                 self._command,
-                env={**self._environment, "KERASTUNER_TUNER_ID": worker.name},
+                env={**os.environ, **worker.environment},
                 # Closed when this process ends, in whatever way: the worker's sign to
                 # end as well.
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=log,
                 stderr=log,
-                text=True,
                 start_new_session=True,  # Ctrl-C is for this process
             )
-        worker.reader = threading.Thread(
-            target=self._read, args=(worker, worker.process.stdout), daemon=True
-        )
-        worker.reader.start()
 
-    def _clear(self, worker: Worker, process: subprocess.Popen) -> None:
-        if worker.reader is not None:
-            worker.reader.join()
-        with process:
-            pass  # closes its pipes
+    def _clear(self, worker: Worker) -> None:
+        assert worker.process is not None  # of one that was started
+        with contextlib.suppress(OSError), worker.process:
+            pass  # closes its pipe and waits
         worker.process = None
-        worker.has_trials = False
-        self._emit("on_gone", worker.name)
-
-    def _read(self, worker: Worker, lines: Iterable[str]) -> None:
-        for line in lines:
-            if not line.endswith("\n"):
-                break  # it died at its word
-            event, *values = json.loads(line)
-            if event == DONE:
-                worker.is_done, worker.trial = True, None
-                continue
-            if event == "on_end":
-                worker.deaths, worker.trial = 0, None
-                values = [TrialRecord.from_dict(values[0])]
-            else:
-                values.append(worker.name)
-            if event == "on_trial":
-                worker.has_trials, worker.trial = True, values[0]
-            self._emit(event, *values)
 
 
-def thread_environment(num_workers: int, threads: int | None) -> dict[str, str]:
-    """Settings for workers that share the cores of a machine and its GPU.
+def environments(workers: int, threads: int | None, gpus: bool) -> list[dict[str, str]]:
+    """Variables for workers that share the cores of a machine and its GPUs.
 
     What the user has set stays.
+
+    Args:
+        workers: How many there are.
+        threads: Threads of each; by default they share the cores.
+        gpus: Whether each worker gets one GPU, in turn.
+
+    Raises:
+        ValueError: If there is no GPU to give.
     """
     if threads is None:
-        threads = max(_cores() // max(num_workers, 1), 1)
+        threads = max(_cores() // workers, 1)
     chosen = {
-        "OMP_NUM_THREADS": threads,
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": threads,
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
-    return {k: str(v) for k, v in chosen.items() if k not in os.environ}
+    chosen = {k: v for k, v in chosen.items() if k not in os.environ}
+    if not gpus:
+        return [chosen] * workers
+    found = _gpus()
+    return [
+        {**chosen, "CUDA_VISIBLE_DEVICES": found[i % len(found)]}
+        for i in range(workers)
+    ]
+
+
+def _gpus() -> list[str]:
+    """The GPUs of this machine as CUDA names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        found = [one.strip() for one in visible.split(",")]
+    else:
+        try:
+            query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+            told = subprocess.run(query, capture_output=True, text=True, check=True)
+            found = told.stdout.split()
+        except (OSError, subprocess.CalledProcessError):
+            found = []
+    if not any(found) or found == ["-1"]:
+        raise ValueError(
+            "`--gpus` gives each worker a GPU of this machine. Received: none that "
+            "nvidia-smi or CUDA_VISIBLE_DEVICES names. Leave it out to train on the "
+            "CPU."
+        )
+    return found
 
 
 def _cores() -> int:
@@ -182,11 +185,14 @@ def _cores() -> int:
 
 def _died(worker: Worker, code: int) -> str:
     memory = ", as when memory runs out" if code == -9 else ""
-    text = worker.log.read_text(encoding="utf-8", errors="replace").rstrip()
-    last = text.splitlines()[-1] if text else "nothing"
     return (
         "A worker must live to end a trial, or it is started again in vain. "
         f"Received: {worker.name}, which ended {worker.deaths} times in a row (exit "
-        f"code {code}{memory}) and last said: {last}\nThe whole is in {worker.log}. "
-        "What was found is kept: the same command goes on."
+        f"code {code}{memory}) and last said: {_last(worker.log)}\nThe whole is in "
+        f"{worker.log}. What was found is kept: the same command goes on."
     )
+
+
+def _last(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    return lines[-1] if lines else "nothing"

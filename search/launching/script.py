@@ -12,14 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from keras_share.search.tuner.recording import Recording
+from keras_share.search.tuner.sharing_search import SharingSearch
 
 _STDLIB = sysconfig.get_path("stdlib")
 # With these a library complains of what it was given.
 _COMPLAINTS = (ValueError, TypeError, OSError, RuntimeError)
 
 
-def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
+def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
     """Calls `MODULE:FUNCTION` for its tuner and the arguments of its `search`.
 
     Args:
@@ -33,9 +33,9 @@ def prepare(function: str) -> tuple[Recording, dict[str, Any]]:
     with faults_of(function):
         made = getattr(_load(module), name)()
     tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
-    if not isinstance(tuner, Recording) or not isinstance(arguments, Mapping):
+    if not isinstance(tuner, SharingSearch) or not isinstance(arguments, Mapping):
         raise ValueError(
-            f"{function} must return a tuner of keras_share.search and a dictionary "
+            f"{function} must return a SharingSearch and a dictionary "
             f"with the arguments of its search. Received: {made!r}"
         )
     return tuner, dict(arguments)

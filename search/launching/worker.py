@@ -1,50 +1,27 @@
 """The process of one worker: `python -m keras_share.search.launching.worker`.
 
-It makes the tuner anew with the user's function and asks the chief for trials, until
-none is left or it has run as many as it may. Its stdout are lines of JSON for the
-process that started it; what it and its libraries print goes to stderr, its log.
+It makes the tuner anew with the user's function and takes part in the search, until
+that is over or it has run as many trials as it may.
 """
 
-import functools
 import os
 import sys
 import threading
-import time
-from typing import Any
 
-from keras_share.search.engine import Trial, TrialStatus
-from keras_share.search.launching.delegate import Delegate
-from keras_share.search.launching.events import DONE, Reporter, as_metrics
 from keras_share.search.launching.script import prepare
 
+MORE = 75  # the exit code of a worker that has run as many trials as it may
 
-def work(function: str, recycle: int) -> None:
-    """Runs trials until the chief has none left, or `recycle` of them."""
-    stream = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    _end_with_parent()
+
+def work(function: str, recycle: int) -> int:
+    """Runs trials until none is left, or `recycle` of them; returns the exit code."""
     tuner, arguments = prepare(function)
     tuner.trials_per_process = recycle
-    client = tuner.oracle
-    progress = Reporter(
-        stream, lambda one: client.update_trial(one.trial_id, as_metrics(one))
-    )
-    asked = functools.partial(_create_trial, client, progress)
-    tuner.oracle = Delegate(client, create_trial=asked)
-    tuner.search(**{**arguments, "verbose": progress})
+    tuner.search(**{**arguments, "verbose": 0})
+    return 0 if tuner.is_over else MORE
 
 
-def _create_trial(client: Any, progress: Reporter, tuner_id: str) -> Trial:
-    """Asks the chief for a trial, and tells when there are no more."""
-    trial = client.create_trial(tuner_id)
-    if trial.status == TrialStatus.STOPPED:
-        progress.tell(DONE)
-    elif trial.status == TrialStatus.IDLE:
-        time.sleep(0.2)  # KerasTuner asks again at once
-    return trial
-
-
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process when the one that started it is gone, however it ended."""
 
     def wait() -> None:
@@ -55,4 +32,5 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], int(sys.argv[2]))
+    end_with_parent()
+    sys.exit(work(sys.argv[1], int(sys.argv[2])))

@@ -4,15 +4,14 @@ A checkpoint holds the optimizer too, three times the size of the weights with A
 """
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import keras_tuner as kt
 import numpy as np
 
 from keras_share.search import pareto
-from keras_share.search.engine import TrialStatus
-from keras_share.search.project import record_files
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.trial.objectives import signs
 
 
@@ -21,39 +20,40 @@ def of(project_dir: str | os.PathLike, trial_id: str) -> list[Path]:
     return sorted(Path(project_dir, f"trial_{trial_id}").glob("checkpoint*"))
 
 
-def front(
-    project_dir: str | os.PathLike, objectives: Sequence[kt.Objective], most: int
+def best(
+    records: Iterable[TrialRecord], objectives: Sequence[kt.Objective], most: int
 ) -> set[str]:
-    """Ids of at most `most` trials of the Pareto front: its ends, then the lonely.
+    """Ids of the trials of the best scores, and of a front those of its ends first.
 
-    None with one objective, whose front is the best trial.
+    Args:
+        records: Of the search.
+        objectives: Of the search; with several, as many of the front stay, too: its
+            ends, then the lonely.
+        most: How many.
     """
-    if len(objectives) == 1:
+    names = [one.name for one in objectives]
+    scored = [r for r in records if r.is_completed and r.numbers.keys() >= {*names}]
+    if not scored:
         return set()
-    names, ids, rows = [one.name for one in objectives], [], []
-    for record in record_files.read(project_dir):
-        if record.is_completed and record.numbers.keys() >= {*names}:
-            ids.append(record.trial_id)
-            rows.append([record.numbers[name] for name in names])
-    points = np.reshape(rows, (-1, len(names))) * signs(objectives)
-    found = np.flatnonzero(pareto.non_dominated(points))
-    order = np.argsort(-pareto.crowding(points[found]), kind="stable")
-    return {ids[i] for i in found[order][:most]}
+    points = np.array([[one.numbers[name] for name in names] for one in scored])
+    points = points * signs(objectives)
+    kept = [*np.argsort(points[:, 0], kind="stable")[:most]]
+    if len(names) > 1:
+        front = np.flatnonzero(pareto.non_dominated(points))
+        order = np.argsort(-pareto.crowding(points[front]), kind="stable")
+        kept += [*front[order][:most]]
+    return {scored[i].trial_id for i in kept}
 
 
-def remove(project_dir: str | os.PathLike, kept: Set[str]) -> None:
+def remove(project_dir: str | os.PathLike, ended: Set[str], kept: Set[str]) -> None:
     """Removes the weights of all trials that have ended, but those of `kept`.
-
-    Trials that Hyperband started stay, as it may continue them.
 
     Args:
         project_dir: The folder of the project.
+        ended: Ids of the trials that have ended.
         kept: Ids of the trials whose weights stay.
     """
     for path in Path(project_dir).glob("trial_*/checkpoint*"):
         trial_id = path.parent.name.removeprefix("trial_")
-        record = record_files.read_one(project_dir, trial_id)
-        if trial_id in kept or record is None or record.status == TrialStatus.INVALID:
-            continue  # without a record it runs, and invalid it will be tried again
-        if "tuner/epochs" not in record.hyperparameters:
+        if trial_id in ended and trial_id not in kept:
             path.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ import keras_tuner as kt
 import pandas as pd
 
 from keras_share.search.policies import Observation
-from keras_share.search.project import record_files
 from keras_share.search.project.record import TrialRecord, parse_patterns
+from keras_share.search.project.study import Project
 from keras_share.search.trial import objectives as read_objectives
 
 
@@ -67,7 +67,7 @@ Found = list[tuple[dict[str, Any], Mapping[str, float]]]
 def _of_project(folder: Path) -> Found:
     return [
         ({**record.patterns, **record.values}, record.numbers)
-        for record in record_files.read(folder)
+        for record in Project(folder).records()
         if record.is_completed
     ]
 

@@ -2,12 +2,21 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keras_share.pattern.sharing_pattern import SharingPattern
+from optuna.trial import FrozenTrial, TrialState
 
-_NEEDED = {"trial_id", "status", "objective", "score", "metrics", "measures"}
+from keras_share.pattern.sharing_pattern import SharingPattern
+from keras_share.search.engine import infer_metric_direction
+from keras_share.search.space.numbering import patterns_from_values
+
+_STATUS = {
+    TrialState.COMPLETE: "COMPLETED",
+    TrialState.PRUNED: "PRUNED",
+    TrialState.FAIL: "FAILED",
+}
+_OWN = ("planned_epochs",)  # numbers that are no result
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,8 @@ class TrialRecord:
     """A trial that has ended.
 
     Attributes:
-        trial_id: KerasTuner's name of it.
-        status: `"COMPLETED"`, `"FAILED"`, `"INVALID"`, `"PRUNED"` or `"REJECTED"`.
+        trial_id: Its number in the study.
+        status: `"COMPLETED"`, `"FAILED"`, `"PRUNED"` or `"REJECTED"`.
         patterns: Its patterns by the name of their hyperparameter.
         parameters: Number of weights of its model, None if that is unknown.
         objectives: The direction of each objective of the search, the main one first.
@@ -42,6 +51,7 @@ class TrialRecord:
         ended: When it ended, in seconds since 1970.
         worker: Name of the process that ran it.
         message: Why it has no score; the traceback of a failure.
+        place: Its place in the order in which trials began.
         trials: How many trials this is the mean of; None of a single one.
 
     Example:
@@ -67,6 +77,7 @@ class TrialRecord:
     ended: float | None = None
     worker: str | None = None
     message: str | None = None
+    place: int = 0
     trials: int | None = None
 
     @property
@@ -127,49 +138,52 @@ class TrialRecord:
         is_scored = self.status == "COMPLETED"
         return replace(self, objectives=objectives, score=score if is_scored else None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON can hold it."""
-        content = asdict(self)
-        del content["trials"]
-        return {
-            **content,
-            "pattern": self.pattern,
-            "patterns": {name: str(p) for name, p in self.patterns.items()},
-            "num_groups": self.num_groups,
-            "objective": self.objective,
-            "direction": self.direction,
-            "objectives": [
-                {"name": name, "direction": direction}
-                for name, direction in self.objectives.items()
-            ],
-        }
 
-    @classmethod
-    def from_dict(cls, content: Any) -> "TrialRecord":
-        """Reads what `to_dict` gave, today or in an earlier version.
+def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
+    """The record of a trial of a study.
 
-        Raises:
-            ValueError: If it is something else.
-        """
-        found = content if isinstance(content, Mapping) else {}
-        missing = _NEEDED - found.keys()
-        if missing:
-            raise ValueError(
-                "A record of a trial must have what `TrialRecord.to_dict` gives. "
-                f"Received: {content!r:.80}, without {', '.join(sorted(missing))}"
-            )
-        known = {one.name for one in fields(cls)} & content.keys()
-        objectives = content.get("objectives") or [
-            {"name": content["objective"], "direction": content["direction"]}
-        ]
-        read = {
-            "patterns": parse_patterns(content.get("pattern") or ""),
-            "objectives": {one["name"]: one["direction"] for one in objectives},
-            "metrics": {n: Metric(**m) for n, m in content["metrics"].items()},
-        }
-        if content.get("patterns") is not None:
-            read["patterns"] = _patterns(content["patterns"])
-        return cls(**{**{name: content[name] for name in known}, **read})
+    Args:
+        trial: A trial that has ended, of a search or of any study.
+        objectives: The direction of each objective of the study.
+    """
+    found = trial.user_attrs
+    measures = found.get("_measures", ())
+    status = _STATUS[trial.state]
+    if trial.state == TrialState.COMPLETE and "_measures" not in found:
+        found = {**found, **dict(zip(objectives, trial.values, strict=True))}
+    numbers = {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, int | float) and name[0] != "_" and name not in _OWN
+    }
+    parameters: Any = numbers.pop("parameters", None)
+    started, ended = trial.datetime_start, trial.datetime_complete
+    return TrialRecord(
+        trial_id=str(trial.number),
+        status="REJECTED" if "_rejected" in found else status,
+        objectives=objectives,
+        # Storages keep no order.
+        patterns=dict(sorted(patterns_from_values(trial.params, found).items())),
+        parameters=parameters,
+        score=found.get(next(iter(objectives))) if status == "COMPLETED" else None,
+        metrics={
+            name: Metric(value, _direction(name, objectives))
+            for name, value in numbers.items()
+            if name not in measures
+        },
+        measures={name: numbers[name] for name in measures if name in numbers},
+        hyperparameters=trial.params,
+        seconds=(ended - started).total_seconds() if started and ended else None,
+        started=started.timestamp() if started else None,
+        ended=ended.timestamp() if ended else None,
+        worker=found.get("worker"),
+        message=found.get("message"),
+        place=found.get("_place", trial.number),
+    )
+
+
+def _direction(metric: str, objectives: Mapping[str, str]) -> str:
+    return objectives.get(metric) or infer_metric_direction(metric) or "min"
 
 
 def format_patterns(patterns: Mapping[str, SharingPattern]) -> str:

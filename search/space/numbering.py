@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.space.pattern_space import PatternSpace, pattern_spaces
+from keras_share.search.space.pattern_space import SUFFIX, PatternSpace, pattern_spaces
 
 # Searches draw an integer by a float of 53 bits, and store it as one: more patterns
 # than these are numbered by several integers of 40 bits.
@@ -58,6 +58,13 @@ def integers(
         found[n] = index % 2**_DIGIT
         index >>= _DIGIT
     return found
+
+
+def told_patterns(values: Mapping[str, Any]) -> dict[str, str]:
+    """What the attributes of a trial tell of its patterns: see `suggest_pattern`."""
+    spaces = {n: v for n, v in values.items() if n.endswith(SUFFIX)}
+    patterns = patterns_from_values(values).items()
+    return {**spaces, **{name: str(pattern) for name, pattern in patterns}}
 
 
 def patterns_from_values(

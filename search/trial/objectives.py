@@ -47,12 +47,9 @@ def get(objective: Any) -> Objectives:
     return found
 
 
-def of_oracle(oracle: Any) -> Sequence[kt.Objective]:
-    """All objectives of an oracle, also of one that shows KerasTuner only the first."""
-    for holder in (oracle, oracle.objective):
-        if hasattr(holder, "objectives"):
-            return holder.objectives
-    return [oracle.objective]
+def direction(metric: str) -> str:
+    """`"max"` or `"min"`, whichever is better in a metric; `"min"` in a measure."""
+    return infer_metric_direction(metric) or "min"
 
 
 def signs(objectives: Sequence[kt.Objective]) -> tuple[int, ...]:

@@ -1,10 +1,15 @@
 """Pruning: a trial that is hopeless after few epochs is stopped."""
 
+import math
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import keras_tuner as kt
+import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 
 @dataclass(frozen=True)
@@ -122,31 +127,36 @@ class SuccessiveHalving(PruningRule):
         return rung == epochs
 
 
-def get(pruning: Any, executions_per_trial: int = 1) -> PruningRule | None:
+def get(
+    pruning: Any, objectives: Sequence[kt.Objective], executions_per_trial: int = 1
+) -> PruningRule | optuna.pruners.BasePruner | None:
     """Reads the argument `pruning=` of a tuner.
 
     Args:
-        pruning: None, `"median"`, `"halving"`, or a `PruningRule`.
+        pruning: None, `"median"`, `"halving"`, a `PruningRule`, or a pruner of
+            Optuna's.
+        objectives: Of the search; a pruner of Optuna's knows one.
         executions_per_trial: That of the tuner.
 
     Raises:
-        ValueError: If `pruning` is none of these, or a trial is executed several
-            times.
+        ValueError: If `pruning` is none of these, or can't judge such trials.
     """
     if pruning is None:
         return None
-    rule: PruningRule
-    if pruning == "median":
-        rule = MedianStopping()
-    elif pruning == "halving":
-        rule = SuccessiveHalving()
-    elif isinstance(pruning, PruningRule):
-        rule = pruning
-    else:
+    named = {"median": MedianStopping, "halving": SuccessiveHalving}
+    rule = named[pruning]() if pruning in ("median", "halving") else pruning
+    is_optuna = isinstance(rule, optuna.pruners.BasePruner)
+    if not isinstance(rule, PruningRule) and not is_optuna:
         raise ValueError(
             "`pruning` must be 'median', 'halving', a PruningRule such as "
-            "MedianStopping(warmup_trials=10), or None to stop no trial. "
-            f"Received: pruning={pruning!r}"
+            "MedianStopping(warmup_trials=10), a pruner of optuna.pruners, or None to "
+            f"stop no trial. Received: pruning={pruning!r}"
+        )
+    if is_optuna and len(objectives) > 1:
+        raise ValueError(
+            "A pruner of Optuna's judges one objective. Received: pruning="
+            f"{type(rule).__name__} for {[one.name for one in objectives]}. 'median' "
+            "and 'halving' judge a trial among those that are no worse in the others."
         )
     if executions_per_trial != 1:
         raise ValueError(
@@ -156,6 +166,50 @@ def get(pruning: Any, executions_per_trial: int = 1) -> PruningRule | None:
             f"executions_per_trial={executions_per_trial}"
         )
     return rule
+
+
+def curves(
+    number: int, trials: Sequence[FrozenTrial], objectives: Sequence[kt.Objective]
+) -> tuple[Curve, list[Curve]]:
+    """How a trial went, and those it is compared with.
+
+    These are to train for as many epochs. Of several objectives the first is judged,
+    among the trials that are no worse in the others: a small model is not stopped
+    because larger ones are more accurate.
+
+    Args:
+        number: Of the trial.
+        trials: Of the study.
+        objectives: Of the search.
+    """
+    main, *others = objectives
+    own = next(one for one in trials if one.number == number)
+    epochs = own.user_attrs.get("planned_epochs")
+    rivals = [
+        one
+        for one in trials
+        if one is not own
+        and one.user_attrs.get("planned_epochs") == epochs
+        and all(_no_worse(other, one, own) for other in others)
+    ]
+    return _curve(own, main), [_curve(one, main) for one in rivals]
+
+
+def _curve(trial: FrozenTrial, objective: kt.Objective) -> Curve:
+    sign = 1 if objective.direction == "max" else -1
+    return Curve(
+        {
+            epoch + 1: -math.inf if math.isnan(value) else sign * value
+            for epoch, value in trial.intermediate_values.items()
+        },
+        ended=trial.state in (TrialState.COMPLETE, TrialState.PRUNED),
+    )
+
+
+def _no_worse(objective: kt.Objective, a: FrozenTrial, b: FrozenTrial) -> bool:
+    # What was not measured is not compared.
+    values = [one.user_attrs.get(objective.name) for one in (a, b)]
+    return None not in values and not objective.better_than(values[1], values[0])
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:

@@ -1,6 +1,7 @@
 """KerasTuner's hyperparameters as distributions of Optuna."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from optuna.distributions import (
     BaseDistribution,
@@ -42,6 +43,24 @@ def distribution(parameter: HyperParameter) -> BaseDistribution:
     if isinstance(parameter, Int):
         return IntDistribution(low, high, log=is_log, step=step or 1)
     return FloatDistribution(low, high, log=is_log, step=step)
+
+
+def distributions(
+    parameters: Sequence[HyperParameter], values: Mapping[str, Any]
+) -> dict[str, BaseDistribution]:
+    """The distributions of those parameters that a trial has, by name.
+
+    Args:
+        parameters: All hyperparameters.
+        values: The values of the trial.
+    """
+    return {
+        p.name: distribution(p)
+        for p in parameters
+        if p.name in values
+        and not p.name.endswith(SUFFIX)
+        and all(condition.is_active(values) for condition in p.conditions)
+    }
 
 
 def value_space(parameters: Sequence[HyperParameter]) -> ValueSpace:

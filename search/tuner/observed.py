@@ -1,58 +1,31 @@
 """What a tuner sees of the model of each trial: its pattern and its measures."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner as kt
 import numpy as np
 
-from keras_share.search.display.progress import SilentProgress
 from keras_share.search.project.record import format_patterns
 from keras_share.search.space.sharing_pattern import patterns_of
 from keras_share.search.trial import budget
 from keras_share.search.trial.inheritance import inherit
-from keras_share.search.trial.measures import measure_file
-from keras_share.search.trial.outcomes import PRUNED, mark
-from keras_share.search.tuner.pruned import ReportEpochs
+from keras_share.search.trial.measures import MEASURES, measure_file
+from keras_share.search.tuner.oracle import unknown_objectives
 
 if TYPE_CHECKING:
-    from keras_share.search.tuner.recording import Recording
+    from keras_share.search.tuner.sharing_search import SharingSearch
 
 Measure = Callable[[keras.Model], Mapping[str, float]]
-
-
-@dataclass
-class TrialNotes:
-    """What is noted of a running trial, apart from KerasTuner's `Trial`.
-
-    `pruned` and `rejected` say why it was ended, if it was.
-    """
-
-    trial_id: str
-    started: float = field(default_factory=time.time)
-    parameters: int | None = None
-    measures: dict[str, float] | None = None
-    pruned: str | None = None
-    rejected: str | None = None
-
-    def values(self) -> dict[str, float]:
-        """What the oracle is told beside the metrics of `fit`."""
-        known = {} if self.parameters is None else {"parameters": self.parameters}
-        return {
-            **known,
-            **(self.measures or {}),
-            **(mark(PRUNED) if self.pruned else {}),
-        }
 
 
 class ObservedHyperModel(kt.HyperModel):
     """The user's hypermodel; during a trial the tuner sees each model it builds."""
 
-    def __init__(self, hypermodel: kt.HyperModel, tuner: "Recording"):
+    def __init__(self, hypermodel: kt.HyperModel, tuner: "SharingSearch"):
         self._hypermodel = hypermodel
         self._tuner = tuner
         super().__init__(name=getattr(hypermodel, "name", None))
@@ -65,14 +38,13 @@ class ObservedHyperModel(kt.HyperModel):
     def build(self, hp: kt.HyperParameters) -> keras.Model:
         """Builds the user's model and names its pattern in the display."""
         model = self._hypermodel.build(hp)
-        running = self._tuner._running
-        if running is not None:
-            self._tuner._progress.on_pattern(format_patterns(patterns_of(hp)))
+        tuner = self._tuner
+        if tuner.running:
+            tuner.progress.on_pattern(format_patterns(patterns_of(hp)))
             if isinstance(model, keras.Model) and model.built:
-                running.parameters = model.count_params()
-            if self._tuner.inherit is not None:
-                # Here and not in `fit`: Hyperband then loads what it continues.
-                inherit(model, self._tuner.inherit)
+                tuner.oracle.note(tuner.running, parameters=model.count_params())
+            if tuner.inherit is not None:
+                inherit(model, tuner.inherit)
         return model
 
     def declare_hyperparameters(self, hp: kt.HyperParameters) -> None:
@@ -82,96 +54,114 @@ class ObservedHyperModel(kt.HyperModel):
     def fit(
         self, hp: kt.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
-        """Fits as the user's; the result has the measures of the model as well."""
-        tuner, running = self._tuner, self._tuner._running
-        if running is None:
+        """Fits as the user's, and measures the model."""
+        tuner = self._tuner
+        if not tuner.running:
             return self._hypermodel.fit(hp, model, *args, **kwargs)
-        if model.built:
-            self._measure(model, running)
+        # What is measured depends on the pattern and not on the values of weights. So
+        # a model that can't be exported fails its trial at no cost; only one that
+        # `fit` has to build is measured after it.
+        is_measured = model.built
+        if is_measured:
+            self._measure(model)
         # Added here and not in `search`, where KerasTuner would deep-copy it.
-        callbacks = [*kwargs.pop("callbacks", []), EpochCallback(tuner._progress)]
-        report = None
-        if tuner.pruning is not None:
-            report = ReportEpochs(tuner.oracle, running.trial_id, running.values())
-            callbacks.append(report)
+        report = ReportEpochs(
+            tuner,
+            # Of a user's own `fit` only the result tells what it measures.
+            checks=type(self._hypermodel).fit is kt.HyperModel.fit,
+            every=kwargs.get("validation_freq", 1) == 1,
+        )
+        callbacks = [*kwargs.pop("callbacks", []), report]
         with _keras_is_quiet():
             result = self._hypermodel.fit(
                 hp, model, *args, callbacks=callbacks, **kwargs
             )
-        if report is not None and report.pruned_after:
-            running.pruned = f"pruned after epoch {report.pruned_after}"
-        self._measure(model, running)
-        result = _with_values(result, running.values(), tuner.oracle.objective.name)
-        _check_objectives(result, [one.name for one in tuner._objectives])
+        if not is_measured:
+            self._measure(model)
+        metrics = getattr(result, "history", result)
+        if isinstance(metrics, Mapping):
+            _check_objectives(tuner, metrics)
+        if isinstance(result, keras.callbacks.History):
+            return _of_best_epoch(result, tuner.oracle.objectives[0])
         return result
 
-    def _measure(self, model: keras.Model, running: TrialNotes) -> None:
-        """Measures the model of a trial, once.
-
-        What is measured depends on the pattern and not on the values of the weights.
-        So it is done before training, where a model that can't be exported fails its
-        trial at no cost, and after it only for a model that `fit` had to build.
-        """
+    def _measure(self, model: keras.Model) -> None:
         tuner = self._tuner
-        if running.measures is not None:
+        if tuner.is_measured:
             return
-        running.parameters = model.count_params()
         measures = {}
         if tuner.export is not None:
             measures.update(measure_file(model, tuner.export, tuner.measured))
         if tuner.measure is not None:
             measures.update(tuner.measure(model))
-        running.measures = {
+        measures = {
             name: value if isinstance(value, int) else float(value)
             for name, value in measures.items()
         }
-        budget.check(running.measures, tuner.limits)
-
-
-class EpochCallback(keras.callbacks.Callback):
-    """Tells a display which epoch a model is in."""
-
-    def __init__(self, progress: SilentProgress):
-        super().__init__()
-        self.progress = progress
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Starts at none of the epochs."""
-        self.progress.on_epoch(0, self.params.get("epochs"))
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Counts the epoch."""
-        self.progress.on_epoch(epoch + 1, self.params.get("epochs"))
-
-
-def _with_values(result: Any, values: Mapping[str, float], objective: str) -> Any:
-    """The result of `fit` with further metrics, in any form KerasTuner reads."""
-    if isinstance(result, keras.callbacks.History):
-        epochs = len(result.epoch)
-        result.history.update({name: [v] * epochs for name, v in values.items()})
-    elif isinstance(result, Mapping):
-        result = {**result, **values}
-    elif isinstance(result, list):
-        result = [_with_values(one, values, objective) for one in result]
-    elif isinstance(result, (int, float, np.floating)):
-        result = {objective: float(result), **values}
-    return result  # of anything else KerasTuner says that it can't read it
-
-
-def _check_objectives(result: Any, objectives: Sequence[str]) -> None:
-    """Ends a search that could never score a trial in all of its objectives."""
-    if isinstance(result, keras.callbacks.History):
-        result = result.history
-    if not isinstance(result, Mapping):
-        return
-    # KerasTuner itself complains of the first.
-    missing = [name for name in objectives[1:] if name not in result]
-    if missing:
-        raise kt.errors.FatalValueError(
-            "Each objective must be a metric of `fit`, or a measure of what the tuner "
-            f"exports (`export`) or `measure` returns. Received: no {missing} among "
-            f"{sorted(result)}"
+        tuner.is_measured = True
+        tuner.oracle.note(
+            tuner.running, parameters=model.count_params(), measures=measures
         )
+        budget.check(measures, tuner.oracle.limits)
+
+
+class ReportEpochs(keras.callbacks.Callback):
+    """Reports each epoch of a trial, and stops training if told to.
+
+    Args:
+        tuner: The tuner.
+        checks: Whether an epoch must have the objectives that are metrics.
+        every: Whether every epoch is validated.
+    """
+
+    def __init__(self, tuner: "SharingSearch", checks: bool, every: bool):
+        super().__init__()
+        self._tuner = tuner
+        self._checks = checks
+        self._every = every
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Starts at none of the epochs."""
+        self._tuner.progress.on_epoch(0, self.params.get("epochs"))
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Reports an epoch in which the first objective was computed."""
+        tuner, epochs = self._tuner, self.params.get("epochs") or epoch + 1
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        tuner.progress.on_epoch(epoch + 1, epochs)
+        is_validated = any(name.startswith("val_") for name in numbers)
+        if self._checks and (self._every or is_validated or epoch + 1 >= epochs):
+            _check_objectives(tuner, numbers)
+        if tuner.oracle.objectives[0].name in numbers:
+            told = tuner.oracle.report(tuner.running, epoch, epochs, numbers)
+            if told == "STOPPED":
+                reason = f"pruned after epoch {epoch + 1}"
+                tuner.oracle.note(tuner.running, pruned=reason)
+                self.model.stop_training = True
+
+
+def _check_objectives(tuner: "SharingSearch", metrics: Iterable[str]) -> None:
+    """Ends a search whose objectives no trial will have."""
+    known = {*metrics, *tuner.oracle.known(tuner.running)}
+    to_come = () if tuner.is_measured else MEASURES  # of a model that `fit` builds
+    names = [one.name for one in tuner.oracle.objectives]
+    missing = [name for name in names if name not in known and name not in to_come]
+    if missing and (tuner.is_measured or tuner.measure is None):
+        raise kt.errors.FatalValueError(unknown_objectives(missing, known))
+
+
+def _of_best_epoch(result: Any, objective: kt.Objective) -> Any:
+    """The metrics of the best epoch, where not every epoch was validated.
+
+    KerasTuner reads only histories in which each epoch has each metric.
+    """
+    history = result.history
+    values = history.get(objective.name, ())
+    if {len(one) for one in history.values()} <= {len(values)} or not values:
+        return result
+    best = (np.argmax if objective.direction == "max" else np.argmin)(values)
+    share = (best + 1) / len(values)
+    return {name: v[math.ceil(share * len(v)) - 1] for name, v in history.items()}
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import pytest
 import synthetic_search as synthetic
 
 from keras_share.search import SearchResults
-from keras_share.search.project import record_files
 
 
 @pytest.fixture
@@ -14,8 +13,7 @@ def found(here):
         synthetic.search(trials=8, objectives=synthetic.OBJECTIVES),
         *("FAILED", "REJECTED", "PRUNED"),
     )
-    for row in results.records:
-        record_files.write("runs", row)
+    synthetic.write("runs", results)
     return SearchResults.load("runs")
 
 
@@ -69,7 +67,7 @@ def test_what_is_at_fault_is_told_before_the_work(cli, found):
 
 
 def test_a_search_without_a_score(cli_json, cli, here):
-    record_files.write("runs", synthetic.unscored(0))
+    synthetic.write("runs", SearchResults((synthetic.unscored(0),), synthetic.ONE))
     facts = cli_json("report runs --html report.html --png report.png")
     assert facts["pareto_front"] == []
     assert (facts["knee"], facts["hypervolume"]) == (None, None)

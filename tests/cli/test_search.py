@@ -1,18 +1,19 @@
 """`search` and `report`: what the tuners do and find."""
 
 import gc
-import json
+import os
 import re
 import shlex
-import socket
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from optuna.trial import create_trial
 
 from keras_share.cli.search import search
 from keras_share.search import SearchResults
+from keras_share.search.project.study import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -22,7 +23,7 @@ from quick_search import Untrained, failing, quick
 
 def tuner(model=None):
     return quick(
-        keras_share.search.RandomSearch, "runs", model, max_trials=3,
+        keras_share.search.SharingSearch, "runs", model, max_trials=3,
         project_name="p", measure=lambda model: {"kb": model.count_params()},
     )
 
@@ -118,8 +119,8 @@ def test_a_search_that_only_failed(cli, cli_json, script):
 @pytest.mark.parametrize(
     "function, message",
     [
-        ("train.py:three", "must return a tuner of keras_share.search and a dict"),
-        ("train.py:stock", "must return a tuner of keras_share.search and a dict"),
+        ("train.py:three", "must return a SharingSearch and a dict"),
+        ("train.py:stock", "must return a SharingSearch and a dict"),
         ("train.py:raises", "Received: IndexError: list index out of range"),
         ("train.py:gone", "AttributeError: module 'train' has no attribute 'gone'"),
         ("train.py:data", "`verbose` must be 'auto'"),
@@ -141,20 +142,10 @@ def test_functions_of_another_form(function, cli, script):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ("--host 0.0.0.0", "need --workers"),
-        ("--port 8765", "need --workers"),
-        ("--join first:8765", "need --workers"),
         ("--threads 2", "need --workers"),
-        ("--workers 2 --join first:8765 --port 8765", "neither --host nor --port"),
-        ("--workers 2 --join first:8765 --host 0.0.0.0", "neither --host nor --port"),
-        ("--workers 0 --join first:8765", "--workers of at least 1"),
-        ("--workers 0", "--workers 0 needs --host"),
-        ("--workers -1", "'--workers'"),
+        ("--gpus", "need --workers"),
+        ("--workers 0", "'--workers'"),
         ("--workers 2 --recycle 0", "'--recycle'"),
-        ("--workers 2 --port 70000", "'--port'"),
-        ("--workers 2 --join first", "HOST:PORT, such as first:8765"),
-        ("--workers 2 --join first:", "HOST:PORT, such as first:8765"),
-        ("--workers 2 --join :8765", "HOST:PORT, such as first:8765"),
     ],
 )
 def test_options_that_do_not_go_together(options, message, cli, script):
@@ -162,16 +153,28 @@ def test_options_that_do_not_go_together(options, message, cli, script):
     assert message in " ".join(done.stderr.split())
 
 
-def test_faults_are_told_before_anything_is_started(cli, script):
+@pytest.mark.parametrize(
+    "url, message",
+    [
+        ("postgres", "must be a URL such as postgresql://"),
+        ("nodb://user:s3cret@host/db", "Received: nodb://user:***@host/db"),
+        ("postgresql://u:s3cret@127.0.0.1:1/db?password=s3cret", "127.0.0.1"),
+    ],
+)
+def test_storages_at_fault_are_told_before_anything_is_started(
+    url, message, cli, script, monkeypatch
+):
+    monkeypatch.delenv("KERAS_SHARE_STORAGE", raising=False)
+    if url.startswith("postgresql"):
+        pytest.importorskip("psycopg")
+    for workers in ("", " --workers 2"):
+        done = cli(f"search train.py:found --storage {url}{workers}", 1)
+        assert message in done.stderr
+        assert "s3cret" not in done.stderr + done.stdout
+        assert "KERAS_SHARE_STORAGE" not in os.environ
     done = cli("search train.py:raises --workers 2", 1)
     assert "Received: IndexError: list index out of range" in done.stderr
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        done = cli(f"search train.py:found --workers 2 --port {port}", 1)
-    assert "--port must be an address of this machine where nobody" in done.stderr
-    assert not (script / "runs").exists()
+    assert not (script / "runs" / "p" / "logs").exists()
 
 
 def parsed(line):
@@ -183,62 +186,53 @@ def parsed(line):
 def test_commands_of_the_documentation_can_be_typed():
     text = (DOCS / "many_machines.md").read_text().replace("\\\n", " ")
     lines = re.findall(r"keras-share search .*?(?=[`&\n>])", text)
-    assert len(lines) >= 8
+    assert len(lines) >= 3
     for line in lines:
         assert parsed(line).params["function"] == "train.py:sharing"
 
 
 def test_manifest_of_kubernetes():
     yaml = pytest.importorskip("yaml")
-    documents = yaml.safe_load_all((DOCS / "kubernetes.yaml").read_text())
+    documents = [*yaml.safe_load_all((DOCS / "kubernetes.yaml").read_text())]
     by_name = {(d["kind"], d["metadata"]["name"]): d["spec"] for d in documents}
-    service = by_name["Service", "search"]
-    policy = by_name["NetworkPolicy", "search"]
-    chief, worker = (by_name["Job", f"search-{role}"] for role in ("chief", "worker"))
-    serve, join = (
-        parsed(shlex.join(job["template"]["spec"]["containers"][0]["command"])).params
-        for job in (chief, worker)
+    service, server = (
+        by_name["Service", "search-db"],
+        by_name["Deployment", "search-db"],
     )
-    port = serve["port"]
-    assert (
-        join["address"] == f"search:{port}" == f"search:{service['ports'][0]['port']}"
-    )
-    assert policy["ingress"][0]["ports"] == service["ports"]
-    assert (serve["host"], serve["workers"]) == ("0.0.0.0", 0) and join["workers"] == 1
-    labels = chief["template"]["metadata"]["labels"]
-    assert service["selector"] == policy["podSelector"]["matchLabels"] == labels
+    labels = server["template"]["metadata"]["labels"]
+    assert service["selector"] == server["selector"]["matchLabels"] == labels
+    worker = by_name["Job", "search-worker"]
+    (container,) = worker["template"]["spec"]["containers"]
+    options = parsed(shlex.join(container["command"])).params
+    assert options["workers"] == 1 and options["storage"] is None
+    (variables,) = ({v["name"]: v for v in container["env"]},)
+    assert "@search-db/" in variables["KERAS_SHARE_STORAGE"]["value"]
+    secret = variables["PGPASSWORD"]["valueFrom"]["secretKeyRef"]["name"]
+    assert secret == "search-db"
+    policy = by_name["NetworkPolicy", "search-db"]
+    assert policy["podSelector"]["matchLabels"] == labels
     (allowed,) = policy["ingress"][0]["from"]
     assert (
         allowed["podSelector"]["matchLabels"]
         == (worker["template"]["metadata"]["labels"])
     )
-    # Pods keep their names, by which the chief knows whose trial is whose.
-    assert worker["completionMode"] == "Indexed"
-    (volume,) = chief["template"]["spec"]["volumes"]
+    (volume,) = server["template"]["spec"]["volumes"]
     claim = volume["persistentVolumeClaim"]["claimName"]
     assert ("PersistentVolumeClaim", claim) in by_name
 
 
-@pytest.mark.filterwarnings("default:.*is damaged and left out:UserWarning")
-@pytest.mark.parametrize("content", ["{", "[]", "{}", "3", '{"objective": "a"}'])
-def test_folders_at_fault(content, cli, here):
-    (here / "p" / "results").mkdir(parents=True)
-    assert "in which at least one trial has ended" in cli("report p", 1).stderr
-    (here / "p" / "results" / "0.json").write_text(content)
-    done = cli("report p", 1)
-    assert "0.json' is damaged and left out" in done.stderr
-    assert "in which at least one trial has ended" in done.stderr
+def test_folders_at_fault(cli, here):
+    assert "must be the folder of a search" in cli("report p", 1).stderr
+    Project(here / "p", None, {"a": "max"})
+    assert "must have a trial that has ended" in cli("report p", 1).stderr
+    (here / "q").mkdir()
+    (here / "q" / "study.db").write_bytes(b"no database" * 99)
+    assert "file is not a database" in cli("report q", 1).stderr
 
 
 def test_rows_may_hold_what_json_lacks(cli_json, here):
-    number = {"value": float("nan"), "direction": "max"}
-    row = {
-        **dict.fromkeys(("message", "num_groups", "parameters", "seconds")),
-        **{"trial_id": "0", "status": "COMPLETED", "pattern": "\x1b", "score": 0.5},
-        **{"objective": "a", "direction": "max", "metrics": {"a": number, "b": number}},
-        **{"measures": {"exported_bytes": 7}, "hyperparameters": {"units": [1]}},
-    }
-    (here / "p" / "results").mkdir(parents=True)
-    (here / "p" / "results" / "0.json").write_text(json.dumps(row))
-    (found,) = cli_json("report p")["pareto_front"]
-    assert (found["a"], found["b"], found["hp/units"]) == (0.5, None, [1])
+    project = Project(here / "p", None, {"a": "max"})
+    attributes = {"b": float("nan"), "a": 0.5, "_measures": []}
+    project.study.add_trial(create_trial(values=[0.5], user_attrs=attributes))
+    (found,) = cli_json("report p --column a")["pareto_front"]
+    assert (found["a"], found["b"]) == (0.5, None)

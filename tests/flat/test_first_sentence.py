@@ -13,6 +13,11 @@ from keras_share.flat.first_sentence import first_sentence
             "\x1b[1mA shape is wrong\x1b[0m\n\nArguments received: x",
             "A shape is wrong",
         ),
+        (
+            "A class could not be made.\n\nconfig={'a': 1}.\n\n"
+            "Exception encountered: There is no Own. Register it.",
+            "There is no Own.",
+        ),
         ("", "ValueError"),
     ],
 )

@@ -105,6 +105,13 @@ def test_arguments_that_are_wrong(arguments, message):
         quantize_model(model, **arguments)
 
 
+def test_the_former_name_of_an_argument():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+    with pytest.deprecated_call(match="`scheme` is called `quantization` now"):
+        quantized = quantize_model(model, scheme="dynamic")
+    assert not of_type(quantized, FakeQuantize)
+
+
 @pytest.mark.parametrize("skip", [["middle"], ["middle", "windows"]])
 def test_what_is_left_out_is_in_floating_point_in_the_file(skip, tmp_path):
     x = values(16, 8, 6)

@@ -99,6 +99,8 @@ def test_losses_and_targets_by_name():
         model.compile("sgd", loss, metrics={"box": "mae"})
         histories.append(model.fit(x, y, verbose=0).history)
     assert histories[0].keys() == histories[1].keys() >= {"cls_loss", "box_mae"}
+    clone = keras.models.clone_model(model)
+    assert clone.output_names == ["cls", "box"]
 
 
 class OwnLoss(keras.Model):

@@ -9,30 +9,13 @@ from keras_share.search import engine
 @pytest.mark.parametrize(
     "owner, names",
     [
-        (kt.Oracle, ("_save_trial", "_record_values", "_project_dir", "score_trial")),
-        (kt.Tuner, ("_populate_initial_space",)),
-        (
-            kt.Oracle("loss"),
-            ("_retry_queue", "ongoing_trials", "start_order", "end_order", "tuner_ids"),
-        ),
-        (kt.oracles.BayesianOptimizationOracle("loss"), ("_random_state",)),
-        (kt.oracles.HyperbandOracle("loss"), ("_brackets",)),
+        (kt.Oracle, ("_project_dir", "remaining_trials", "update_space")),
+        (kt.Tuner, ("_populate_initial_space", "pre_create_trial", "project_dir")),
     ],
 )
 def test_what_is_overridden_or_read(owner, names):
     for name in names:
         assert hasattr(owner, name), name
-
-
-def test_what_is_saved():
-    assert {
-        *("ongoing_trials", "hyperparameters", "start_order", "end_order"),
-        *("run_times", "retry_queue", "tried_so_far", "id_to_hash"),
-    } <= kt.Oracle("loss").get_state().keys()
-    assert set(engine.Trial(kt.HyperParameters(), "0").get_state()) == {
-        *("trial_id", "hyperparameters", "metrics", "score", "best_step"),
-        *("status", "message"),
-    }
 
 
 def test_kinds_of_hyperparameters():

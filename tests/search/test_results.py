@@ -8,36 +8,33 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_search
+import synthetic_search as synthetic
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults, pareto
-from keras_share.search.project import record_files
-from keras_share.search.project.record import TrialRecord
+from keras_share.search.project.record import Metric, TrialRecord, parse_patterns
 
 
 def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs):
-    metrics = {
-        "val_accuracy": {"value": score, "direction": direction},
-        "val_loss": {"value": number / 7, "direction": "min"},
-    }
     content = {
         "trial_id": f"{number:03}",
         "status": "COMPLETED",
-        "pattern": pattern,
+        "patterns": parse_patterns(pattern),
         "parameters": 100 + number,
-        "objective": "val_accuracy",
-        "direction": direction,
+        "objectives": {"val_accuracy": direction},
         "score": score,
-        "metrics": metrics,
+        "metrics": {
+            "val_accuracy": Metric(score, direction),
+            "val_loss": Metric(number / 7, "min"),
+        },
         "measures": {"exported_bytes": exported_bytes},
         "seconds": 1.5,
         "hyperparameters": {"units": number},
-        "message": None,
         **kwargs,
     }
-    return TrialRecord.from_dict(content)
+    return TrialRecord(**content)
 
 
 def failed(number, **kwargs):
@@ -185,7 +182,7 @@ def test_repeats_count_as_one_trial_with_their_mean():
 
 
 def test_numbers_of_patterns_may_encode_equal_ones_differently():
-    choice = {"patterns": {"sharing": "ABA"}}
+    choice = {"patterns": {"sharing": SharingPattern("ABA")}}
     found = results(
         *(
             row(i, 0.5, 10, **choice, hyperparameters={"sharing": i, "sharing.2": 3})
@@ -248,13 +245,6 @@ def test_knee():
         results(failed(0)).knee()
 
 
-def test_results_are_read_as_earlier_versions_wrote_them():
-    # These rows say nothing of `patterns`, `objectives`, `started` and `worker`.
-    found = results(row(0, 0.5, 1000, "AABA"), row(1, 0.6, 9, "a=AAB b=ABB"))
-    assert found.objectives == {"val_accuracy": "max"}
-    assert found.default_columns() == ("exported_bytes", "val_accuracy")
-
-
 def test_direction_is_checked():
     with pytest.raises(ValueError, match="`objectives` must have 'min' or 'max'"):
         results(direction="up")
@@ -271,11 +261,20 @@ def test_csv(tmp_path):
 def test_load(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`project_dir` must be the folder"):
         SearchResults.load(tmp_path)
-    found = random_results(0, "min")
-    for written in found.records:
-        record_files.write(tmp_path, written)
-    (record_files.folder(tmp_path) / ".099.tmp").write_text('{"trial_id": ')
-    assert SearchResults.load(str(tmp_path)) == found
+    found = synthetic.with_failures(
+        synthetic.search(trials=6, objectives=synthetic.OBJECTIVES), "FAILED", "PRUNED"
+    )
+    folder = synthetic.write(tmp_path / "p", found)
+    loaded = SearchResults.load(str(folder))
+    assert loaded.objectives == found.objectives
+    same = ["pattern", "num_groups", "val_accuracy", "val_loss", "status"]
+    pd.testing.assert_frame_equal(
+        loaded.leaderboard()[same], found.leaderboard()[same], rtol=1e-5
+    )
+    url = f"sqlite:///{folder}/study.db"
+    assert SearchResults.load(tmp_path / "elsewhere" / "p", url) == loaded
+    with pytest.raises(FileNotFoundError, match="There must be a study of the name"):
+        SearchResults.load(tmp_path / "q", url)
 
 
 def plotted(trials=40, sites=6):

@@ -1,45 +1,34 @@
 """Worker processes that end in all ways; here they are scripts without Keras."""
 
-import json
+import itertools
 import os
 import sys
 import time
 
 import pytest
 
-from keras_share.search.launching.crew import MAX_DEATHS, Crew, thread_environment
-from keras_share.search.project.record import TrialRecord
+from keras_share.search.launching.crew import MAX_DEATHS, Crew, environments
+from keras_share.search.launching.worker import MORE
 
-# Every process does the next of the lines of `acts`; "tell" writes its words.
+# Every process does the next of the acts.
 WORKER = """
-import json, os, signal, sys, time
+import os, signal, sys
 from pathlib import Path
 
-name = os.environ["KERASTUNER_TUNER_ID"]
+name = os.environ["KERAS_SHARE_WORKER"]
 turn = Path(f"{name}.turn")
 number = int(turn.read_text()) if turn.exists() else 0
 turn.write_text(str(number + 1))
-acts = json.loads(sys.argv[1])
-for act, *values in acts[min(number, len(acts) - 1)]:
-    if act == "tell":
-        print(json.dumps(values), flush=True)
-    elif act == "write":
-        sys.stdout.write(values[0])
-        sys.stdout.flush()
-    elif act == "say":
-        print(values[0], file=sys.stderr)
-    elif act == "exit":
-        os._exit(values[0])
-    elif act == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif act == "wait":
-        os.read(0, 1)
+acts = sys.argv[1].split()
+act, _, value = acts[min(number, len(acts) - 1)].partition(":")
+print("line of", os.environ.get("CUDA_VISIBLE_DEVICES"), value, flush=True)
+if act == "exit":
+    os._exit(int(value))
+elif act == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif act == "wait":
+    os.read(0, 1)
 """
-
-TRIAL = ["tell", "on_trial", "00"]
-RECORD = TrialRecord(trial_id="00", status="COMPLETED", objectives={"loss": "min"})
-END = ["tell", "on_end", RECORD.to_dict()]
-DONE = ["tell", "on_done"]
 
 
 @pytest.fixture
@@ -48,26 +37,22 @@ def crew(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     crews = []
 
-    def start(*acts, names=("a",)):
-        events = []
-        command = [sys.executable, "-S", "-c", WORKER, json.dumps(acts)]
-        made = Crew(
-            command, names, tmp_path / "logs", os.environ, lambda *e: events.append(e)
-        )
-        made.events = events
-        crews.append(made)
-        return made.__enter__()
+    def start(acts, *names, environment=None):
+        command = [sys.executable, "-S", "-c", WORKER, acts]
+        own = [environment or {}] * len(names)
+        crews.append(Crew(command, names, tmp_path / "logs", own))
+        return crews[-1].__enter__()
 
     yield start
     for made in crews:
-        made.end()
+        made.__exit__()
 
 
-def run(crew):
-    """Watches a crew until it is done and gone."""
+def run(crew, ended=lambda: {}):
+    """Watches a crew until it is done."""
     end = time.monotonic() + 30
-    while any(worker.process for worker in crew.workers):
-        crew.check()
+    while not crew.is_done:
+        crew.check(ended())
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -77,86 +62,40 @@ def turns(name="a"):
         return int(file.read())
 
 
-def test_what_workers_tell(crew):
-    made = crew([TRIAL, ["tell", "on_epoch", 1, 3], END, DONE], names=("a", "b"))
-    run(made)
-    assert made.is_done and made.idle == {"a", "b"}
-    for name in ("a", "b"):
-        mine = [event for event in made.events if event[-1] == name]
-        told = [("on_trial", "00", name), ("on_epoch", 1, 3, name)]
-        assert mine == [*told, ("on_gone", name)]
-        assert turns(name) == 1
-    assert made.events.count(("on_end", RECORD)) == 2
-
-
-def test_a_worker_that_made_room_is_replaced(crew):
-    run(crew([TRIAL, END], [TRIAL, END], [DONE]))
-    assert turns() == 3
-
-
-def test_a_dead_worker_comes_back_under_its_name(crew):
-    made = crew([TRIAL, ["die"]], [TRIAL, ["write", '["on_e'], ["die"]], [DONE])
-    run(made)
-    assert turns() == 3
-    assert [e for e in made.events if e[0] == "on_gone"] == [("on_gone", "a")] * 3
-
-
-def test_trials_that_are_not_lost(crew):
-    """Of a process that lives, however slow, and of one that is started again."""
-    made = crew([TRIAL, ["wait"]], [["wait"]])
-    while not made.trials:
-        time.sleep(0.01)
-    (worker,) = made.workers
-    worker.process.kill()
-    worker.process.wait()
-    assert made.trials == {"00"}
-    made.check()
-    assert worker.process.poll() is None and made.trials == {"00"}
-
-
-@pytest.mark.parametrize("end", [END, DONE], ids=["record", "done"])
-def test_trials_that_have_ended(crew, end):
-    made = crew([TRIAL, end, ["tell", "on_trial", "01"], ["wait"]])
-    while made.trials in (set(), {"00"}):
-        time.sleep(0.01)
-    assert made.trials == {"01"}
-    ended = crew([TRIAL, end, ["exit", 0]], [DONE], names=("b",))
-    run(ended)
-    assert ended.trials == set()
+def test_the_dead_and_the_replaced_come_back_until_all_is_over(crew):
+    run(crew(f"exit:{MORE} die exit:{MORE} exit:7 exit:0", "a", "b"))
+    assert turns("a") == turns("b") == 5
 
 
 def test_deaths_with_progress_are_endured(crew):
-    acts = [[TRIAL, END, ["die"]]] * (2 * MAX_DEATHS)
-    run(crew(*acts, [DONE]))
+    made = crew("die " * (2 * MAX_DEATHS) + "exit:0", "a")
+    counts = itertools.count(1)
+    run(made, ended=lambda: {"a": next(counts)})  # each has ended one more trial
     assert turns() == 2 * MAX_DEATHS + 1
 
 
-@pytest.mark.parametrize("trials", [[], [TRIAL]], ids=["at once", "in a trial"])
-def test_deaths_without_progress_end_it(crew, tmp_path, trials):
-    made = crew([*trials, ["say", "no\ncard"], ["exit", 7]])
+def test_deaths_without_progress_end_it(crew, tmp_path):
     with pytest.raises(ChildProcessError) as raised:
-        run(made)
+        run(crew("exit:7", "a"))
     assert turns() == MAX_DEATHS
     message = str(raised.value)
     assert f"a, which ended {MAX_DEATHS} times in a row (exit code 7)" in message
-    assert "last said: card\n" in message
+    assert "last said: line of None 7\n" in message
     assert str(tmp_path / "logs" / "a.log") in message
-    assert (tmp_path / "logs" / "a.log").read_text() == "no\ncard\n" * MAX_DEATHS
+    assert (tmp_path / "logs" / "a.log").read_text().count("line") == MAX_DEATHS
 
 
-def test_a_crash_after_the_end_is_none(crew):
-    run(crew([TRIAL, END, DONE, ["exit", 1]]))
+def test_an_error_ends_it_at_once(crew):
+    with pytest.raises(ChildProcessError, match=r"a, which said: line of None 1\n"):
+        run(crew("exit:1", "a"))
     assert turns() == 1
 
 
 def test_the_end_is_the_end(crew):
-    made = crew([TRIAL, ["wait"]], names=("a", "b"))
-    while made.idle:
-        time.sleep(0.01)
+    made = crew("wait", "a", "b")
     processes = [worker.process for worker in made.workers]
-    made.end(seconds=60)  # for those that are done, which these are not
+    made.__exit__()
     assert all(process.poll() is not None for process in processes)
-    assert turns("a") == turns("b") == 1
 
 
 def test_workers_share_the_cores(monkeypatch):
@@ -165,7 +104,30 @@ def test_workers_share_the_cores(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(9), raising=False)
     for workers, threads, expected in [(4, None, 2), (20, None, 1), (4, 7, 7)]:
-        made = thread_environment(workers, threads)
-        assert [made[name] for name in names] == [str(expected)] * 3
+        made = environments(workers, threads, False)
+        assert [[one[n] for n in names] for one in made] == [
+            [str(expected)] * 3
+        ] * workers
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert "OMP_NUM_THREADS" not in thread_environment(4, None)
+    assert "OMP_NUM_THREADS" not in environments(4, None, False)[0]
+
+
+def test_a_gpu_each(monkeypatch, tmp_path):
+    def given(workers):
+        made = environments(workers, 1, True)
+        return [one["CUDA_VISIBLE_DEVICES"] for one in made]
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    assert given(3) == ["2", "5", "2"]
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
+    tool.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert given(2) == ["GPU-a", "GPU-b"]
+    tool.unlink()
+    with pytest.raises(ValueError, match=r"gives each worker a GPU.*Received: none"):
+        given(2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(ValueError, match="Received: none that nvidia-smi"):
+        given(2)

@@ -9,7 +9,6 @@ import synthetic_search as synthetic
 from quick_search import patterns, quick
 
 from keras_share.search import SearchResults, SharingSearch
-from keras_share.search.project import record_files
 from keras_share.search.project.earlier import observations
 from keras_share.search.project.record import Metric
 from keras_share.search.trial import objectives
@@ -22,10 +21,9 @@ SCORE = objectives.get("val_accuracy")
 )
 def test_folder_and_csv_say_the_same(names, tmp_path):
     results = synthetic.search(trials=5, names=names)
-    for row in results.records:
-        record_files.write(tmp_path, row)
+    folder = synthetic.write(tmp_path / "p", results)
     results.to_csv(tmp_path / "board.csv")
-    of_folder = observations(tmp_path, SCORE)
+    of_folder = observations(folder, SCORE)
     of_csv = observations(tmp_path / "board.csv", SCORE)
 
     def told(found):
@@ -48,11 +46,15 @@ def test_numbers_keep_their_type_beside_trials_without_one(tmp_path):
 
 def test_scores_that_are_not_finite_are_left_out(tmp_path):
     scores = [0.5, np.nan, np.inf]
-    records = synthetic.search(trials=3).records
-    for record, value in zip(records, scores, strict=True):
-        metrics = {"val_accuracy": Metric(value, "max")}
-        record_files.write(tmp_path, replace(record, metrics=metrics))
-    (kept,) = observations(tmp_path, SCORE)
+    records = [
+        replace(record, metrics={"val_accuracy": Metric(value, "max")}, score=value)
+        for record, value in zip(
+            synthetic.search(trials=3).records, scores, strict=True
+        )
+    ]
+    results = SearchResults(tuple(records), synthetic.ONE)
+    results.to_csv(tmp_path / "board.csv")
+    (kept,) = observations(tmp_path / "board.csv", SCORE)
     assert kept.scores == (-0.5,)
 
 
@@ -61,10 +63,9 @@ def test_only_completed_trials_are_learned_from(status, tmp_path):
     """The others may have a score, too: that of the epochs before they were stopped."""
     first, second = synthetic.search(trials=2).records
     results = SearchResults((first, replace(second, status=status)), synthetic.ONE)
-    for row in results.records:
-        record_files.write(tmp_path, row)
+    folder = synthetic.write(tmp_path / "p", results)
     results.to_csv(tmp_path / "board.csv")
-    for source in (tmp_path, tmp_path / "board.csv"):
+    for source in (folder, tmp_path / "board.csv"):
         (kept,) = observations(source, SCORE)
         assert kept.scores == (-first.score,)
 

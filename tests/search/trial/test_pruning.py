@@ -3,13 +3,17 @@
 import itertools
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
+from keras_share.search.trial import objectives
 from keras_share.search.trial.pruning import (
     Curve,
     MedianStopping,
     PruningRule,
     SuccessiveHalving,
+    curves,
     get,
 )
 
@@ -57,21 +61,27 @@ def test_median_of_running_averages_equals_numpy():
 
 
 def test_get():
-    assert get(None) is None
-    assert get(None, executions_per_trial=3) is None
-    assert get("median") == MedianStopping(5, 1)
-    assert get("halving") == SuccessiveHalving(3, 1)
+    one = objectives.get("val_loss")
+    assert get(None, one) is None
+    assert get(None, one, executions_per_trial=3) is None
+    assert get("median", one) == MedianStopping(5, 1)
+    assert get("halving", one) == SuccessiveHalving(3, 1)
 
     class Never(PruningRule):
         def stops(self, curve, others):
             return False
 
     rule = Never()
-    assert get(rule) is rule
+    assert get(rule, one) is rule
+    pruner = optuna.pruners.HyperbandPruner()
+    assert get(pruner, one) is pruner
+    two = objectives.get(["val_loss", "exported_bytes"])
+    with pytest.raises(ValueError, match=r"judges one objective.*HyperbandPruner for"):
+        get(pruner, two)
     with pytest.raises(ValueError, match=r"'median', 'halving'.*pruning='asha'"):
-        get("asha")
+        get("asha", one)
     with pytest.raises(ValueError, match=r"set executions_per_trial=1\. Received"):
-        get("median", executions_per_trial=2)
+        get("median", one, executions_per_trial=2)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +97,38 @@ def test_bad_numbers(cls, name, value, least):
     message = f"`{name}` must be an integer of at least {least}.*{name}={value}"
     with pytest.raises(ValueError, match=message):
         cls(**{name: value})
+
+
+def trial(number, values, size=None, planned=3, state=TrialState.RUNNING):
+    made = create_trial(
+        state=state,
+        values=[0.0, 0.0] if state == TrialState.COMPLETE else None,
+        intermediate_values=dict(enumerate(values)),
+        user_attrs={"planned_epochs": planned}
+        | ({} if size is None else {"exported_bytes": size}),
+    )
+    made.number = number
+    return made
+
+
+def test_who_is_compared_with_whom():
+    done, pruned = TrialState.COMPLETE, TrialState.PRUNED
+    trials = [
+        trial(0, [0.5, 0.6, 0.7], 100, state=done),
+        trial(1, [0.9], 300, state=pruned),
+        trial(2, [0.4, 0.2], 200),
+        trial(3, [0.1, float("nan")], 200),
+        trial(4, [0.8], 100, planned=9),
+        trial(5, [0.8]),
+    ]
+    both = objectives.get(["val_accuracy", "exported_bytes"])
+    own, rivals = curves(3, trials, both)
+    assert own == Curve({1: 0.1, 2: -np.inf})
+    # No larger models, of as many epochs, whose size is known.
+    assert rivals == [
+        Curve({1: 0.5, 2: 0.6, 3: 0.7}, ended=True),
+        Curve({1: 0.4, 2: 0.2}),
+    ]
+    own, rivals = curves(3, trials, objectives.get("val_loss"))
+    assert own == Curve({1: -0.1, 2: -np.inf})
+    assert [curve.ended for curve in rivals] == [True, True, False, False]
