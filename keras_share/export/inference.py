@@ -9,7 +9,13 @@ import numpy as np
 from keras import ops
 
 from keras_share.export.file_loop import FileLoop
-from keras_share.export.products import RoundedTable, Rounding, StackProduct, WholeTable
+from keras_share.export.products import (
+    RoundedTable,
+    Rounding,
+    StackProduct,
+    Sum,
+    WholeTable,
+)
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.folding import IDENTITY_LAYERS, scale_would_fold
@@ -21,6 +27,7 @@ from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
+from keras_share.quantize.rules import operation_name
 
 
 def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Model:
@@ -67,6 +74,8 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             model = inner.model(inner.resolve(step.body.outputs))
             loop = FileLoop(model, rounders, **step.op.settings())
             return loop(*builder.resolve(step.args))
+        if _is_sum(step):
+            return Sum(name=step.name)(builder.resolve(list(step.args)))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
@@ -95,6 +104,14 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
         for rounding in roundings.values():
             rounding.measure()
     return rebuilt
+
+
+def _is_sum(step: Step) -> bool:
+    """Whether a step adds two rows, of which Keras takes one for a bias."""
+    if isinstance(step.op, keras.Layer) or operation_name(step.op) != "add":
+        return False
+    shapes = [x.shape for x in step.inputs]
+    return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2
 
 
 def _is_constant(step: Step) -> bool:
