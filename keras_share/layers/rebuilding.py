@@ -18,12 +18,18 @@ import keras
 
 from keras_share.layers.sublayers import sublayers
 
+_CLONES = ("keras.src.models.cloning", "wrapped_clone_function")
 # By module and function: the variable that holds the new layers.
 _VARIABLES = {
     ("keras.src.models.functional", "functional_from_config"): "created_layers",
     ("keras.src.models.sequential", "from_config"): "model",
-    ("keras.src.models.cloning", "wrapped_clone_function"): "cache",
+    _CLONES: "cache",
 }
+# That hold the model that is cloned.
+_CLONING = (
+    ("keras.src.models.cloning", "_clone_functional_model"),
+    ("keras.src.models.cloning", "_clone_sequential_model"),
+)
 
 _OURS: ContextVar[tuple[list[keras.Operation], ...]] = ContextVar("rebuilt", default=())
 
@@ -57,6 +63,21 @@ def find_rebuilt(class_name: str, name: str) -> list[keras.Layer]:
     return []
 
 
+def clone_first(class_name: str, name: str) -> keras.Layer | None:
+    """The clone of a layer that `clone_model` would clone later, made now."""
+    cloning: dict[str, Any] = {}
+    for place, variables in _calls():
+        if place == _CLONES:
+            cloning = variables
+        elif place in _CLONING and cloning:
+            for layer in variables["model"].layers:
+                if layer.name == name and type(layer).__name__ == class_name:
+                    clone = cloning["clone_function"](layer)
+                    cloning["cache"][id(layer)] = clone
+                    return clone
+    return None
+
+
 def is_rebuilt(layer: keras.Layer) -> bool:
     """Whether a layer is part of a model that is being rebuilt."""
     return any(x is layer for layers in _rebuilds() for x in _and_inside(layers))
@@ -74,12 +95,18 @@ def _rebuilds() -> Iterator[list[keras.Layer]]:
     """The layers that were made so far: one list for each rebuild, innermost first."""
     for layers in _OURS.get():
         yield _layers(layers)
+    for place, variables in _calls():
+        if place in _VARIABLES and _VARIABLES[place] in variables:
+            yield _layers(variables[_VARIABLES[place]])
+
+
+def _calls() -> Iterator[tuple[tuple[str, str], Any]]:
+    """The calls that run, innermost first: module and function, local variables."""
     frame = inspect.currentframe()
     while frame is not None:
-        place = (frame.f_globals.get("__name__"), frame.f_code.co_name)
-        variable = _VARIABLES.get(place)  # type: ignore[arg-type]
-        if variable in frame.f_locals:
-            yield _layers(frame.f_locals[variable])
+        place = (frame.f_globals.get("__name__", ""), frame.f_code.co_name)
+        if place in _VARIABLES or place in _CLONING:
+            yield place, frame.f_locals
         frame = frame.f_back
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_share.layers.rebuilding import find_rebuilt, is_rebuilt
+from keras_share.layers.rebuilding import clone_first, find_rebuilt, is_rebuilt
 
 
 def serialize(layer: keras.Layer) -> dict[str, Any]:
@@ -36,6 +36,9 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         return found[0]
     if in_file and not found:
         return layer  # the first of all uses: Keras takes it for the others
+    cloned = None if found else clone_first(config["class_name"], name)
+    if cloned is not None:
+        return cloned
     reason = "none of this name was rebuilt before it"
     if found:
         reason = f"{len(found)} of this name were rebuilt"
@@ -43,7 +46,7 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         f"The copy of '{user}' uses a layer of its own and not the '{name}' that it "
         f"was tied to: {reason}. To copy a model with its ties, give its layers names "
         "of their own and call `keras.models.clone_model` with "
-        "`clone_function=keras_share.layers.TiedCloner()`.",
+        "`clone_function=keras_share.layers.TiedCloner()`, or save and load it.",
         stacklevel=3,
     )
     return keras.saving.deserialize_keras_object(config)
