@@ -164,7 +164,7 @@ def export_tflite(
     carry_integers(file)
     if aware and quantization.activations is None:
         keep_kernels(file, exported)
-    if aware and quantization.activations is not None:
+    if quantization_of(rounded) and quantization.activations is not None:
         keep_float(file)
         sum_exactly(file)
     if quantization.activations == 8:
