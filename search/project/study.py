@@ -83,7 +83,6 @@ class Project:
         self._engine = None  # before anybody is known to answer
         name = self.folder.resolve().name
         _refuse_older(self.folder)
-        optuna.logging.get_logger("optuna").setLevel(optuna.logging.WARNING)
         if objectives is None:
             self.storage = connect(self.folder, storage)
             try:
@@ -403,6 +402,8 @@ def _made(
     pruner: optuna.pruners.BasePruner | None,
 ) -> optuna.Study:
     """The study of a name, which must be one of these objectives if it is there."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it says what it has made
     study = optuna.create_study(
         study_name=name,
         storage=storage,
@@ -411,6 +412,7 @@ def _made(
         directions=[StudyDirection[d.upper() + "IMIZE"] for d in objectives.values()],
         load_if_exists=True,
     )
+    optuna.logging.set_verbosity(verbosity)
     wanted = [f"{one}imize".upper() for one in objectives.values()]
     had = [one.name for one in study.directions]
     if wanted != had:
