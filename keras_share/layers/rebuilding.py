@@ -25,6 +25,18 @@ _VARIABLES = {
     ("keras.src.models.cloning", "wrapped_clone_function"): "cache",
 }
 
+# Likewise: the variable that holds the model whose layers' configs are being made.
+_MODELS = {
+    ("keras.src.models.functional", "get_config"): "self",
+    ("keras.src.models.sequential", "get_config"): "self",
+    ("keras.src.models.cloning", "_clone_functional_model"): "model",
+    ("keras.src.models.cloning", "_clone_sequential_model"): "model",
+}
+
+# How many models out, the name of the layer there, and which of those inside of it
+# that have the name and class looked for.
+Place = tuple[int, str, int]
+
 _OURS: ContextVar[tuple[list[keras.Operation], ...]] = ContextVar("rebuilt", default=())
 
 
@@ -57,6 +69,39 @@ def find_rebuilt(class_name: str, name: str) -> list[keras.Layer]:
     return []
 
 
+def place_of(layer: keras.Layer, user: keras.Layer) -> Place | None:
+    """Where a layer is, outside of its user, in the models that are serialized."""
+    for depth, model in enumerate(_on_the_way(_MODELS)):
+        for top in _layers(model):
+            if any(part is user for part in sublayers(top)):
+                continue
+            for index, part in enumerate(
+                _namesakes(type(layer).__name__, layer.name, top)
+            ):
+                if part is layer:
+                    return depth, top.name, index
+    return None
+
+
+def find_at(place: Place, class_name: str, name: str) -> list[keras.Layer] | None:
+    """The layer at a place; nothing if it isn't made yet, None if none can tell."""
+    depth, top_name, index = place
+    rebuilds = [_layers(found) for found in _on_the_way(_VARIABLES)]
+    if depth >= len(rebuilds):
+        return None  # these models are not those of which the config was made
+    tops = {id(x): x for x in rebuilds[depth] if x.name == top_name}
+    if len(tops) > 1:
+        return None
+    parts = [x for top in tops.values() for x in _namesakes(class_name, name, top)]
+    return parts[index : index + 1]
+
+
+def _namesakes(class_name: str, name: str, top: keras.Layer) -> list[keras.Layer]:
+    return [
+        x for x in sublayers(top) if x.name == name and type(x).__name__ == class_name
+    ]
+
+
 def is_rebuilt(layer: keras.Layer) -> bool:
     """Whether a layer is part of a model that is being rebuilt."""
     return any(x is layer for layers in _rebuilds() for x in _and_inside(layers))
@@ -74,17 +119,23 @@ def _rebuilds() -> Iterator[list[keras.Layer]]:
     """The layers that were made so far: one list for each rebuild, innermost first."""
     for layers in _OURS.get():
         yield _layers(layers)
+    for found in _on_the_way(_VARIABLES):
+        yield _layers(found)
+
+
+def _on_the_way(variables: dict[tuple[str, str], str]) -> Iterator[Any]:
+    """The values of such variables in the functions that run, innermost first."""
     frame = inspect.currentframe()
     while frame is not None:
         place = (frame.f_globals.get("__name__"), frame.f_code.co_name)
-        variable = _VARIABLES.get(place)  # type: ignore[arg-type]
+        variable = variables.get(place)  # type: ignore[arg-type]
         if variable in frame.f_locals:
-            yield _layers(frame.f_locals[variable])
+            yield frame.f_locals[variable]
         frame = frame.f_back
 
 
 def _layers(found: Any) -> list[keras.Layer]:
-    if isinstance(found, keras.Sequential):
+    if isinstance(found, keras.Model):
         found = found.layers
     elif isinstance(found, dict):
         found = found.values()

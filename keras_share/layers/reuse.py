@@ -5,16 +5,17 @@ from typing import Any
 
 import keras
 
-from keras_share.layers.rebuilding import find_rebuilt, is_rebuilt
+from keras_share.layers.rebuilding import find_at, find_rebuilt, is_rebuilt, place_of
 
 
-def serialize(layer: keras.Layer) -> dict[str, Any]:
-    """The config of a layer that others in the model may have, too."""
+def serialize(layer: keras.Layer, user: keras.Layer) -> dict[str, Any]:
+    """The config of a layer that others in the model have, too, in that of a user."""
     # Keras marks a shared object from its second serialization on, and adds the mark
     # to the first one's config, of which the file by then holds a copy. So the layer
     # is serialized once more than needed.
     keras.saving.serialize_keras_object(layer)
-    return keras.saving.serialize_keras_object(layer)
+    config = keras.saving.serialize_keras_object(layer)
+    return {**config, "place": place_of(layer, user)}
 
 
 def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
@@ -24,6 +25,8 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         config: The config.
         user: Name of the layer that uses this one.
     """
+    config = dict(config)
+    place = config.pop("place", None)  # not in files of before
     name = config["config"].get("name", config["class_name"])
     in_file = "shared_object_id" in config
     if in_file:
@@ -31,7 +34,9 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         layer = keras.saving.deserialize_keras_object(config)
         if is_rebuilt(layer):
             return layer
-    found = find_rebuilt(config["class_name"], name)
+    found = find_at(place, config["class_name"], name) if place else None
+    if found is None:
+        found = find_rebuilt(config["class_name"], name)
     if len(found) == 1:
         return found[0]
     if in_file and not found:
