@@ -8,6 +8,7 @@ from keras_share.layers import embeddings, recurrent, shared_stack, tied, transp
 from keras_share.layers.relax import affine, basis, low_rank, relaxed, scale, templates
 from keras_share.quantize import (
     fake_quantize,
+    float_edge,
     inverse_root,
     quantize_weights,
     quantized_model,
@@ -20,6 +21,7 @@ __all__ = [
     "conformer",
     "embeddings",
     "fake_quantize",
+    "float_edge",
     "inverse_root",
     "low_rank",
     "quantize_weights",

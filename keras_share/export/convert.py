@@ -19,10 +19,14 @@ from keras_share.export.ends import (
     put_in_order,
 )
 from keras_share.export.faithful import check_outputs
+from keras_share.export.float_kernels import keep_kernels
+from keras_share.export.float_parts import keep_float
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
 from keras_share.export.metadata import describe
+from keras_share.export.small_scales import widen_scales
+from keras_share.export.sums import sum_exactly
 from keras_share.export.target import (
     INT4_KERNELS,
     QUANTIZATION,
@@ -47,8 +51,6 @@ from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.file.loops import carry_integers
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
-
-_CHECKED_SAMPLES = 4
 
 
 def export_tflite(
@@ -144,8 +146,7 @@ def export_tflite(
     calibrates = quantization is Quantization.INT8 and not aware
     if calibrates or representative_dataset is not None:
         # Read once: a generator function may not give the same samples again.
-        dataset = list(samples(representative_dataset, model))
-        checked = dataset[:_CHECKED_SAMPLES]
+        checked = dataset = list(samples(representative_dataset, model))
     else:
         checked = [random_sample(model) for _ in range(2 if dynamic_batch else 1)]
 
@@ -161,6 +162,13 @@ def export_tflite(
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
     carry_integers(file)
+    if aware and quantization.activations is None:
+        keep_kernels(file, exported)
+    if quantization_of(rounded) and quantization.activations is not None:
+        keep_float(file)
+        sum_exactly(file)
+    if quantization.activations == 8:
+        widen_scales(file)
     share_buffers(file)
     if quantization.activations == 16:
         fit_int16(file)
@@ -170,8 +178,8 @@ def export_tflite(
     check_integers(file, target, quantization, ends)
     sample = dict(zip(ends.inputs, checked[0], strict=True))
     data = pack_for(target, file, facts, sample, timeout)
-    check_outputs(model, data, checked, quantization, aware, ends)
-    report = replace(audit(data, model), path=os.fspath(path))
+    agreement = check_outputs(model, data, checked, quantization, aware, ends)
+    report = replace(audit(data, model), path=os.fspath(path), agreement=agreement)
     _check_tied(report, strict)
     write_atomically(path, data)
     return report

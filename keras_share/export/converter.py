@@ -13,6 +13,8 @@ import numpy as np
 
 from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
+from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.quantization import Quantization
 
 _LOOPS = ("While", "StatelessWhile")
@@ -86,6 +88,9 @@ def _convert(
             converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, whole)]
         converter.inference_input_type, converter.inference_output_type = map(
             tf.as_dtype, ends.types
+        )
+        converter.allow_custom_ops = any(
+            isinstance(part, FloatEdge) for part in sublayers(model)
         )
         if calibration is not None:
             converter.representative_dataset = lambda: (

@@ -1,5 +1,11 @@
 """Whether a file computes what the Keras model does."""
 
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import keras
 import numpy as np
 
@@ -7,28 +13,44 @@ from keras_share.export.ends import Ends
 from keras_share.flat.flatten import input_structure
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.quantization import Quantization
-from keras_share.tflite.runtimes.predict import predict_tflite
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.signatures import signatures
+from keras_share.tflite.runtimes.agreement import Agreement, agreement_of
+from keras_share.tflite.runtimes.apart import RunError, run_apart
+from keras_share.tflite.runtimes.failing import failing_operator
+from keras_share.tflite.runtimes.samples import End, end_of
 
-# How far the file's outputs may be from the Keras model's, as a share of the largest
-# output. Quantized files differ by design; these bounds tell a file that is wrong.
-TOLERANCES = {
-    Quantization.FLOAT32: 1e-4,
-    Quantization.FLOAT16: 2e-2,
-    Quantization.DYNAMIC: 0.25,
-    Quantization.INT8: 0.5,
+# The least ratio of signal to noise, in decibels, by what the file is quantized to: of
+# a float model, and of one that computes the same integers as its file.
+LEAST_RATIO = {
+    Quantization.FLOAT32: 80.0,
+    Quantization.FLOAT16: 46.0,
+    Quantization.DYNAMIC: 20.0,
+    Quantization.INT8: 10.0,
 }
-AWARE_TOLERANCE = 0.1  # of a model that was quantized before
+LEAST_RATIO_AWARE = {
+    Quantization.INT8: 20.0,
+    Quantization.INT16: 30.0,
+    Quantization.INT4: 20.0,
+    Quantization.DYNAMIC: 30.0,
+    Quantization.DYNAMIC_INT4: 30.0,
+}
+# What few steps of an output's integers explain is no fault, however small the signal.
+_STEPS = 2.01
+_SECONDS, _AT_ONCE = 5.0, 32
 
 
 def check_outputs(
     model: keras.Model,
     data: bytes,
-    dataset: list[list[np.ndarray]],
+    dataset: Sequence[list[np.ndarray]],
     quantization: Quantization,
     aware: bool,
     ends: Ends,
-) -> None:
+) -> tuple[Agreement, ...]:
     """Runs the file against the model that the user passed, not its rebuilt form.
+
+    On as many samples as there is time for in some seconds, at least a few.
 
     Args:
         model: The user's model.
@@ -38,29 +60,108 @@ def check_outputs(
         aware: Whether the model is, too.
         ends: The file's inputs and outputs.
 
+    Returns:
+        How far each output is from the model's.
+
     Raises:
-        ValueError: If an output differs by more than the quantization explains.
+        ValueError: If an output differs by more than the quantization explains, or
+            LiteRT can't run the file.
     """
-    columns = map(np.concatenate, zip(*dataset, strict=True))
-    actual = predict_tflite(data, dict(zip(ends.inputs, columns, strict=True)))
-    if not isinstance(actual, dict):
-        actual = {ends.outputs[0]: actual}
-    structure = input_structure(model)
-    packed = [keras.tree.pack_sequence_as(structure, sample) for sample in dataset]
-    rows = [keras.tree.flatten(model(inputs, training=False)) for inputs in packed]
-    allowed = AWARE_TOLERANCE if aware else TOLERANCES[quantization]
+    parsed = flatbuffer.read(data)
+    [(_, graph, takes, gives)] = signatures(parsed)
+    steps = [_step(parsed, graph, index) for index in gives.values()]
+    inputs, outputs = (
+        [end_of(name, graph.tensors[i]) for name, i in part.items()]
+        for part in (takes, gives)
+    )
+    free = all(
+        x.shapeSignature is not None and x.shapeSignature[0] < 0
+        for x in (graph.tensors[i] for i in takes.values())
+    )
+    end = time.monotonic() + _SECONDS
+    expected, actual = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(data)
+        for rows in _batches(model, dataset):
+            actual += _run(data, path, rows, inputs, outputs, free)
+            expected.append(_predict(model, rows))
+            if time.monotonic() > end:
+                break
+    agreements = []
+    for i, name in enumerate(ends.outputs):
+        ours, theirs = (
+            np.concatenate([row[i] for row in x]) for x in (expected, actual)
+        )
+        agreements.append(agreement_of(name, ours, theirs, steps[i]))
+    least = (LEAST_RATIO_AWARE if aware else LEAST_RATIO)[quantization]
     if any(part.compute_dtype != "float32" for part in sublayers(model)):
-        allowed = max(allowed, TOLERANCES[Quantization.FLOAT16])
-    for name, outputs in zip(ends.outputs, zip(*rows, strict=True), strict=True):
-        arrays = [keras.ops.convert_to_numpy(output) for output in outputs]
-        expected = np.concatenate(arrays).astype("float64")
-        difference = np.abs(expected - actual[name]).max()
-        share = difference / max(np.abs(expected).max(), 1e-6)
-        if not share <= allowed:  # NaN compares as neither larger nor smaller
+        least = min(least, LEAST_RATIO[Quantization.FLOAT16])
+    for found in agreements:
+        few = found.steps is not None and found.steps <= _STEPS
+        if not few and not found.ratio >= least:  # NaN is neither
             raise ValueError(
-                f"The file must compute what the model does. Its output '{name}' "
-                f"differs by {share:.3g} of the largest value, more than the "
-                f"{allowed} allowed for {quantization}; nothing was written. "
-                "Quantized outputs this far off call for a representative_dataset of "
-                "real samples, or for quantization-aware training."
+                f"The file must compute what the model does. Its output '{found.name}' "
+                f"differs: {found}, less than the {least:g} dB that {quantization} "
+                "asks for; nothing was written."
             )
+    return tuple(agreements)
+
+
+def _batches(
+    model: keras.Model, dataset: Sequence[list[np.ndarray]]
+) -> Iterator[list[list[np.ndarray]]]:
+    """The samples in parts of one shape, as many at once as the model takes."""
+    free = all(x.shape[0] is None for x in model.inputs)
+    size = _AT_ONCE if free else 1
+    for _, same in itertools.groupby(dataset, lambda row: [x.shape for x in row]):
+        while rows := list(itertools.islice(same, size)):
+            yield rows
+
+
+def _predict(model: keras.Model, rows: list[list[np.ndarray]]) -> list[np.ndarray]:
+    columns = list(map(np.concatenate, zip(*rows, strict=True)))
+    inputs = keras.tree.pack_sequence_as(input_structure(model), columns)
+    outputs = keras.tree.flatten(model(inputs, training=False))
+    return list(map(keras.ops.convert_to_numpy, outputs))
+
+
+def _run(
+    data: bytes,
+    path: Path,
+    rows: list[list[np.ndarray]],
+    takes: list[End],
+    gives: list[End],
+    free: bool,
+) -> list[list[np.ndarray]]:
+    if free:
+        rows = [list(map(np.concatenate, zip(*rows, strict=True)))]
+    calls = [
+        {end.name: end.stored(x) for end, x in zip(takes, row, strict=True)}
+        for row in rows
+    ]
+    try:
+        found = run_apart(
+            "run_rows", "interpreter", str(path), calls, timeout=600.0, fresh=False
+        )
+    except RunError as error:
+        place = failing_operator(data, "interpreter", calls[0])
+        raise ValueError(
+            f"LiteRT must be able to run the file. Received: {error}{place}. Nothing "
+            "was written."
+        ) from error
+    return [[end.real(row[end.name]) for end in gives] for row in found]
+
+
+def _step(
+    model: flatbuffer.schema.ModelT, graph: flatbuffer.schema.SubGraphT, index: int
+) -> float | None:
+    """The step of an output's integers, also where it returns what they stand for."""
+    for op in graph.operators:
+        if int(op.outputs[0]) == index:
+            if flatbuffer.operator_name(model, op) == "DEQUANTIZE":
+                index = int(op.inputs[0])
+            break
+    quantization = graph.tensors[index].quantization
+    scale = None if quantization is None else quantization.scale
+    return float(scale[0]) if scale is not None and np.size(scale) == 1 else None

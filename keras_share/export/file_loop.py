@@ -31,7 +31,11 @@ class FileLoop(Recurrent):
         **kwargs: Any,
     ):
         super().__init__(step, **kwargs)
-        self._roundings = [_rounding(layers.get(name or "")) for name in self.rounders]
+        rounders = [layers.get(name or "") for name in self.rounders]
+        self._roundings = list(map(_rounding, rounders))
+        # TFLite's converter has no concatenation in 16 bits.
+        wide = any(isinstance(r, FakeQuantize) and r.num_bits > 8 for r in rounders)
+        self._push = _padded if wide else _concatenated
 
     def _loop(
         self, sequences: Any, states: Sequence[Any], watching: list, training: Any
@@ -49,8 +53,7 @@ class FileLoop(Recurrent):
             x = tf.gather(round_x(sequences), place, axis=1)
             y, *new = tree.flatten(self.step([x, *rounded(states)], training=False))
             if self.return_sequences:
-                y = ops.expand_dims(y, 1)
-                output = ops.concatenate([round_y(output)[:, 1:], y], axis=1)
+                output = round_y(self._push(round_y(output), ops.expand_dims(y, 1)))
             elif known is None:
                 output = y
             return i + 1, sequences, new, output
@@ -65,6 +68,17 @@ class FileLoop(Recurrent):
         states = rounded(states)
         output = round_y(output) if known is None else states[known]
         return [output, *states, ops.zeros((0, 2))]
+
+
+def _concatenated(outputs: Any, y: Any) -> Any:
+    """The outputs without the first one, and one more."""
+    return ops.concatenate([outputs[:, 1:], y], axis=1)
+
+
+def _padded(outputs: Any, y: Any) -> Any:
+    rest, others = outputs[:, 1:], [[0, 0]] * (len(y.shape) - 2)
+    before = ops.pad(y, [[0, 0], [rest.shape[1], 0], *others])
+    return ops.pad(rest, [[0, 0], [0, 1], *others]) + before
 
 
 def _rounding(rounder: FakeQuantize | QuantizeWeights | None) -> Any:

@@ -9,17 +9,25 @@ import numpy as np
 from keras import ops
 
 from keras_share.export.file_loop import FileLoop
-from keras_share.export.products import RoundedTable, Rounding, StackProduct, WholeTable
+from keras_share.export.products import (
+    RoundedTable,
+    Rounding,
+    StackProduct,
+    Sum,
+    WholeTable,
+)
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
-from keras_share.flat.folding import IDENTITY_LAYERS, KERNEL_LAYERS, scale_would_fold
+from keras_share.flat.folding import IDENTITY_LAYERS, scale_would_fold
 from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
+from keras_share.quantize.rules import operation_name
 
 
 def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Model:
@@ -51,7 +59,6 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
     roundings: dict[int, Rounding] = {}
     builder = Rebuilder(graph, wrap=_forms(graph, roundings), keeps=True)
     affine: list[tuple[Step, keras.layers.DepthwiseConv2D]] = []
-    negated: list[keras.layers.Layer] = []
 
     def run(builder: Rebuilder) -> None:
         for step in builder.graph:
@@ -67,6 +74,8 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             model = inner.model(inner.resolve(step.body.outputs))
             loop = FileLoop(model, rounders, **step.op.settings())
             return loop(*builder.resolve(step.args))
+        if _is_sum(step):
+            return Sum(name=step.name)(builder.resolve(list(step.args)))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
@@ -76,22 +85,10 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             x = _normalized(step.op, builder.resolve(step.args[0]))
             affine.append((step, convolution))
             return _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
-        if quantized and isinstance(step.op, KERNEL_LAYERS):
-            # Between integers the converter makes integers of a layer that was left
-            # out, too, if nothing that has no integer operator stands before it.
-            x = builder.resolve(step.args[0])
-            builder.set(step.args[0], ops.negative(x))
-            outputs = builder.call(step)
-            builder.set(step.args[0], x)
-            negated.append(builder.layer(step))
-            return outputs
         return builder.call(step)
 
     run(builder)
     rebuilt = builder.finish()
-    kernels = [v for layer in negated for v in layer.weights if v.name == "kernel"]
-    for kernel in {id(v): v for v in kernels}.values():
-        kernel.assign(-kernel)
     for step, convolution in affine:
         convolution.set_weights(_scale_and_offset(step))
     for layer in sublayers(rebuilt):
@@ -99,12 +96,22 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             layer.bake()
         elif isinstance(layer, FakeQuantize):
             layer.check_range()
+        elif isinstance(layer, FloatEdge):
+            layer.mark()
         elif isinstance(layer, WholeTable):
             layer.find_extremes()
     if quantized:  # else the converter finds the ranges of weights by itself
         for rounding in roundings.values():
             rounding.measure()
     return rebuilt
+
+
+def _is_sum(step: Step) -> bool:
+    """Whether a step adds two rows, of which Keras takes one for a bias."""
+    if isinstance(step.op, keras.Layer) or operation_name(step.op) != "add":
+        return False
+    shapes = [x.shape for x in step.inputs]
+    return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2
 
 
 def _is_constant(step: Step) -> bool:

@@ -46,6 +46,22 @@ class StackProduct(keras.layers.Wrapper):
         return self.layer.compute_output_shape(input_shape)
 
 
+class Sum(keras.layers.Layer):
+    """Adds two tensors of one shape.
+
+    `keras.ops.add` takes a tensor of one row for a bias, and reshapes it first, which
+    takes operators in the file and has no integers of 16 bits.
+    """
+
+    def call(self, inputs: list[Any]) -> Any:
+        import tensorflow as tf
+
+        return tf.add(*inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape[0]
+
+
 class RoundedTable(keras.layers.Wrapper):
     """Looks up ids in the table of an `Embedding` that was rounded in training.
 

@@ -18,19 +18,22 @@ import keras
 
 from keras_share.layers.sublayers import sublayers
 
+_CLONES = ("keras.src.models.cloning", "wrapped_clone_function")
 # By module and function: the variable that holds the new layers.
 _VARIABLES = {
     ("keras.src.models.functional", "functional_from_config"): "created_layers",
     ("keras.src.models.sequential", "from_config"): "model",
-    ("keras.src.models.cloning", "wrapped_clone_function"): "cache",
+    _CLONES: "cache",
 }
-
-# Likewise: the variable that holds the model whose layers' configs are being made.
+# Likewise: the one that holds the model that is cloned, or of which a config is made.
+_CLONING = {
+    ("keras.src.models.cloning", "_clone_functional_model"): "model",
+    ("keras.src.models.cloning", "_clone_sequential_model"): "model",
+}
 _MODELS = {
     ("keras.src.models.functional", "get_config"): "self",
     ("keras.src.models.sequential", "get_config"): "self",
-    ("keras.src.models.cloning", "_clone_functional_model"): "model",
-    ("keras.src.models.cloning", "_clone_sequential_model"): "model",
+    **_CLONING,
 }
 
 # How many models out, the name of the layer there, and which of those inside of it
@@ -71,7 +74,7 @@ def find_rebuilt(class_name: str, name: str) -> list[keras.Layer]:
 
 def place_of(layer: keras.Layer, user: keras.Layer) -> Place | None:
     """Where a layer is, outside of its user, in the models that are serialized."""
-    for depth, model in enumerate(_on_the_way(_MODELS)):
+    for depth, model in enumerate(_held_by(_MODELS)):
         for top in _layers(model):
             if any(part is user for part in sublayers(top)):
                 continue
@@ -86,7 +89,7 @@ def place_of(layer: keras.Layer, user: keras.Layer) -> Place | None:
 def find_at(place: Place, class_name: str, name: str) -> list[keras.Layer] | None:
     """The layer at a place; nothing if it isn't made yet, None if none can tell."""
     depth, top_name, index = place
-    rebuilds = [_layers(found) for found in _on_the_way(_VARIABLES)]
+    rebuilds = [_layers(found) for found in _held_by(_VARIABLES)]
     if depth >= len(rebuilds):
         return None  # these models are not those of which the config was made
     tops = {id(x): x for x in rebuilds[depth] if x.name == top_name}
@@ -100,6 +103,20 @@ def _namesakes(class_name: str, name: str, top: keras.Layer) -> list[keras.Layer
     return [
         x for x in sublayers(top) if x.name == name and type(x).__name__ == class_name
     ]
+
+
+def clone_first(name: str) -> bool:
+    """Clones a layer now that `clone_model` would clone later; whether there is one."""
+    cloning: dict[str, Any] = {}
+    for place, variables in _calls():
+        if place == _CLONES:
+            cloning = variables
+        elif place in _CLONING and cloning:
+            for layer in variables["model"].layers:
+                if layer.name == name and id(layer) not in cloning["cache"]:
+                    cloning["cache"][id(layer)] = cloning["clone_function"](layer)
+                    return True
+    return False
 
 
 def is_rebuilt(layer: keras.Layer) -> bool:
@@ -119,18 +136,24 @@ def _rebuilds() -> Iterator[list[keras.Layer]]:
     """The layers that were made so far: one list for each rebuild, innermost first."""
     for layers in _OURS.get():
         yield _layers(layers)
-    for found in _on_the_way(_VARIABLES):
+    for found in _held_by(_VARIABLES):
         yield _layers(found)
 
 
-def _on_the_way(variables: dict[tuple[str, str], str]) -> Iterator[Any]:
-    """The values of such variables in the functions that run, innermost first."""
+def _held_by(names: dict[tuple[str, str], str]) -> Iterator[Any]:
+    """The values of such variables in the calls that run, innermost first."""
+    for place, variables in _calls():
+        if place in names and names[place] in variables:
+            yield variables[names[place]]
+
+
+def _calls() -> Iterator[tuple[tuple[str, str], Any]]:
+    """The calls that run, innermost first: module and function, local variables."""
     frame = inspect.currentframe()
     while frame is not None:
-        place = (frame.f_globals.get("__name__"), frame.f_code.co_name)
-        variable = variables.get(place)  # type: ignore[arg-type]
-        if variable in frame.f_locals:
-            yield frame.f_locals[variable]
+        place = (frame.f_globals.get("__name__", ""), frame.f_code.co_name)
+        if place in _VARIABLES or place in _MODELS:
+            yield place, frame.f_locals
         frame = frame.f_back
 
 

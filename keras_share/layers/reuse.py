@@ -5,7 +5,14 @@ from typing import Any
 
 import keras
 
-from keras_share.layers.rebuilding import find_at, find_rebuilt, is_rebuilt, place_of
+from keras_share.layers.rebuilding import (
+    Place,
+    clone_first,
+    find_at,
+    find_rebuilt,
+    is_rebuilt,
+    place_of,
+)
 
 
 def serialize(layer: keras.Layer, user: keras.Layer) -> dict[str, Any]:
@@ -34,13 +41,13 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         layer = keras.saving.deserialize_keras_object(config)
         if is_rebuilt(layer):
             return layer
-    found = find_at(place, config["class_name"], name) if place else None
-    if found is None:
-        found = find_rebuilt(config["class_name"], name)
+    found = _find(place, config["class_name"], name)
+    if not found and in_file:
+        return layer  # the first of all uses: Keras takes it for the others
+    if not found and clone_first(place[1] if place else name):
+        found = _find(place, config["class_name"], name)
     if len(found) == 1:
         return found[0]
-    if in_file and not found:
-        return layer  # the first of all uses: Keras takes it for the others
     reason = "none of this name was rebuilt before it"
     if found:
         reason = f"{len(found)} of this name were rebuilt"
@@ -48,7 +55,12 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         f"The copy of '{user}' uses a layer of its own and not the '{name}' that it "
         f"was tied to: {reason}. To copy a model with its ties, give its layers names "
         "of their own and call `keras.models.clone_model` with "
-        "`clone_function=keras_share.layers.TiedCloner()`.",
+        "`clone_function=keras_share.layers.TiedCloner()`, or save and load it.",
         stacklevel=3,
     )
     return keras.saving.deserialize_keras_object(config)
+
+
+def _find(place: Place | None, class_name: str, name: str) -> list[keras.Layer]:
+    found = find_at(place, class_name, name) if place else None
+    return find_rebuilt(class_name, name) if found is None else found

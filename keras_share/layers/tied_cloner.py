@@ -31,9 +31,9 @@ _METHODS = (
 class TiedCloner:
     """Clones the layers of a model, for `keras.models.clone_model`, with their ties.
 
-    `clone_model` copies layers one at a time, so that a `Tied` or `Transposed` whose
-    layer is copied later comes back with a layer of its own. A cloner remembers what it
-    has cloned. Use a new one per model.
+    Without it a `Tied` or `Transposed` finds its layer by name, which need not be
+    enough where models are nested. A cloner remembers what it has cloned. Use a new
+    one per model.
 
     Example:
     >>> import keras, keras_share

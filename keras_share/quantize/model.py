@@ -18,8 +18,9 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied_cloner import warn_of_lost_methods
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
 from keras_share.quantize.opening import open_model
-from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.placement import PRODUCTS, Placement, is_clip, place
 from keras_share.quantize.quantization import (
     TRAINED,
     Quantization,
@@ -217,12 +218,16 @@ def _squares_a_reshape(graph: FlatGraph, step: Step) -> bool:
     )
 
 
-def _has_constant(step: Step) -> bool:
-    """Whether a step takes some of its values from a constant."""
-    selects = ("maximum", "minimum", "where")
-    return not isinstance(step.op, keras.Layer) and (
-        operation_name(step.op) in selects
-        and any(not isinstance(x, keras.KerasTensor) for x in step.args)
+def _only_moves(step: Step) -> bool:
+    """Whether each value of a step's output is one of its inputs."""
+    if getattr(step.op, "interpolation", "nearest") != "nearest":
+        return False
+    if isinstance(step.op, keras.Layer):
+        return True
+    name = operation_name(step.op)
+    constant = any(not isinstance(x, keras.KerasTensor) for x in step.args)
+    return name != "average_pool" and not (
+        name in ("maximum", "minimum", "where") and constant
     )
 
 
@@ -247,6 +252,8 @@ class _Builder:
             if p.rule.weights and not p.is_float
         }
         self.fakes: dict[Range, FakeQuantize] = {}
+        self.floats: dict[keras.KerasTensor, Any] = {}  # as float steps read them
+        self.products: dict[keras.KerasTensor, Any] = {}  # before they are rounded
         self.tables: dict[int, str] = {}  # names of what looks up, by id of weights
 
     def build(self) -> keras.Model:
@@ -261,18 +268,12 @@ class _Builder:
             tensors = tree.flatten(step.outputs)
             outputs = tree.flatten(self._call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
+                clips = sum(map(is_clip, self.graph.consumers(tensor)))
+                if isinstance(step.op, PRODUCTS) and clips == 1:
+                    self.products[tensor] = output
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
                 self.rebuilder.set(tensor, x)
-
-    def _call(self, step: Step) -> Any:
-        if step.body is not None:
-            return self._loop(step, step.body)
-        if _squares_a_reshape(self.graph, step):
-            return self._square(step)
-        if self.placements[step].output == "weights":
-            self.tables[id(step.weights[0])] = self.rebuilder.layer(step).name
-        return self.rebuilder.call(step)
 
     def _loop(self, step: Step, body: FlatGraph) -> Any:
         inner = copy.copy(self)
@@ -300,18 +301,83 @@ class _Builder:
         same = self.ranges.get(tensor) is self.ranges.get(to)
         return x if same else self._round(to, x)
 
+    def _call(self, step: Step) -> Any:
+        if self.placements[step].output == "weights":
+            self.tables[id(step.weights[0])] = self.rebuilder.layer(step).name
+        if self.quantization.activations is None:
+            return self._call_on(step, {})
+        if self.placements[step].is_float:
+            return self._call_in_float(step)
+        if _squares_a_reshape(self.graph, step):
+            return self._square(step)
+        if is_clip(step) and step.inputs[0] in self.products:
+            # The converter computes the product once more for it, and rounds once.
+            [x] = step.inputs
+            return self._call_on(step, {x: self.products[x]})
+        return self._call_on(step, self._requantized(step))
+
+    def _requantized(self, step: Step) -> dict[keras.KerasTensor, Any]:
+        """The inputs that a step takes in the range of its output, and had another.
+
+        Left to itself the converter also changes a range far before, where it cuts off.
+        """
+        [first, *_] = tree.flatten(step.outputs)
+        if self.placements[step].output != "input" or first not in self.ranges:
+            return {}
+        given: dict[keras.KerasTensor, Any] = {}
+        for x in dict.fromkeys(step.inputs):
+            if self.ranges.get(x) in (None, self.ranges[first]):
+                continue
+            edge = FloatEdge(BETWEEN, name=f"{self._name(x)}_into_{step.name}")
+            given[x] = self._round(first, edge(self.rebuilder.resolve(x)))
+        return given
+
+    def _call_on(self, step: Step, given: dict[keras.KerasTensor, Any]) -> Any:
+        """Calls a step on other tensors than later ones read."""
+        before = {x: self.rebuilder.resolve(x) for x in given}
+        for x, value in given.items():
+            self.rebuilder.set(x, value)
+        body = step.body
+        outputs = self.rebuilder.call(step) if body is None else self._loop(step, body)
+        for x, value in before.items():
+            self.rebuilder.set(x, value)
+        return outputs
+
+    def _call_in_float(self, step: Step) -> list[Any]:
+        """Calls a step between edges to what is computed in integers."""
+        for x in step.inputs:
+            if x in self.ranges and x not in self.floats:
+                edge = FloatEdge(ENTER, name=f"{self._name(x)}_enters_float")
+                self.floats[x] = edge(self.rebuilder.resolve(x))
+        given = {x: self.floats[x] for x in step.inputs if x in self.floats}
+        outputs = tree.flatten(self._call_on(step, given))
+        for i, tensor in enumerate(tree.flatten(step.outputs)):
+            self.floats[tensor] = outputs[i]
+            if tensor in self.ranges:
+                edge = FloatEdge(LEAVE, name=f"{self._name(tensor)}_leaves_float")
+                outputs[i] = edge(outputs[i])
+        return outputs
+
+    def _name(self, tensor: keras.KerasTensor) -> str:
+        producer = self.graph.producer(tensor)
+        if producer is None:
+            return tensor.name
+        outputs = tree.flatten(producer.outputs)
+        place = next(i for i, x in enumerate(outputs) if x is tensor)
+        return f"{producer.name}_{place}" if len(outputs) > 1 else producer.name
+
     def _square(self, step: Step) -> Any:
-        x, bits = self.rebuilder.resolve(step.inputs[0]), self.quantization.activations
-        x = ops.abs(x)
-        if bits is not None and not self.placements[step].is_float:
-            x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
+        x = ops.abs(self.rebuilder.resolve(step.inputs[0]))
+        bits = self.quantization.activations
+        assert bits is not None  # in floating point no product is squared
+        x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
         return x * x
 
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
         if step.body is not None:
-            return True
-        moved = self.placements[step].output == "input" and not _has_constant(step)
+            return not self.placements[step].is_float
+        moved = self.placements[step].output == "input" and _only_moves(step)
         inputs = [self.ranges.get(x) for x in step.inputs]
         return moved and self.ranges.get(tensor) in inputs
 

@@ -28,9 +28,12 @@ register_rules(
 )
 _COMPUTED = """
     absolute add clip dot einsum exp gelu hard_silu leaky_relu matmul mean multiply relu
-    relu6 rsqrt silu sqrt subtract sum tensordot
+    relu6 silu subtract sum tensordot
 """
 register_rules(_COMPUTED.split(), QuantizeRule(how="int8"))
+register_rules(
+    ("rsqrt",), QuantizeRule(how="int8, of what is never negative, as a sum of squares")
+)
 # TFLite fixes the ranges of these outputs.
 for _names, _range in ((("sigmoid", "softmax"), (0.0, 1.0)), (("tanh",), (-1.0, 1.0))):
     register_rules(

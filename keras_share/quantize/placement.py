@@ -15,7 +15,18 @@ from keras_share.flat.folding import (
 )
 from keras_share.layers.relax.affine import Affine
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
+from keras_share.quantize.signs import is_never_negative
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
+
+# What makes a small error of a small number a large one.
+_MAGNIFIES = (
+    *("divide", "log", "log10", "log1p", "log2", "power", "reciprocal", "rsqrt"),
+    *("sqrt", "true_divide"),
+)
+_MOST_SHARES = 256  # the integers of a softmax are so many in 1
+_REDUCES = ("mean", "sum")
+# Layers of the operator FULLY_CONNECTED.
+PRODUCTS = (keras.layers.Dense, keras.layers.EinsumDense)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,61 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
             rule = replace(placement.rule, channels=(), min_bits=8)
             placement = replace(placement, rule=rule)
         placements[step] = placement
+    _keep_precise(graph, placements)
+    for step in graph:
+        if placements[step].output == "next":
+            [reader] = graph.consumers(step.output)
+            if placements[reader].is_float:
+                placements[step] = replace(placements[step], output="own")
     return placements
+
+
+def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
+    """Leaves what is read by divisions and logarithms only in floating point, too.
+
+    A count of one is no step of a range that holds hundreds: rounded, it is zero. What
+    is summed up for a division is so from the sum on.
+    """
+    pulls: dict[Step, str] = {}
+    for step in reversed(graph.steps):
+        name = _operation(step)
+        if placements[step].is_float:
+            if name in _MAGNIFIES:
+                pulls[step] = step.name
+            continue
+        outputs = keras.tree.flatten(step.outputs)
+        readers = [reader for x in outputs for reader in graph.consumers(x)]
+        if (
+            not readers
+            or not all(reader in pulls for reader in readers)
+            or any(graph.is_output(x) or "float" not in x.dtype for x in outputs)
+            or step.weights
+            or step.body is not None
+            or any(_is_before(graph, placements, x) for x in step.inputs)
+        ):
+            continue
+        root = pulls[readers[0]]
+        reason = f"'{root}' reads it, for which integers are too coarse near zero"
+        placements[step] = Placement(reason=reason)
+        if name not in _REDUCES:
+            pulls[step] = root
+
+
+def _is_before(
+    graph: FlatGraph, placements: dict[Step, Placement], tensor: keras.KerasTensor
+) -> bool:
+    """Whether a tensor is that of an operator which its reader is part of."""
+    producer = graph.producer(tensor)
+    return producer is not None and placements[producer].output == "next"
+
+
+def is_clip(step: Step) -> bool:
+    """Whether a step is an activation function that operators can have fused."""
+    return _operation(step) in FUSED_ACTIVATIONS
+
+
+def _operation(step: Step) -> str | None:
+    return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
 
 
 def _place(graph: FlatGraph, step: Step) -> Placement:
@@ -81,9 +146,19 @@ def _place(graph: FlatGraph, step: Step) -> Placement:
         return Placement(reason=reason)
     if rule is None or rule.write is not None:
         return Placement(reason=f"there is no rule for {type(op).__name__}")
+    if _operation(step) == "softmax" and _shares(step) > _MOST_SHARES:
+        return Placement(reason=f"it is over more than {_MOST_SHARES} places")
+    if _operation(step) == "rsqrt" and not is_never_negative(graph, step.args[0]):
+        return Placement(reason="its input may be negative, which ends a file's run")
     if rule.output == "own" and is_linear(op) and _is_fused_next(graph, step):
         return Placement("next", rule)
     return Placement(rule.output, rule)
+
+
+def _shares(step: Step) -> int:
+    """Over how many places a softmax is; 0 if that is not known."""
+    axis = step.op.axis
+    return (step.output.shape[axis] or 0) if isinstance(axis, int) else 0
 
 
 def _is_float_cast(step: Step) -> bool:
@@ -127,11 +202,7 @@ def _is_fused_next(graph: FlatGraph, step: Step) -> bool:
     [reader] = consumers
     if isinstance(reader.op, keras.layers.BatchNormalization):
         return on_last_axis(reader) and folds(graph, reader)
-    return (
-        not isinstance(reader.op, keras.Layer)
-        and operation_name(reader.op) in FUSED_ACTIVATIONS
-        and _can_fuse(step)
-    )
+    return is_clip(reader) and _can_fuse(step)
 
 
 def _can_fuse(step: Step) -> bool:

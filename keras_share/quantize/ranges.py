@@ -135,7 +135,8 @@ class _Finder:
         for step in graph:
             placement = self.placements[step]
             if placement.output == "input" and not placement.is_float:
-                self.unite(_numbers([*step.inputs, *keras.tree.flatten(step.outputs)]))
+                outputs = _numbers(keras.tree.flatten(step.outputs))
+                self.unite([*self._fitting(_numbers(step.inputs), outputs), *outputs])
 
     def _add_loop(self, step: Step, body: FlatGraph) -> None:
         """Adds a loop, which hands each state on to the next step in one range."""
@@ -176,6 +177,10 @@ class _Finder:
             if all(first.fits(other) for other in rest):
                 return Range(name, first.fixed, first.weights)
         return Range(name)
+
+    def _fitting(self, inputs: list, outputs: list) -> list[keras.KerasTensor]:
+        """The inputs whose range can be that of the outputs."""
+        return [x for x in inputs if all(self[x].fits(self[y]) for y in outputs)]
 
     def unite(self, tensors: Sequence[keras.KerasTensor]) -> None:
         """Gives tensors the range of the first of them, where it fits theirs."""

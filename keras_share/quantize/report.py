@@ -1,5 +1,6 @@
 """What `quantize_model` makes of each layer, as data."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from keras_share.quantize.selection import SKIPPED, Selection
 
 if TYPE_CHECKING:
     import pandas
+
+
+_LARGE = 1024  # values of a kernel that the converter stores in fewer bits by itself
 
 
 @dataclass(frozen=True)
@@ -121,19 +125,28 @@ def report_of(
         LayerReport(
             name=step.name,
             kind=type(step.op).__name__,
-            dtype=_dtype(placements[step], quantization),
-            reason=placements[step].reason,
+            dtype=_dtype(step, placements[step], quantization),
+            reason=_reason(step, placements[step], quantization),
         )
         for step in graph.all_steps
     )
     return QuantizationReport(tuple(rows), quantization)
 
 
-def _dtype(placement: Placement, quantization: Quantization) -> str:
+def _reason(step: Step, placement: Placement, quantization: Quantization) -> str:
+    """Why a step stays in floating point, where others of its kind don't."""
+    by_request = placement.reason == SKIPPED
+    if quantization.activations is None and not step.weights and not by_request:
+        return ""
+    return placement.reason
+
+
+def _dtype(step: Step, placement: Placement, quantization: Quantization) -> str:
     if placement.is_float:
         return "float32"
     if quantization.activations is not None:
         return f"int{quantization.activations}"
     rule = placement.rule
     fewest = quantization.weight_bits(rule.min_bits)
-    return f"int{fewest} weights" if rule.weights else "float32"
+    large = any(math.prod(v.shape) >= _LARGE for v in step.weights)
+    return f"int{fewest} weights" if rule.weights and large else "float32"

@@ -19,9 +19,7 @@ _MISSING = {
     "tile",
 }
 _MISSING_LAYERS = (
-    layers.GRU,
     layers.GroupNormalization,
-    layers.LSTM,
     layers.RepeatVector,
     layers.Resizing,
     layers.UpSampling1D,

@@ -97,6 +97,13 @@ def of_a_model():
     return keras.Model(x, Tied(block)(block(x)))
 
 
+def towers():
+    one, other = inputs(), inputs()
+    first, second = layers.Dense(8), layers.Dense(8)
+    outputs = Tied(second)(Tied(first)(other)), second(first(one))
+    return keras.Model([one, other], layers.Subtract()(outputs[::-1]))
+
+
 MODELS = [
     used_twice,
     tied,
@@ -111,6 +118,7 @@ MODELS = [
     in_a_wrapper,
     of_a_block_in_a_stack,
     of_a_model,
+    towers,
 ]
 
 
@@ -150,6 +158,7 @@ def test_stays_tied(make, path):
     again.set_weights(model.get_weights())
     shape = (2, *model.inputs[0].shape[1:])
     x = np.arange(10).reshape(shape) % 9 if make is transposed else values(*shape)
+    x = [x, 2 * x] if make is towers else x
     np.testing.assert_allclose(again(x), model(x), atol=1e-6)
 
 

@@ -190,7 +190,7 @@ def test_weights_that_are_not_finite(tmp_path):
 
 
 def test_report_is_of_the_quantization_and_the_choice_of_layers():
-    stages = [layers.Dense(4, name="first"), layers.Dense(4, "relu", name="last")]
+    stages = [layers.Dense(128, name="first"), layers.Dense(4, "relu", name="last")]
     model = keras.Sequential([keras.Input((8,)), *stages])
     report = keras_share.quantize.quantization_report(
         model, quantization="int16", skip=["first"]
@@ -200,7 +200,8 @@ def test_report_is_of_the_quantization_and_the_choice_of_layers():
     report = keras_share.quantize.quantization_report(
         model, quantization="dynamic_int4"
     )
-    assert [row.dtype for row in report.rows] == ["int4 weights"] * 2
+    # The converter leaves kernels of fewer than 1,024 values as they are.
+    assert [row.dtype for row in report.rows] == ["int4 weights", "float32"]
     assert not report.float_layers
 
 

@@ -255,6 +255,32 @@ def test_weights_alone_as_integers(tmp_path):
     assert sorted(stored) == [("int8", (128, 8)), ("int8", (128, 32))]
 
 
+def test_activations_of_16_bits(tmp_path):
+    model = randomize(sequential(layers.GRU(5, return_sequences=True)))
+    x, path = values(16, 6, 8), tmp_path / "model.tflite"
+    quantized = quantize_model(model, x, quantization="int16")
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert not report.float_operators
+    expected, actual = outputs(quantized, x)[0], predict_tflite(path, x)
+    # Tables of sigmoids have 512 values.
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=0.002)
+    np.testing.assert_allclose(expected, outputs(model, x)[0], rtol=0, atol=0.05)
+
+
+def test_a_batch_of_any_size_has_integers_throughout(tmp_path):
+    model, x = sequential(layers.LSTM(4), layers.Dense(3)), values(16, 6, 8)
+    quantized = quantize_model(model, x)
+    report = export_tflite(
+        quantized,
+        tmp_path / "model.tflite",
+        representative_dataset=x,
+        dynamic_batch=True,
+        inference_input_type="int8",
+        inference_output_type="int8",
+    )
+    assert not report.float_operators
+
+
 def test_frozen_layers_stay_frozen():
     model = sequential(layers.LSTM(5))
     model.layers[0].trainable = False

@@ -196,4 +196,4 @@ def test_file_with_a_skipped_layer(tmp_path):
     kinds = {b.nbytes: b.dtype for b in report.buffers}
     assert kinds[8 * 7] == kinds[7 * 6] == "int8"
     assert kinds[4 * 6 * 5] == "float32"
-    assert report.float_operators == {"FULLY_CONNECTED": 1, "NEG": 1}
+    assert report.float_operators == {"FULLY_CONNECTED": 1}

@@ -173,6 +173,11 @@ def buffer_bytes(model: schema.ModelT, index: int) -> bytes:
     return _array(model.buffers[index]).tobytes()
 
 
+def has_content(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    """Whether the values of a tensor are stored in the file."""
+    return bool(tensor.buffer) and _array(model.buffers[tensor.buffer]).size > 0
+
+
 def weights(model: schema.ModelT) -> dict[int, list[schema.TensorT]]:
     """The tensors of each weight, by the index of its buffer, in order of the file.
 
@@ -182,7 +187,7 @@ def weights(model: schema.ModelT) -> dict[int, list[schema.TensorT]]:
     tensors: dict[int, list[schema.TensorT]] = {}
     for graph in model.subgraphs:
         for tensor in graph.tensors:
-            if tensor.buffer and _array(model.buffers[tensor.buffer]).size:
+            if has_content(model, tensor):
                 tensors.setdefault(tensor.buffer, []).append(tensor)
     return dict(sorted(tensors.items()))
 

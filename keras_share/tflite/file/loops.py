@@ -8,7 +8,7 @@ from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.unused import drop_buffers, drop_tensors
 
-_QUANTIZE, _DEQUANTIZE = "QUANTIZE", "DEQUANTIZE"
+_QUANTIZE, _DEQUANTIZE, _FILL = "QUANTIZE", "DEQUANTIZE", "FILL"
 
 
 def carry_integers(model: schema.ModelT) -> None:
@@ -115,6 +115,8 @@ def _simplify(model: schema.ModelT, graph: schema.SubGraphT) -> None:
             if opposite and _kind(graph.tensors[integers]) == _kind(output):
                 _replace(graph, {int(op.outputs[0]): integers})
                 dead.append(op)
+            elif flatbuffer.operator_name(model, back) == _FILL:
+                _fill(model, graph, back, op)
         elif values and floats:
             output.buffer = len(model.buffers)
             model.buffers.append(schema.BufferT(_rounded(values, output)))
@@ -123,10 +125,29 @@ def _simplify(model: schema.ModelT, graph: schema.SubGraphT) -> None:
     unread = [
         op
         for op in graph.operators
-        if flatbuffer.operator_name(model, op) == _DEQUANTIZE
+        if flatbuffer.operator_name(model, op) in (_DEQUANTIZE, _FILL)
         and not _is_read(graph, int(op.outputs[0]))
     ]
     _remove(graph, unread)
+
+
+def _fill(
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    op: schema.OperatorT,
+    rounding: schema.OperatorT,
+) -> None:
+    """Turns the rounding of a tensor of one number into a tensor of integers."""
+    size, value = map(int, op.inputs)
+    integers = graph.tensors[rounding.outputs[0]]
+    values = flatbuffer.buffer_bytes(model, graph.tensors[value].buffer)
+    number = _add(graph, value, integers)
+    graph.tensors[number].buffer = len(model.buffers)
+    model.buffers.append(schema.BufferT(_rounded(values, integers)))
+    rounding.opcodeIndex = op.opcodeIndex
+    rounding.builtinOptionsType = op.builtinOptionsType
+    rounding.builtinOptions = op.builtinOptions
+    rounding.inputs = np.array([size, number], np.int32)
 
 
 def _rounded(values: bytes, like: schema.TensorT) -> np.ndarray:

@@ -56,5 +56,15 @@ def drop_buffers(model: schema.ModelT) -> None:
         model.metadataBuffer = _renumbered(model.metadataBuffer, number)
 
 
+def drop_codes(model: schema.ModelT) -> None:
+    """Takes out codes of operators that no operator has."""
+    used = sorted({op.opcodeIndex for g in model.subgraphs for op in g.operators})
+    number = {index: position for position, index in enumerate(used)}
+    model.operatorCodes = [model.operatorCodes[index] for index in used]
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            op.opcodeIndex = number[op.opcodeIndex]
+
+
 def _renumbered(indices: Iterable[int], number: dict[int, int]) -> np.ndarray:
     return np.array([number[int(i)] for i in indices], np.int32)

@@ -17,6 +17,7 @@ from keras_share.tflite.inspect.memory import MemoryEstimate, estimate_memory
 from keras_share.tflite.inspect.multiples import find_multiples
 from keras_share.tflite.inspect.provenance import candidates_of, find_origins
 from keras_share.tflite.inspect.rendering import largest_first, render
+from keras_share.tflite.runtimes.agreement import Agreement
 
 if TYPE_CHECKING:
     import pandas
@@ -95,6 +96,8 @@ class Audit:
             passed.
         metadata: What the file says of its origin, in an entry of metadata named
             "keras_share"; empty without one.
+        agreement: How far each output was from the Keras model's when the file was
+            exported; empty for a file that was read.
     """
 
     path: str | None
@@ -106,6 +109,7 @@ class Audit:
     memory: MemoryEstimate | None = None
     kernels: tuple[KernelFacts, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
+    agreement: tuple[Agreement, ...] = ()
 
     @property
     def weight_bytes(self) -> int:

@@ -44,11 +44,14 @@ class Origin(NamedTuple):
         variable: Number of the variable among the model's.
         folded: Whether the weight is the variable times a factor per channel.
         error: Largest difference of their values; 0 if folded.
+        values: The variable's values in the order and with the sign of the weight,
+            flat; None if folded.
     """
 
     variable: int
     folded: bool
     error: float
+    values: np.ndarray | None = None
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a damaged file holds any numbers
@@ -160,7 +163,8 @@ class _Pool:
                     values = values.transpose(order).reshape(-1)
                     distances = np.abs(values - sign * flat)
                     if (distances <= allowed).all():
-                        yield Origin(variable, False, float(distances.max()))
+                        error = float(distances.max())
+                        yield Origin(variable, False, error, sign * values)
 
     def multiples(self, stored: Stored) -> Iterator[Origin]:
         if len(self.shape) < 2 or not stored.values.any():

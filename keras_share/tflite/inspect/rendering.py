@@ -34,6 +34,7 @@ def render(report: "Audit") -> str:
             *_metadata_lines(report.metadata),
             *(_memory_lines(report.memory) if report.memory else ()),
             f"float operators: {', '.join(floats) or 'none'}",
+            *(f"{each.name} against the model: {each}" for each in report.agreement),
         ]
     )
 

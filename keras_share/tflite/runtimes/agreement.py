@@ -1,5 +1,8 @@
 """Inputs to try a `.tflite` model on, and how far its outputs are from others."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from keras_share.tflite.file.flatbuffer import dtype_name, schema
@@ -9,6 +12,65 @@ from keras_share.tflite.file.stored import shape_of
 # A signature's key, its inputs by name, and the place of each of its outputs.
 Call = tuple[str | None, dict[str, np.ndarray], dict[str, int]]
 Outputs = list[dict[str, np.ndarray]]
+
+MOST = 200.0  # decibels
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an output of a file is from the model's, over all samples.
+
+    Attributes:
+        name: Of the output.
+        ratio: The signal, which are the model's numbers, to the noise, which are the
+            differences, in decibels; at most `MOST`, which equal outputs have.
+        largest: The largest difference.
+        steps: The same in steps of the integers that the output is rounded to, or None.
+        samples: How many samples were compared.
+    """
+
+    name: str
+    ratio: float
+    largest: float
+    steps: float | None
+    samples: int
+
+    def __str__(self) -> str:
+        steps = "" if self.steps is None else f" ({self.steps:.3g} steps)"
+        return (
+            f"{self.ratio:.1f} dB of signal to noise, at most {self.largest:.3g}"
+            f"{steps} off, of {self.samples} sample{'s' * (self.samples > 1)}"
+        )
+
+
+def agreement_of(
+    name: str, right: np.ndarray, other: np.ndarray, step: float | None = None
+) -> Agreement:
+    """Compares an output with what it should be, samples along the first axis.
+
+    NaN and infinities count as equal to themselves, and as infinitely far from others.
+
+    Example:
+    >>> print(agreement_of("y", np.array([1.0, -4.0]), np.array([1.0, -4.1]), 0.05))
+    32.3 dB of signal to noise, at most 0.1 (2 steps) off, of 2 samples
+    """
+    signal, found = right.astype("float64"), other.astype("float64")
+    same = (signal == found) | (np.isnan(signal) & np.isnan(found))
+    with np.errstate(invalid="ignore"):
+        off = np.where(same, 0.0, np.abs(signal - found))
+    off = np.where(np.isnan(off), np.inf, off)
+    largest, noise = float(off.max(initial=0)), float(np.sum(off**2))
+    power = float(np.sum(signal[np.isfinite(signal)] ** 2))
+    ratio = MOST
+    if noise:
+        ratio = 10 * math.log10(power / noise) if power and noise < math.inf else -MOST
+    return Agreement(
+        name=name,
+        ratio=max(-MOST, min(ratio, MOST)),
+        largest=largest,
+        steps=None if step is None else largest / step,
+        samples=len(right),
+    )
 
 
 def random_inputs(model: schema.ModelT, seed: int = 0) -> list[Call]:

@@ -1,10 +1,15 @@
 """Running a file in a process of its own, whatever becomes of that."""
 
+import contextlib
 import math
+import os
 import pickle
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +34,15 @@ def check_timeout(timeout: float) -> None:
         )
 
 
-def run_apart(job: str, *arguments: Any, timeout: float) -> Any:
+def run_apart(job: str, *arguments: Any, timeout: float, fresh: bool = True) -> Any:
     """Does one of the jobs of `apart_process` in a process of its own.
 
     Args:
         job: The name of the job.
         *arguments: What it takes.
         timeout: Seconds after which the process is ended.
+        fresh: Whether it must be a new process, as for figures of time and memory.
+            Otherwise one that did jobs before does this one, if it still lives.
 
     Returns:
         What the job returns.
@@ -45,22 +52,92 @@ def run_apart(job: str, *arguments: Any, timeout: float) -> Any:
         RunError: If the job fails, or the process crashes or runs out of memory, which
             the text tells.
     """
-    try:
-        done = subprocess.run(
+    with _Process() if fresh else _KEPT.process() as process:
+        return process.do((job, *arguments), timeout)
+
+
+class _Process:
+    """A process that does one job after the other."""
+
+    def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long)
+        self._process = subprocess.Popen(
             [sys.executable, str(_PROCESS)],
-            input=pickle.dumps((job, *arguments)),
-            capture_output=True,
-            timeout=timeout,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
         )
-    except subprocess.TimeoutExpired as error:
-        raise RunTimeoutError(f"it was ended after {timeout} seconds") from error
-    if not done.returncode:
-        return pickle.loads(done.stdout)
-    said = _complaint(done.returncode, done.stderr)
-    if any(sign in said for sign in _NO_MEMORY):
-        said = f"it ran out of memory, it seems: {said}"
-    raise RunError(said)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._jobs, self._results = self._process.stdin, self._process.stdout
+        self._owner = os.getpid()
+
+    def do(self, job: tuple, timeout: float) -> Any:
+        """Does a job. A process that fails is over."""
+        start = self._said.seek(0, os.SEEK_END)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(timeout, end)
+        timer.daemon = True  # a program that is interrupted doesn't wait for it
+        try:
+            timer.start()
+            with contextlib.suppress(BrokenPipeError):
+                pickle.dump(job, self._jobs)
+                self._jobs.flush()
+            return pickle.load(self._results)
+        except (
+            EOFError,
+            pickle.UnpicklingError,
+        ):  # it ended before, or while, it wrote
+            code = self._process.wait()
+        except BaseException:
+            self._process.kill()
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():
+            raise RunTimeoutError(f"it was ended after {timeout} seconds")
+        self._said.seek(start)
+        said = _complaint(code, self._said.read())
+        if any(sign in said for sign in _NO_MEMORY):
+            said = f"it ran out of memory, it seems: {said}"
+        raise RunError(said)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can do another job of this process."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def __enter__(self) -> "_Process":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.kill()  # it waits for another job
+        self._process.wait()
+        for stream in (self._jobs, self._results, self._said):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
+class _Kept:
+    """The process that is used again, by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+
+    @contextlib.contextmanager
+    def process(self) -> Iterator[_Process]:
+        with self._lock:
+            if self._process is None or not self._process.lives:
+                self._process = _Process()
+            yield self._process
+
+
+_KEPT = _Kept()
 
 
 def _complaint(code: int, stderr: bytes) -> str:
@@ -68,7 +145,7 @@ def _complaint(code: int, stderr: bytes) -> str:
     said, _, traceback = stderr.decode(errors="replace").partition("Traceback (most")
     lines = [line for line in said.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(_CHATTER)][-3:]
-    lines += traceback.splitlines()[-1:]
+    lines += [line for line in traceback.splitlines() if line.strip()][-1:]
     if code < 0:
         lines.append(f"the process was ended by {signal.Signals(-code).name}")
     return " ".join(lines) or f"the process ended with code {code}"

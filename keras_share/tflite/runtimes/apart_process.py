@@ -13,6 +13,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ Load = Callable[[str, Calls, int], Run]
 
 
 def main() -> None:
-    """Reads a job from stdin and writes what was measured to stdout."""
+    """Reads jobs from stdin and writes what each returns to stdout."""
     sys.path.pop(0)  # the folder of this file, whose modules would hide others
     with contextlib.suppress(ImportError):  # where crashes leave files at all
         import resource
@@ -38,9 +39,24 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # runtimes print
-    job, *arguments = pickle.load(sys.stdin.buffer)
-    with result:
-        pickle.dump(JOBS[job](*arguments), result)
+    while True:
+        try:
+            job, *arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        result.write(pickle.dumps(JOBS[job](*arguments)))
+        result.flush()
+
+
+def run_rows(mode: str, path: str, rows: list[dict[str, np.ndarray]]) -> Outputs:
+    """The outputs of calls of a file's signature."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernels = OpResolverType[KERNELS[mode]]
+    run = Interpreter(
+        path, experimental_op_resolver_type=kernels
+    ).get_signature_runner()
+    return [run(**row) for row in rows]
 
 
 def run_once(mode: str, path: str, calls: Calls) -> Outputs:
@@ -248,9 +264,14 @@ def micro_interpreter(data: bytes, arena_bytes: int):
     return runtime.Interpreter.from_bytes(data, arena_size=arena_bytes)
 
 
-MODES = {
-    "interpreter": lambda: interpreter("AUTO"),
-    "reference": lambda: interpreter("BUILTIN_REF"),
+# Of LiteRT's `Interpreter`, by the names of its `OpResolverType`.
+KERNELS = {
+    "interpreter": "AUTO",
+    "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "reference": "BUILTIN_REF",
+}
+MODES: dict[str, Callable[[], Load]] = {
+    **{mode: partial(interpreter, kernels) for mode, kernels in KERNELS.items()},
     "compiled": lambda: compiled(""),
     "compiled_cache": lambda: compiled(":memory"),
     "micro": micro,
@@ -259,6 +280,7 @@ MODES = {
 JOBS: dict[str, Callable[..., Any]] = {
     "measure": measure,
     "run_once": run_once,
+    "run_rows": run_rows,
     "run_in_micro": run_in_micro,
 }
 

@@ -6,11 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.signatures import signatures
-from keras_share.tflite.file.stored import shape_of
 from keras_share.tflite.runtimes.apart import (
     RunError,
     RunTimeoutError,
@@ -18,10 +15,10 @@ from keras_share.tflite.runtimes.apart import (
     run_apart,
 )
 from keras_share.tflite.runtimes.samples import (
-    End,
     Outputs,
     Samples,
     batches,
+    end_of,
     joined,
 )
 
@@ -108,7 +105,7 @@ def run_micro(
     model = flatbuffer.read(source)
     _, graph, *names = signatures(model)[0]
     takes, gives = (
-        [_end(name, graph.tensors[i]) for name, i in ends.items()] for ends in names
+        [end_of(name, graph.tensors[i]) for name, i in ends.items()] for ends in names
     )
     samples = list(batches(inputs, takes))
     try:
@@ -120,15 +117,6 @@ def run_micro(
         origin = repr(os.fspath(source)) if is_path else f"{len(data)} bytes"
         raise ValueError(_complaint(model, error, timeout, origin)) from error
     return MicroRun(joined(rows, gives, raw), arena_bytes)
-
-
-def _end(name: str, tensor: flatbuffer.schema.TensorT) -> End:
-    dtype = np.dtype(flatbuffer.dtype_name(tensor.type))
-    shape, quantization = shape_of(tensor)[1:], tensor.quantization
-    if quantization is None or quantization.scale is None:
-        return End(name, shape, dtype)
-    [scale, *_], [zero_point, *_] = quantization.scale, quantization.zeroPoint
-    return End(name, shape, dtype, float(scale), int(zero_point))
 
 
 def _complaint(

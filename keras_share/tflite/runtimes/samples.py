@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_share.tflite.file.flatbuffer import dtype_name, schema
+from keras_share.tflite.file.stored import shape_of
+
 Samples = Any | Callable[[], Iterable[Any]]
 Outputs = np.ndarray | dict[str, np.ndarray]
 
@@ -57,6 +60,16 @@ class End(NamedTuple):
         if not self.rounds:
             return array
         return (array.astype("float32") - self.zero_point) * np.float32(self.scale)
+
+
+def end_of(name: str, tensor: schema.TensorT) -> End:
+    """The input or output of a file that is called so."""
+    dtype = np.dtype(dtype_name(tensor.type))
+    shape, quantization = shape_of(tensor)[1:], tensor.quantization
+    if quantization is None or quantization.scale is None:
+        return End(name, shape, dtype)
+    [scale, *_], [zero_point, *_] = quantization.scale, quantization.zeroPoint
+    return End(name, shape, dtype, float(scale), int(zero_point))
 
 
 def batches(samples: Samples, takes: Sequence[End]) -> Iterator[list[np.ndarray]]:

@@ -1,0 +1,205 @@
+"""What is left in floating point is so in the file, and what is not isn't."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from file_against_model import check_steps, compare
+from keras import layers, ops
+from random_data import randomize, values
+from stock import model_of, operator, tensor
+
+from keras_share import export_tflite, predict_tflite, quantize_model
+from keras_share.export.float_parts import keep_float
+from keras_share.quantize import quantization_report
+
+
+class Twice(keras.layers.Layer):
+    """A layer of one's own that can't be opened, with a function of a fixed range."""
+
+    def build(self, shape):
+        self.gain = self.add_weight(shape=shape[-1:], initializer="ones")
+
+    def call(self, x):
+        return ops.tanh(ops.tanh(ops.softmax(x * self.gain)) * 2.0)
+
+
+SKIPPED = {
+    "softmax": lambda x, y: layers.Softmax(name="softmax")(x),
+    "tanh": lambda x, y: layers.Activation("tanh", name="tanh")(x),
+    "relu": lambda x, y: layers.ReLU(name="relu")(layers.Dense(4)(x)),
+    "add": lambda x, y: layers.Add(name="add")([x, y]),
+    "multiply": lambda x, y: layers.Multiply(name="multiply")([x, y]),
+    "concatenate": lambda x, y: layers.Concatenate(name="concatenate")([x, y]),
+    "pool": lambda x, y: layers.AveragePooling2D(2, name="pool")(x),
+    "norm": lambda x, y: layers.BatchNormalization(name="norm")(layers.Conv2D(4, 1)(x)),
+    "prelu": lambda x, y: layers.PReLU(name="prelu")(x),
+    "kernel": lambda x, y: layers.Dense(4, "sigmoid", name="kernel")(x),
+    "twice": lambda x, y: Twice(name="twice")(x),
+    "elu": lambda x, y: layers.ELU(name="elu")(ops.exp(x)),
+}
+
+
+@pytest.fixture(scope="module")
+def skipped(tmp_path_factory):
+    """Each of `SKIPPED` between two layers of integers, with inputs of its own."""
+    path = tmp_path_factory.mktemp("skipped") / "model.tflite"
+    inputs, outputs = [], []
+    for name, make in SKIPPED.items():
+        inputs.append(keras.Input((4, 4, 3), name=f"x_{name}"))
+        x, y = (layers.Conv2D(4, 1)(inputs[-1]) for _ in range(2))
+        outputs.append(layers.Dense(3, name=f"end_{name}")(make(x, y)))
+    inputs.append(keras.Input((4, 4, 3), name="x_last"))
+    last = layers.Softmax(name="last")(layers.Dense(3)(inputs[-1]))
+    model = randomize(keras.Model(inputs, [*outputs, last]))
+    x = [values(32, 4, 4, 3, seed=i) for i in range(len(inputs))]
+    chosen = {"skip": [*SKIPPED, "last"]}
+    rows = quantization_report(model, **chosen).float_layers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        quantized = quantize_model(model, x, **chosen)
+    report = export_tflite(quantized, path, representative_dataset=x)
+    return quantized, path.read_bytes(), report, x, rows
+
+
+def test_float_operators_are_those_of_what_is_left_out(skipped):
+    _, _, report, _, rows = skipped
+    assert {row.name.split(".")[0] for row in rows} == {*SKIPPED, "last"}
+    assert report.float_operators == {
+        **{"SOFTMAX": 3, "TANH": 3, "MUL": 3, "RELU": 1, "ADD": 1, "CONCATENATION": 1},
+        **{"AVERAGE_POOL_2D": 1, "DEPTHWISE_CONV_2D": 1, "PRELU": 1, "ELU": 1},
+        **{"FULLY_CONNECTED": 1, "LOGISTIC": 1},
+    }
+    kinds = {op.name for op in report.operators}
+    assert not any(name.startswith("CUSTOM") for name in kinds)
+
+
+def test_the_file_is_the_model_that_simulates_it(skipped):
+    quantized, data, _, x, _ = skipped
+    check_steps(compare(quantized, data, x))
+    names = [tensor.name for tensor in quantized.inputs]
+    last = predict_tflite(data, dict(zip(names, x, strict=True)))["last"]
+    assert np.abs(last - quantized(x)[-1]).max() < 0.02
+
+
+def masked_mean():
+    seq, valid = keras.Input((600, 4), name="seq"), keras.Input((600,), name="valid")
+    h = layers.Conv1D(8, 3, padding="same", activation="relu")(seq)
+    total = ops.sum(h * ops.expand_dims(valid, -1), axis=1)
+    mean = total / ops.sum(valid, axis=1, keepdims=True)
+    return keras.Model([seq, valid], layers.Dense(3)(mean))
+
+
+def test_a_mean_over_few_of_many_steps(tmp_path):
+    lengths = np.r_[np.full(16, 600), np.full(16, 1)]
+    x = values(32, 600, 4)
+    valid = (np.arange(600) < lengths[:, None]).astype("float32")
+    model, path = masked_mean(), tmp_path / "m.tflite"
+    with pytest.warns(UserWarning, match="'sum'.*'true_divide' reads it"):
+        quantized = quantize_model(model, [x, valid])
+    report = export_tflite(quantized, path, representative_dataset=[x, valid])
+    assert report.float_operators == {"DIV": 1, "SUM": 2}
+    found = predict_tflite(path, [x, valid])
+    assert np.abs(found - quantized([x, valid])).max() < 0.02
+    # One step of 600, of which integers would make none.
+    right = model([x, valid])
+    assert np.abs(found - right)[16:].max() < 0.1 * np.abs(right).max()
+
+
+@pytest.mark.parametrize("scheme", ["int16", "int4"])
+def test_other_schemes(scheme, tmp_path):
+    x = values(32, 4, 4, 3)
+    inputs = keras.Input((4, 4, 3))
+    y = layers.Conv2D(4, 3, activation="relu")(inputs)
+    y = layers.Add(name="sum")([y, layers.Dense(4, name="kernel")(y)])
+    model = randomize(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(y))))
+    quantized = quantize_model(model, x, quantization=scheme, skip=["sum", "kernel"])
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert report.float_operators == {"ADD": 1, "FULLY_CONNECTED": 1}
+    [found] = compare(quantized, path.read_bytes(), [x])
+    assert found.steps.max() < (16 if scheme == "int16" else 2.01)
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "dynamic_int4"])
+def test_kernels_left_out_of_dynamic_range(scheme, tmp_path):
+    inputs, x = keras.Input((8, 8, 16)), values(8, 8, 8, 16)
+    y = layers.Conv2D(32, 3, name="skipped")(layers.Conv2D(16, 3, name="first")(inputs))
+    y = layers.Dense(40, name="left")(layers.Dense(64)(layers.Flatten()(y)))
+    model = randomize(keras.Model(inputs, y))
+    chosen = {"quantization": scheme, "skip": ["skipped", "left"]}
+    quantized = quantize_model(model, **chosen)
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    dtypes = {row.name: row.dtype for row in quantization_report(model, **chosen).rows}
+    bits = "int8" if scheme == "dynamic" else "int4"
+    assert dtypes["skipped"] == dtypes["left"] == "float32"
+    assert dtypes["first"] == f"{bits} weights"
+    stored = {b.variable: b.dtype for b in report.buffers if b.nbytes > 1000}
+    assert stored["skipped/kernel"] == stored["left/kernel"] == "float32"
+    assert sorted(stored.values()) == ["float32"] * 2 + [bits] * 2
+
+
+def test_a_softmax_over_many_places(tmp_path):
+    inputs, x = keras.Input((16,)), values(16, 16)
+    model = keras.Model(inputs, layers.Softmax()(layers.Dense(1000)(inputs)))
+    with pytest.warns(UserWarning, match="over more than 256 places"):
+        quantized = quantize_model(model, x)
+    path = tmp_path / "m.tflite"
+    export_tflite(quantized, path, representative_dataset=x)
+    # All of them would be zero in 8 bits.
+    assert np.abs(predict_tflite(path, x) / model(x) - 1).max() < 0.05
+
+
+def test_a_loop_in_floating_point_is_so_inside(tmp_path):
+    inputs, x = keras.Input((6, 4)), values(16, 6, 4)
+    y = layers.GRU(4, name="gru")(layers.Dense(4)(inputs))
+    model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
+    quantized = quantize_model(model, x, skip=["gru"])
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert {op.dtype for op in report.operators if op.name == "TANH"} == {"float32"}
+    [found] = compare(quantized, path.read_bytes(), [x])
+    assert found.steps.max() < 2.01
+
+
+def test_ranges_that_meet_are_changed_where_they_do(tmp_path):
+    inputs, x = keras.Input((4, 4, 3)), values(32, 4, 4, 3) * 4
+    y = layers.UpSampling2D(2)(layers.Dense(4)(inputs))
+    y = layers.Concatenate()([layers.Softmax()(layers.UpSampling2D(2)(inputs)), y])
+    model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
+    quantized, path = quantize_model(model, x), tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert not report.float_operators
+    [found] = compare(quantized, path.read_bytes(), [x])
+    assert found.steps.max() < 2.01
+
+
+def integers(shape, scale=0.1):
+    return tensor(shape, "int8", scale=np.float32([scale]), zeroPoint=np.int64([0]))
+
+
+def test_floats_among_integers_are_refused():
+    tensors = [integers([1, 4]), tensor([1, 4]), tensor([1, 4]), integers([1, 4])]
+    tensors[2].name = b"model/part/Relu"
+    names = ("DEQUANTIZE", "RELU", "QUANTIZE")
+    steps = [operator(name, [i], [i + 1]) for i, name in enumerate(names)]
+    with pytest.raises(ValueError, match="RELU of 'model/part/Relu' with floating"):
+        keep_float(model_of((tensors, steps)))
+
+
+def test_integers_that_are_stored_are_refused_in_floats():
+    stored = integers([1, 4])
+    stored.content = np.zeros([1, 4], "int8")
+    tensors = [tensor([1, 4]), tensor([1, 4]), integers([1, 4]), stored]
+    tensors += [integers([1, 4])]
+    steps = [
+        operator("CUSTOM", [0], [1]),
+        operator("QUANTIZE", [1], [2]),
+        operator("ADD", [2, 3], [4]),
+    ]
+    model = model_of((tensors, steps))
+    model.operatorCodes[steps[0].opcodeIndex].customCode = b"EnterFloat:part"
+    with pytest.raises(ValueError, match=r"in floating point what.*ADD of"):
+        keep_float(model)

@@ -1,0 +1,63 @@
+"""Jobs in a process that is used again, and at which operator a file ends it."""
+
+import numpy as np
+import pytest
+from stock import model_of, operator, tensor
+
+from keras_share.tflite.file import flatbuffer
+from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.runtimes.agreement import random_inputs
+from keras_share.tflite.runtimes.apart import RunError, RunTimeoutError, run_apart
+from keras_share.tflite.runtimes.failing import failing_operator
+
+
+def ends(scale):
+    quantization = {"scale": np.float32([scale]), "zeroPoint": np.int64([-128])}
+    return tensor([1, 8], "int8", **quantization)
+
+
+def abort(scale=1e-9):
+    """A file whose second operator ends the process, unless the scale is larger."""
+    tensors = [ends(0.1), ends(scale), ends(1 / 256)]
+    tensors[2].name = b"model/scores"
+    steps = [
+        operator("QUANTIZE", [0], [1]),
+        operator("SOFTMAX", [1], [2], SoftmaxOptions={"beta": 1.0}),
+    ]
+    model = model_of((tensors, steps), signatures=[0])
+    [signature] = model.signatureDefs
+    signature.signatureKey = b"serving_default"
+    signature.inputs, signature.outputs = [end("x", 0)], [end("y", 2)]
+    return flatbuffer.pack(model)
+
+
+def end(name, index):
+    made = schema.TensorMapT()
+    made.name, made.tensorIndex = name.encode(), index
+    return made
+
+
+def job(data, path):
+    path.write_bytes(data)
+    [(_, inputs, _)] = random_inputs(flatbuffer.read(data))
+    return "run_rows", "reference", str(path), [inputs]
+
+
+def test_a_process_that_ends_is_replaced(tmp_path):
+    right, wrong = (job(abort(s), tmp_path / f"{s}.tflite") for s in (0.1, 1e-9))
+    for _ in range(2):
+        assert len(run_apart(*right, timeout=60, fresh=False)) == 1
+        with pytest.raises(RunError, match="SIGABRT"):
+            run_apart(*wrong, timeout=60, fresh=False)
+        with pytest.raises(RunError, match=r"ValueError: .*nowhere\.tflite"):
+            run_apart(*right[:2], "nowhere.tflite", [], timeout=60, fresh=False)
+    with pytest.raises(RunTimeoutError, match=r"after 0\.01 seconds"):
+        run_apart(*right, timeout=0.01, fresh=True)
+
+
+def test_the_operator_is_named(tmp_path):
+    data = abort()
+    [(_, inputs, _)] = random_inputs(flatbuffer.read(data))
+    found = failing_operator(data, "reference", inputs)
+    assert found == " (at operator 1, SOFTMAX, of 'model/scores')"
+    assert failing_operator(abort(0.1), "reference", inputs) == ""
