@@ -131,6 +131,20 @@ def _requantize(model: schema.ModelT, graph: schema.SubGraphT) -> None:
         if int(op.outputs[0]) in read
         or flatbuffer.operator_name(model, op) != "DEQUANTIZE"
     ]
+    _bypass(model, graph, [op for op in graph.operators if _keeps(model, graph, op)])
+
+
+def _keeps(model: schema.ModelT, graph: schema.SubGraphT, op: schema.OperatorT) -> bool:
+    """Whether an operator rounds integers to the same integers."""
+    if flatbuffer.operator_name(model, op) != "QUANTIZE":
+        return False
+    before, after = (graph.tensors[i] for i in (op.inputs[0], op.outputs[0]))
+    return (
+        before.type == after.type
+        and _is_integer(before)
+        and np.array_equal(before.quantization.scale, after.quantization.scale)
+        and np.array_equal(before.quantization.zeroPoint, after.quantization.zeroPoint)
+    )
 
 
 def _is_number(model: schema.ModelT, tensor: schema.TensorT) -> bool:

@@ -20,7 +20,14 @@ from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
 from keras_share.quantize.opening import open_model
-from keras_share.quantize.placement import PRODUCTS, Placement, is_clip, place
+from keras_share.quantize.placement import (
+    PRODUCTS,
+    Placement,
+    is_clip,
+    only_moves,
+    place,
+    takes_one_tensor_twice,
+)
 from keras_share.quantize.quantization import (
     TRAINED,
     Quantization,
@@ -200,37 +207,6 @@ def _warn(left: list[LayerReport], strict: bool) -> None:
     warnings.warn(f"Parts of the model stay in floating point: {names}.", stacklevel=3)
 
 
-def _squares_a_reshape(graph: FlatGraph, step: Step) -> bool:
-    """Whether a step multiplies a tensor by itself that may have been reshaped.
-
-    The converter turns such a product and the reshape around, and then fails because
-    their ranges differ.
-    """
-    if isinstance(step.op, keras.Layer) or operation_name(step.op) != "multiply":
-        return False
-    x, y, *_ = (*step.inputs, None)
-    producer = graph.producer(x)
-    if x is not y or producer is None:
-        return False
-    sums = ("add", "multiply", "subtract")
-    return (
-        isinstance(producer.op, keras.Layer) or operation_name(producer.op) not in sums
-    )
-
-
-def _only_moves(step: Step) -> bool:
-    """Whether each value of a step's output is one of its inputs."""
-    if getattr(step.op, "interpolation", "nearest") != "nearest":
-        return False
-    if isinstance(step.op, keras.Layer):
-        return True
-    name = operation_name(step.op)
-    constant = any(not isinstance(x, keras.KerasTensor) for x in step.args)
-    return name != "average_pool" and not (
-        name in ("maximum", "minimum", "where") and constant
-    )
-
-
 class _Builder:
     """Builds the quantized model, step by step."""
 
@@ -269,7 +245,8 @@ class _Builder:
             outputs = tree.flatten(self._call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
                 clips = sum(map(is_clip, self.graph.consumers(tensor)))
-                if isinstance(step.op, PRODUCTS) and clips == 1:
+                is_float = self.placements[step].is_float
+                if isinstance(step.op, PRODUCTS) and clips == 1 and not is_float:
                     self.products[tensor] = output
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
@@ -308,8 +285,12 @@ class _Builder:
             return self._call_on(step, {})
         if self.placements[step].is_float:
             return self._call_in_float(step)
-        if _squares_a_reshape(self.graph, step):
-            return self._square(step)
+        if takes_one_tensor_twice(self.graph, step):
+            x, y = step.inputs
+            other = self._requantize(y, y, step)
+            return getattr(ops, operation_name(step.op))(
+                self.rebuilder.resolve(x), other
+            )
         if is_clip(step) and step.inputs[0] in self.products:
             # The converter computes the product once more for it, and rounds once.
             [x] = step.inputs
@@ -328,9 +309,13 @@ class _Builder:
         for x in dict.fromkeys(step.inputs):
             if self.ranges.get(x) in (None, self.ranges[first]):
                 continue
-            edge = FloatEdge(BETWEEN, name=f"{self._name(x)}_into_{step.name}")
-            given[x] = self._round(first, edge(self.rebuilder.resolve(x)))
+            given[x] = self._requantize(x, first, step)
         return given
+
+    def _requantize(self, x: keras.KerasTensor, to: Any, step: Step) -> Any:
+        """A tensor in the range of another, as a step reads it."""
+        edge = FloatEdge(BETWEEN, name=f"{self._name(x)}_into_{step.name}")
+        return self._round(to, edge(self.rebuilder.resolve(x)))
 
     def _call_on(self, step: Step, given: dict[keras.KerasTensor, Any]) -> Any:
         """Calls a step on other tensors than later ones read."""
@@ -366,18 +351,11 @@ class _Builder:
         place = next(i for i, x in enumerate(outputs) if x is tensor)
         return f"{producer.name}_{place}" if len(outputs) > 1 else producer.name
 
-    def _square(self, step: Step) -> Any:
-        x = ops.abs(self.rebuilder.resolve(step.inputs[0]))
-        bits = self.quantization.activations
-        assert bits is not None  # in floating point no product is squared
-        x = FakeQuantize(bits, name=f"{step.name}_absolute_range")(x)
-        return x * x
-
     def _is_rounded(self, step: Step, tensor: keras.KerasTensor) -> bool:
         """Whether a step's output has integers because its input has them."""
         if step.body is not None:
             return not self.placements[step].is_float
-        moved = self.placements[step].output == "input" and _only_moves(step)
+        moved = self.placements[step].output == "input" and only_moves(step)
         inputs = [self.ranges.get(x) for x in step.inputs]
         return moved and self.ranges.get(tensor) in inputs
 

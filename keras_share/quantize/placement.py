@@ -25,6 +25,8 @@ _MAGNIFIES = (
 )
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
+# Of two of these one may undo the other.
+_ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 # Layers of the operator FULLY_CONNECTED.
 PRODUCTS = (keras.layers.Dense, keras.layers.EinsumDense)
 
@@ -121,6 +123,43 @@ def _is_before(
 def is_clip(step: Step) -> bool:
     """Whether a step is an activation function that operators can have fused."""
     return _operation(step) in FUSED_ACTIVATIONS
+
+
+def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step adds or multiplies what may be one tensor, moved.
+
+    The converter turns such a step and a reshape before it around, and then fails
+    because their ranges differ.
+    """
+    sums = ("add", "multiply", "subtract")
+    if _operation(step) not in sums or len(step.inputs) != 2:
+        return False
+    roots = [_unmoved(graph, x) for x in step.inputs]
+    producer = graph.producer(roots[0])
+    same = roots[0] is roots[1] and producer is not None
+    return same and _operation(producer) not in sums
+
+
+def _unmoved(graph: FlatGraph, tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The tensor whose values another has in another order."""
+    producer = graph.producer(tensor)
+    while producer is not None and _operation(producer) in _ORDERS:
+        [tensor] = producer.inputs
+        producer = graph.producer(tensor)
+    return tensor
+
+
+def only_moves(step: Step) -> bool:
+    """Whether each value of a step's output is one of its inputs."""
+    if getattr(step.op, "interpolation", "nearest") != "nearest":
+        return False
+    if isinstance(step.op, keras.Layer):
+        return True
+    name = operation_name(step.op)
+    constant = any(not isinstance(x, keras.KerasTensor) for x in step.args)
+    return name != "average_pool" and not (
+        name in ("maximum", "minimum", "where") and constant
+    )
 
 
 def _operation(step: Step) -> str | None:
