@@ -20,7 +20,7 @@ from keras_share.export.ends import (
 )
 from keras_share.export.faithful import check_outputs
 from keras_share.export.float_kernels import keep_kernels
-from keras_share.export.float_parts import keep_float
+from keras_share.export.float_parts import drop_edges, keep_float
 from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
@@ -154,7 +154,8 @@ def export_tflite(
     ours = calibrates and _has_recurrent_layers(model)
     rounded = quantize_model(model, lambda: dataset) if ours else model
     with full_precision():
-        exported = inference_model(rounded, None if dynamic_batch else 1)
+        batch_size = None if dynamic_batch else 1
+        exported = inference_model(rounded, batch_size, calibrates and not ours)
     _check_finite(exported)
     ends = Ends(input_names(model), output_names(model, exported.output), types)
     calibration = dataset if calibrates and not ours else None
@@ -167,6 +168,8 @@ def export_tflite(
     if quantization_of(rounded) and quantization.activations is not None:
         keep_float(file)
         sum_exactly(file)
+    else:
+        drop_edges(file)
     if quantization.activations == 8:
         widen_scales(file)
     share_buffers(file)

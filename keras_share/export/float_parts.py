@@ -51,6 +51,19 @@ def keep_float(model: schema.ModelT) -> None:
     drop_codes(model)
 
 
+def drop_edges(model: schema.ModelT) -> None:
+    """Takes the edges out of a parsed file whose activations are floats."""
+    for graph in model.subgraphs:
+        _bypass(model, graph, [op for op in graph.operators if _edge(model, op)])
+    drop_tensors(model)
+    drop_codes(model)
+
+
+def _edge(model: schema.ModelT, op: schema.OperatorT) -> str | None:
+    kind = flatbuffer.operator_name(model, op).removeprefix("CUSTOM:").split(":")[0]
+    return kind if kind in (BETWEEN, ENTER, LEAVE) else None
+
+
 def _mend(model: schema.ModelT, graph: schema.SubGraphT) -> set[int]:
     """Mends one subgraph; returns those that its floating operators run."""
     _round_before_moving(model, graph)
@@ -59,8 +72,8 @@ def _mend(model: schema.ModelT, graph: schema.SubGraphT) -> set[int]:
     beyond: list[int] = []  # tensors on the floating side of an edge
     parts = DisjointSet(range(len(graph.tensors)))
     for op in graph.operators:
-        kind = flatbuffer.operator_name(model, op).removeprefix("CUSTOM:").split(":")[0]
-        if kind in (BETWEEN, ENTER, LEAVE):
+        kind = _edge(model, op)
+        if kind is not None:
             edges.append(op)
             if kind != BETWEEN:
                 beyond.append(int((op.outputs if kind == ENTER else op.inputs)[0]))

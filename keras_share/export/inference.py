@@ -18,19 +18,25 @@ from keras_share.export.products import (
 )
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
-from keras_share.flat.folding import IDENTITY_LAYERS, scale_would_fold
+from keras_share.flat.folding import (
+    IDENTITY_LAYERS,
+    product_would_fold,
+    scale_would_fold,
+)
 from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
-from keras_share.quantize.float_edge import FloatEdge
+from keras_share.quantize.float_edge import BETWEEN, FloatEdge
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.rules import operation_name
 
 
-def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Model:
+def inference_model(
+    model: keras.Model, batch_size: int | None = 1, calibrates: bool = False
+) -> keras.Model:
     """Rebuilds a model for conversion, with the same outputs.
 
     The batch size is fixed, because with a free one the converter leaves some layers
@@ -44,6 +50,8 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
     Args:
         model: A built Sequential or Functional model, quantization-aware or not.
         batch_size: Batch size of the exported model; None keeps that of the model.
+        calibrates: Whether the converter is to run the model, which it can't do with
+            edges in it.
 
     Raises:
         ValueError: If the model can't be walked, or a quantization range was never
@@ -85,6 +93,12 @@ def inference_model(model: keras.Model, batch_size: int | None = 1) -> keras.Mod
             x = _normalized(step.op, builder.resolve(step.args[0]))
             affine.append((step, convolution))
             return _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
+        if (
+            _is_product(step)
+            and not (quantized or calibrates)
+            and product_would_fold(builder.graph, step)
+        ):
+            return _call_apart(builder, step)
         return builder.call(step)
 
     run(builder)
@@ -112,6 +126,24 @@ def _is_sum(step: Step) -> bool:
         return False
     shapes = [x.shape for x in step.inputs]
     return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2
+
+
+def _is_product(step: Step) -> bool:
+    """Whether a step multiplies a tensor by a constant."""
+    if isinstance(step.op, keras.Layer):
+        return _is_constant(step)
+    names = ("divide", "multiply", "true_divide")
+    return operation_name(step.op) in names and len(step.inputs) == 1
+
+
+def _call_apart(builder: Rebuilder, step: Step) -> Any:
+    """Calls a step between edges that the converter can't fold it across."""
+    [tensor] = step.inputs
+    x = builder.resolve(tensor)
+    builder.set(tensor, FloatEdge(BETWEEN, name=f"{step.name}_before")(x))
+    outputs = FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
+    builder.set(tensor, x)
+    return outputs
 
 
 def _is_constant(step: Step) -> bool:

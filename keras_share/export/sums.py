@@ -15,12 +15,13 @@ _VERSIONS = {"int8": 4, "int16": 7}  # of FULLY_CONNECTED, from which on it take
 
 
 def sum_exactly(model: schema.ModelT) -> None:
-    """Writes sums and means of integers as products.
+    """Writes sums of integers, and their means over the last axes, as products.
 
     LiteRT's reference kernel of SUM ignores the scales of integers, and that of MEAN
     rounds twice, as TFLite Micro's does, so that of four numbers one mean in four is a
-    step off. What comes after a mean, such as a root, can make many steps of it.
-    Kernels of products round once.
+    step off. What comes after a mean, such as the root of a normalization, can make
+    many steps of it. Kernels of products round once. A mean over other axes, such as
+    that of an image, stays: to move its axes would cost more than the step is worth.
 
     Args:
         model: The parsed file. What has an open shape in it is left as it is.
@@ -49,6 +50,8 @@ def _written(
     count, rows = (math.prod(shape[axis] for axis in part) for part in (axes, kept))
     source, result, written = int(op.inputs[0]), int(op.outputs[0]), []
     if kept + axes != sorted(axes + kept):
+        if name == "MEAN":
+            return [op]
         order = np.array(kept + axes, np.int32)
         moved = new_tensor(graph, x, tuple(shape[axis] for axis in order))
         given = [source, new_constant(model, graph, order)]

@@ -120,6 +120,21 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     return scaled and _feeds_shared_kernel(graph, step)
 
 
+def product_would_fold(graph: FlatGraph, step: Step) -> bool:
+    """Whether the converter would fold a product by a constant where it must not.
+
+    It folds one into the kernel before or behind it, of which it makes a copy if that
+    has other uses.
+    """
+    [tensor] = step.inputs
+    producer = graph.producer(tensor)
+    if producer is not None and isinstance(base_layer(producer), KERNEL_LAYERS):
+        read_twice = graph.is_output(tensor) or len(graph.consumers(tensor)) > 1
+        if read_twice or is_shared_kernel(graph, producer):
+            return True
+    return _feeds_shared_kernel(graph, step)
+
+
 def on_last_axis(step: Step) -> bool:
     """Whether the scale of a normalization lies along the last axis."""
     axis = step.op.axis

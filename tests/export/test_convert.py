@@ -128,11 +128,30 @@ def test_transformer(quantization, normalize_first, tmp_path):
     assert report.duplicate_bytes == 0
 
 
+@pytest.mark.parametrize("quantization", ["float32", "float16", "dynamic"])
+def test_products_by_constants_do_not_fold_into_copies(quantization, tmp_path):
+    inputs = x = keras.Input((40,))
+    dense, other = layers.Dense(40), layers.Dense(40)
+    for site in range(3):
+        x = dense(x) * values(3, 40)[site] / 3.0
+    x = layers.Rescaling(0.3)(other(x))
+    # Nor into a copy for one of two readers.
+    y = other(layers.Rescaling(0.5)(x))
+    model = randomize(keras.Model(inputs, {"a": keras.ops.relu(y), "b": 2 * y}))
+    path, x = tmp_path / "model.tflite", values(4, 40)
+    report = export_tflite(model, path, quantization=quantization)
+    assert len(kernels(report, (40, 40))) == 2
+    assert not [op for op in report.operators if op.name.startswith("CUSTOM")]
+    found = keras_share.predict_tflite(path, x)
+    for name, expected in model.predict(x, verbose=0).items():
+        np.testing.assert_allclose(found[name], expected, atol=np.ptp(expected) / 20)
+
+
 def test_refuses_products_that_the_converter_folds(tmp_path):
     inputs = x = keras.Input((12,))
-    dense = layers.Dense(12)
-    for site in range(3):
-        x = dense(x) * values(3, 12)[site]
+    dense = layers.Dense(12, lambda x: keras.ops.relu(x) * 0.5)
+    for _ in range(3):
+        x = dense(x)
     model = randomize(keras.Model(inputs, x))
     path = tmp_path / "model.tflite"
     rule = "must be stored once; nothing was written. 'dense.*/kernel' is stored"
@@ -141,7 +160,7 @@ def test_refuses_products_that_the_converter_folds(tmp_path):
     assert not path.exists()
     with pytest.warns(UserWarning, match="times a factor per channel.*Keep it apart"):
         report = export_tflite(model, path, strict=False)
-    assert len(kernels(report, (12, 12))) == 3
+    assert len(kernels(report, (12, 12))) == 2
 
 
 @pytest.mark.filterwarnings("error::UserWarning")

@@ -176,6 +176,30 @@ def test_ranges_that_meet_are_changed_where_they_do(tmp_path):
     assert found.steps.max() < 2.01
 
 
+@pytest.mark.parametrize("call", [ops.add, ops.subtract, ops.multiply])
+def test_one_tensor_twice(call, tmp_path):
+    # The converter sees through what undoes itself.
+    inputs, x = keras.Input((4, 6, 4)), values(32, 4, 6, 4)
+    y = layers.Dense(4)(inputs)
+    y = call(ops.transpose(ops.transpose(y, (0, 3, 2, 1)), (0, 3, 2, 1)), y)
+    model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
+    quantized, path = quantize_model(model, x), tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert not report.float_operators
+    assert not [op for op in report.operators if op.name == "QUANTIZE"][1:]
+    [found] = compare(quantized, path.read_bytes(), [x])
+    assert found.steps.max() < 2.01
+
+
+def test_a_clip_behind_what_is_left_out(tmp_path):
+    inputs, x = keras.Input((4, 4)), values(32, 4, 4)
+    y = layers.Dense(4, "relu", name="left")(layers.Dense(4)(inputs))
+    model = randomize(keras.Model(inputs, layers.Dense(3)(ops.relu6(y))))
+    quantized = quantize_model(model, x, skip=["left"])
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    assert set(report.float_operators) == {"FULLY_CONNECTED"}
+
+
 def integers(shape, scale=0.1):
     return tensor(shape, "int8", scale=np.float32([scale]), zeroPoint=np.int64([0]))
 
