@@ -162,7 +162,7 @@ def export_tflite(
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
     carry_integers(file)
-    if aware and quantization.activations is None:
+    if aware:
         keep_kernels(file, exported)
     if aware and quantization.activations is not None:
         keep_float(file)
