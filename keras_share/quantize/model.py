@@ -181,10 +181,11 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         low, high = layer.ends()
         if not np.isfinite(high - low):
             raise ValueError(
-                "With every sample of `representative_dataset` all numbers in the model "
-                "must be finite. A sample without any valid place, by whose count is "
-                "divided, has none: leave it out, or keep the divisor from zero with "
-                f"`ops.maximum`. Received: range [{low}, {high}] of '{layer.name}'"
+                "With every sample of `representative_dataset` all numbers in the "
+                "model must be finite. A sample without any valid place, by whose "
+                "count is divided, has none: leave it out, or keep the divisor from "
+                f"zero with `ops.maximum`. Received: range [{low}, {high}] of "
+                f"'{layer.name}'"
             )
 
 

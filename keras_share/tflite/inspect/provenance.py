@@ -62,9 +62,9 @@ def find_origins(
 
     A weight is compared with every variable of as many values in every order of its
     axes (converters transpose kernels and merge axes) and with either sign, to half a
-    step of the integers it is stored in; zeros only with zeros. A sample of the values tells nearly all
-    variables apart, for all of one shape at a time. Kernels that fit none are compared
-    up to a factor per channel.
+    step of the integers it is stored in; zeros only with zeros. A sample of the values
+    tells nearly all variables apart, for all of one shape at a time. Kernels that fit
+    none are compared up to a factor per channel.
 
     Args:
         model: The model.
