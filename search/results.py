@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,8 +149,14 @@ class SearchResults:
             `hp/<name>`, and `message`. Trials without a score come last. What a trial
             does not have is missing (NaN or NA).
         """
-        shown = averaged(self.records) if average else self.records
-        return leaderboard(shown, self.objective, self.direction)
+        if average:
+            return self._averaged.copy()
+        return leaderboard(self.records, self.objective, self.direction)
+
+    @cached_property
+    def _averaged(self) -> pd.DataFrame:
+        records = averaged(self.records)
+        return leaderboard(records, self.objective, self.direction)
 
     def pareto_front(self, *columns: str) -> pd.DataFrame:
         """The trials that no other one beats in all columns at once.

@@ -162,9 +162,9 @@ def export_tflite(
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
     carry_integers(file)
-    if aware:
+    if quantization_of(rounded):
         keep_kernels(file, exported)
-    if aware and quantization.activations is not None:
+    if quantization_of(rounded) and quantization.activations is not None:
         keep_float(file)
         sum_exactly(file)
     if quantization.activations == 8:

@@ -14,6 +14,11 @@ def stable_name(op: keras.Operation) -> str:
     return op.name if isinstance(op, keras.Layer) else re.sub(r"_\d+$", "", op.name)
 
 
+def scope_name(name: str) -> str:
+    """A name that TensorFlow takes for a layer, made of one for an input or output."""
+    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+
+
 def output_names(model: keras.Model) -> list[str]:
     """What losses and metrics call the outputs of a built model, one name for each."""
     if isinstance(model, keras.Sequential):

@@ -25,11 +25,20 @@ _VARIABLES = {
     ("keras.src.models.sequential", "from_config"): "model",
     _CLONES: "cache",
 }
-# That hold the model that is cloned.
-_CLONING = (
-    ("keras.src.models.cloning", "_clone_functional_model"),
-    ("keras.src.models.cloning", "_clone_sequential_model"),
-)
+# Likewise: the one that holds the model that is cloned, or of which a config is made.
+_CLONING = {
+    ("keras.src.models.cloning", "_clone_functional_model"): "model",
+    ("keras.src.models.cloning", "_clone_sequential_model"): "model",
+}
+_MODELS = {
+    ("keras.src.models.functional", "get_config"): "self",
+    ("keras.src.models.sequential", "get_config"): "self",
+    **_CLONING,
+}
+
+# How many models out, the name of the layer there, and which of those inside of it
+# that have the name and class looked for.
+Place = tuple[int, str, int]
 
 _OURS: ContextVar[tuple[list[keras.Operation], ...]] = ContextVar("rebuilt", default=())
 
@@ -63,19 +72,51 @@ def find_rebuilt(class_name: str, name: str) -> list[keras.Layer]:
     return []
 
 
-def clone_first(class_name: str, name: str) -> keras.Layer | None:
-    """The clone of a layer that `clone_model` would clone later, made now."""
+def place_of(layer: keras.Layer, user: keras.Layer) -> Place | None:
+    """Where a layer is, outside of its user, in the models that are serialized."""
+    for depth, model in enumerate(_held_by(_MODELS)):
+        for top in _layers(model):
+            if any(part is user for part in sublayers(top)):
+                continue
+            for index, part in enumerate(
+                _namesakes(type(layer).__name__, layer.name, top)
+            ):
+                if part is layer:
+                    return depth, top.name, index
+    return None
+
+
+def find_at(place: Place, class_name: str, name: str) -> list[keras.Layer] | None:
+    """The layer at a place; nothing if it isn't made yet, None if none can tell."""
+    depth, top_name, index = place
+    rebuilds = [_layers(found) for found in _held_by(_VARIABLES)]
+    if depth >= len(rebuilds):
+        return None  # these models are not those of which the config was made
+    tops = {id(x): x for x in rebuilds[depth] if x.name == top_name}
+    if len(tops) > 1:
+        return None
+    parts = [x for top in tops.values() for x in _namesakes(class_name, name, top)]
+    return parts[index : index + 1]
+
+
+def _namesakes(class_name: str, name: str, top: keras.Layer) -> list[keras.Layer]:
+    return [
+        x for x in sublayers(top) if x.name == name and type(x).__name__ == class_name
+    ]
+
+
+def clone_first(name: str) -> bool:
+    """Clones a layer now that `clone_model` would clone later; whether there is one."""
     cloning: dict[str, Any] = {}
     for place, variables in _calls():
         if place == _CLONES:
             cloning = variables
         elif place in _CLONING and cloning:
             for layer in variables["model"].layers:
-                if layer.name == name and type(layer).__name__ == class_name:
-                    clone = cloning["clone_function"](layer)
-                    cloning["cache"][id(layer)] = clone
-                    return clone
-    return None
+                if layer.name == name and id(layer) not in cloning["cache"]:
+                    cloning["cache"][id(layer)] = cloning["clone_function"](layer)
+                    return True
+    return False
 
 
 def is_rebuilt(layer: keras.Layer) -> bool:
@@ -95,9 +136,15 @@ def _rebuilds() -> Iterator[list[keras.Layer]]:
     """The layers that were made so far: one list for each rebuild, innermost first."""
     for layers in _OURS.get():
         yield _layers(layers)
+    for found in _held_by(_VARIABLES):
+        yield _layers(found)
+
+
+def _held_by(names: dict[tuple[str, str], str]) -> Iterator[Any]:
+    """The values of such variables in the calls that run, innermost first."""
     for place, variables in _calls():
-        if place in _VARIABLES and _VARIABLES[place] in variables:
-            yield _layers(variables[_VARIABLES[place]])
+        if place in names and names[place] in variables:
+            yield variables[names[place]]
 
 
 def _calls() -> Iterator[tuple[tuple[str, str], Any]]:
@@ -105,13 +152,13 @@ def _calls() -> Iterator[tuple[tuple[str, str], Any]]:
     frame = inspect.currentframe()
     while frame is not None:
         place = (frame.f_globals.get("__name__", ""), frame.f_code.co_name)
-        if place in _VARIABLES or place in _CLONING:
+        if place in _VARIABLES or place in _MODELS:
             yield place, frame.f_locals
         frame = frame.f_back
 
 
 def _layers(found: Any) -> list[keras.Layer]:
-    if isinstance(found, keras.Sequential):
+    if isinstance(found, keras.Model):
         found = found.layers
     elif isinstance(found, dict):
         found = found.values()

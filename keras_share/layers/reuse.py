@@ -5,16 +5,24 @@ from typing import Any
 
 import keras
 
-from keras_share.layers.rebuilding import clone_first, find_rebuilt, is_rebuilt
+from keras_share.layers.rebuilding import (
+    Place,
+    clone_first,
+    find_at,
+    find_rebuilt,
+    is_rebuilt,
+    place_of,
+)
 
 
-def serialize(layer: keras.Layer) -> dict[str, Any]:
-    """The config of a layer that others in the model may have, too."""
+def serialize(layer: keras.Layer, user: keras.Layer) -> dict[str, Any]:
+    """The config of a layer that others in the model have, too, in that of a user."""
     # Keras marks a shared object from its second serialization on, and adds the mark
     # to the first one's config, of which the file by then holds a copy. So the layer
     # is serialized once more than needed.
     keras.saving.serialize_keras_object(layer)
-    return keras.saving.serialize_keras_object(layer)
+    config = keras.saving.serialize_keras_object(layer)
+    return {**config, "place": place_of(layer, user)}
 
 
 def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
@@ -24,6 +32,8 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         config: The config.
         user: Name of the layer that uses this one.
     """
+    config = dict(config)
+    place = config.pop("place", None)  # not in files of before
     name = config["config"].get("name", config["class_name"])
     in_file = "shared_object_id" in config
     if in_file:
@@ -31,14 +41,13 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         layer = keras.saving.deserialize_keras_object(config)
         if is_rebuilt(layer):
             return layer
-    found = find_rebuilt(config["class_name"], name)
+    found = _find(place, config["class_name"], name)
+    if not found and in_file:
+        return layer  # the first of all uses: Keras takes it for the others
+    if not found and clone_first(place[1] if place else name):
+        found = _find(place, config["class_name"], name)
     if len(found) == 1:
         return found[0]
-    if in_file and not found:
-        return layer  # the first of all uses: Keras takes it for the others
-    cloned = None if found else clone_first(config["class_name"], name)
-    if cloned is not None:
-        return cloned
     reason = "none of this name was rebuilt before it"
     if found:
         reason = f"{len(found)} of this name were rebuilt"
@@ -50,3 +59,8 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         stacklevel=3,
     )
     return keras.saving.deserialize_keras_object(config)
+
+
+def _find(place: Place | None, class_name: str, name: str) -> list[keras.Layer]:
+    found = find_at(place, class_name, name) if place else None
+    return find_rebuilt(class_name, name) if found is None else found

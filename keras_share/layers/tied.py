@@ -158,7 +158,7 @@ class Tied(keras.layers.Wrapper):
     def get_config(self) -> dict[str, Any]:
         return {
             **self._options(),
-            "layer": reuse.serialize(self.layer),
+            "layer": reuse.serialize(self.layer, self),
             "private": private_spec.serialize(self.private),
         }
 

@@ -148,7 +148,7 @@ class Transposed(WeightArguments):
     def get_config(self) -> dict[str, Any]:
         return {
             **self._options(),
-            "layer": reuse.serialize(self.layer),
+            "layer": reuse.serialize(self.layer, self),
             "activation": keras.activations.serialize(self.activation),
         }
 

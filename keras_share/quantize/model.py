@@ -11,7 +11,7 @@ from keras import ops, tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import check_model
-from keras_share.flat.names import output_names
+from keras_share.flat.names import output_names, scope_name
 from keras_share.flat.precision import full_precision
 from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.recurrent import Recurrent
@@ -409,7 +409,9 @@ class _Builder:
         if found is None or bits is None or (found.weights and bits == 8):
             return None
         if found not in self.fakes:
-            name = f"{found.name}_range"
+            name, others = scope_name(f"{found.name}_range"), self.fakes.values()
+            while any(fake.name == name for fake in others):
+                name += "_"
             self.fakes[found] = FakeQuantize(bits, found.fixed, name=name)
         return self.fakes[found]
 

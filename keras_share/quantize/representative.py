@@ -118,7 +118,13 @@ def _in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
 def _rows_of_batches(
     dataset: keras.utils.PyDataset, model: keras.Model
 ) -> Iterator[list[np.ndarray]]:
-    for i in range(dataset.num_batches or 0):
+    if dataset.num_batches is None:
+        raise ValueError(
+            "A `keras.utils.PyDataset` of samples must have an end. Pass a function "
+            "that yields some of them, such as `lambda: (dataset[i][0][:1] for i in "
+            f"range(100))`. Received: {type(dataset).__name__} with num_batches=None"
+        )
+    for i in range(dataset.num_batches):
         inputs, *_ = keras.utils.unpack_x_y_sample_weight(dataset[i])
         yield from _rows(inputs, model)
 

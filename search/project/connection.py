@@ -4,7 +4,8 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,14 @@ STUDY = "study.db"
 # A storage for all processes that are started with it, which no command line shows.
 VARIABLE = "KERAS_SHARE_STORAGE"
 
+# Locks of servers, which end with a connection.
+_LOCKS = {
+    "postgresql": (
+        "SET lock_timeout = '%(seconds)ds'",
+        "SELECT pg_advisory_lock(%(key)d)",
+    ),
+    "mysql": ("SELECT GET_LOCK('keras_share_%(key)d', %(seconds)d)",),
+}
 _PATIENCE = 300.0  # seconds without the server before a search ends
 AWAY = (
     optuna.exceptions.StorageInternalError,
@@ -94,6 +103,41 @@ def patiently(method: Callable[..., _Result], *args: Any) -> _Result:
                 ) from None
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
+
+
+@contextlib.contextmanager
+def turn(engine: sqlalchemy.Engine | None, name: str, seconds: int) -> Iterator[None]:
+    """Lets one process at a time do something, of all that share a server.
+
+    The lock is the server's and ends with the connection, however that ends. A server
+    that is away, or has no such locks, lets all do it.
+
+    Args:
+        engine: Of the server; None for a storage that is none.
+        name: What is to be done.
+        seconds: So long a process waits for the others.
+    """
+    connection = None
+    if engine is not None:
+        with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            connection = engine.connect()
+            for statement in _LOCKS.get(engine.dialect.name, ()):
+                values = {"key": zlib.crc32(name.encode()), "seconds": seconds}
+                connection.exec_driver_sql(statement % values)
+    try:
+        yield
+    finally:
+        if connection is not None:
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                connection.close()
+
+
+def engine_of(storage: Any) -> sqlalchemy.Engine | None:
+    """An engine for `turn`, None for a storage that is no URL of a server."""
+    storage = storage or os.environ.get(VARIABLE)
+    if not isinstance(storage, str):
+        return None
+    return sqlalchemy.create_engine(storage, poolclass=sqlalchemy.pool.NullPool)
 
 
 def _file(folder: Path) -> Any:

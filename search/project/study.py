@@ -25,14 +25,16 @@ from keras_share.atomic import check_writable
 from keras_share.search.project.connection import (
     STUDY,
     connect,
+    engine_of,
     patiently,
     shown,
+    turn,
 )
 from keras_share.search.project.record import TrialRecord, record_of
 
 BEAT = 10.0  # seconds between two signs of life of a trial
 LOST = 120.0  # seconds without one after which it is given to others
-_ASKING = 20.0  # seconds to wait for others on this machine that begin a trial
+_ASKING = 20  # seconds to wait for others on this machine that begin a trial
 
 # What a stock tuner or an earlier version leaves in the folder of a project.
 OLDER = ("oracle.json", "results")
@@ -78,9 +80,9 @@ class Project:
     ):
         self.folder = Path(project_dir)
         self._lock = FileLock(self.folder / "search.lock")
+        self._engine = None  # before anybody is known to answer
         name = self.folder.resolve().name
         _refuse_older(self.folder)
-        optuna.logging.get_logger("optuna").setLevel(optuna.logging.WARNING)
         if objectives is None:
             self.storage = connect(self.folder, storage)
             try:
@@ -102,6 +104,7 @@ class Project:
                 )
         self._id = patiently(self.storage.get_study_id_from_name, name)
         self.objectives = patiently(objectives_of, self.study)
+        self._engine = engine_of(storage)
         self._last: list[FrozenTrial] = []
         self._own = uuid.uuid4().hex
         self._mine: set[int] = set()
@@ -156,15 +159,15 @@ class Project:
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Lets one process of this machine at a time choose what to try next.
+        """Lets one process at a time choose what to try next.
 
-        Processes elsewhere may choose at the same moment, as may one here after a
-        while, so that one that was stopped stops nobody: see `begin`.
+        All of this machine, and of those that share a server with locks. After a while
+        others go on, so that one that was stopped stops nobody: see `begin`.
         """
         held: Any = contextlib.nullcontext()
         with contextlib.suppress(Timeout):
             held = self._lock.acquire(timeout=_ASKING)
-        with held:
+        with held, turn(self._engine, self.folder.name, _ASKING):
             yield
 
     def lost(self) -> FrozenTrial | None:
@@ -399,6 +402,8 @@ def _made(
     pruner: optuna.pruners.BasePruner | None,
 ) -> optuna.Study:
     """The study of a name, which must be one of these objectives if it is there."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it says what it has made
     study = optuna.create_study(
         study_name=name,
         storage=storage,
@@ -407,6 +412,7 @@ def _made(
         directions=[StudyDirection[d.upper() + "IMIZE"] for d in objectives.values()],
         load_if_exists=True,
     )
+    optuna.logging.set_verbosity(verbosity)
     wanted = [f"{one}imize".upper() for one in objectives.values()]
     had = [one.name for one in study.directions]
     if wanted != had:

@@ -53,11 +53,11 @@ def _volumes(
     best, worst = best[worst > best], worst[worst > best]
     if not len(best):
         return volumes
-    front = np.empty((0, len(best)))
+    front, volume = np.empty((0, len(best))), np.nan
     for i, point in enumerate((points - best) / (worst - best)):
-        if known[i]:
+        if known[i] and not (front <= point).all(axis=1).any():
             front = np.vstack([front, point])
             front = front[pareto.non_dominated(front)]
-        if len(front):
-            volumes[i] = pareto.hypervolume(front, np.ones(len(best)))
+            volume = pareto.hypervolume(front, np.ones(len(best)))
+        volumes[i] = volume
     return volumes

@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 
 # Of fewer trials any estimate would be made up.
 MIN_TRIALS = 10
+# Of more trials a random part tells as much, and sooner.
+_MOST_TRIALS = 1000
 
 
 def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
     """What was chosen in each completed trial, and its score.
 
     Returns:
-        A column for each pattern, which holds a `SharingPattern` or None, and for each
-        other hyperparameter that differs between trials; and the scores.
+        Of a thousand trials at most, a column for each pattern, which holds a
+        `SharingPattern` or None, and for each other hyperparameter that differs
+        between trials; and the scores.
     """
     completed = [one for one in results.records if one.is_completed]
     scores = np.array([one.score for one in completed], dtype=float)
-    records = [completed[i] for i in np.flatnonzero(np.isfinite(scores))]
+    known = np.flatnonzero(np.isfinite(scores))
+    if len(known) > _MOST_TRIALS:
+        rng = np.random.default_rng(0)
+        known = np.sort(rng.choice(known, _MOST_TRIALS, replace=False))
+    records = [completed[i] for i in known]
     patterns = [one.patterns for one in records]
     others = [one.values for one in records]
     columns: dict[str, list] = {}
@@ -47,7 +54,7 @@ def choices(results: "SearchResults") -> tuple[pd.DataFrame, np.ndarray]:
         if kept and len(set(values)) > 1:
             columns[name] = values
     frame = pd.DataFrame({n: pd.Series(v, dtype=object) for n, v in columns.items()})
-    return frame, scores[np.isfinite(scores)]
+    return frame, scores[known]
 
 
 def pattern_names(frame: pd.DataFrame) -> list[str]:

@@ -435,9 +435,8 @@ class SharingOracle(kt.Oracle):
             signed = np.multiply(values, objectives.signs(self.objectives))
             if np.isfinite(signed).all():
                 scores = tuple(map(float, signed))
-        hp = self._hyperparameters(trial.params)
         observation = Observation(
-            space.read(hp.values),
+            space.read(trial.params, found),
             scores,
             {name: found[name] for name in self.limits if name in found},
             is_running=trial.state == TrialState.RUNNING,

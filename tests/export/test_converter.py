@@ -128,6 +128,17 @@ def test_ranges_of_a_recurrent_layer_are_found_without_the_calibrator(target, tm
     )
 
 
+def test_a_recurrent_layer_without_integers_is_left_in_floating_point(tmp_path):
+    rnn = layers.GRU(4, recurrent_dropout=0.5, name="rnn")
+    model = keras.Sequential([keras.Input((6, 8)), layers.Dense(8), rnn])
+    x, path = values(16, 6, 8), tmp_path / "model.tflite"
+    with pytest.warns(UserWarning, match=r"'rnn' .*recurrent_dropout"):
+        export_tflite(model, path, quantization="int8", representative_dataset=x)
+    np.testing.assert_allclose(
+        keras_share.predict_tflite(path, x), model.predict(x, verbose=0), atol=0.05
+    )
+
+
 def test_ranges_of_a_loop_of_ones_own_are_not_found(tmp_path):
     model = keras.Sequential(
         [keras.Input((8,)), layers.Dense(4), Doubling(name="doubling")]

@@ -160,3 +160,19 @@ def test_interrupted_training_goes_on_under_a_mixed_policy(half_precision, tmp_p
             assert int(model.optimizer.iterations) == 2
         weights.append(int(model.optimizer.iterations))
     assert weights == [2, 3]
+
+
+def test_inputs_may_have_names_that_no_layer_may(tmp_path):
+    inputs = [keras.Input((4,), name=name) for name in ("größe (cm)", "größe [cm]")]
+    outputs = layers.Dense(2)(layers.Subtract()(inputs))
+    model = randomize(keras.Model(inputs, {"in kg": outputs}))
+    x = [values(4, 4), values(4, 4)]
+    quantized = quantize_model(model, x)
+    quantized.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    export_tflite(loaded, tmp_path / "model.tflite", representative_dataset=x)
+    [signature] = (
+        Interpreter(str(tmp_path / "model.tflite")).get_signature_list().values()
+    )
+    assert sorted(signature["inputs"]) == sorted(x.name for x in inputs)
+    assert signature["outputs"] == ["in kg"]

@@ -98,3 +98,18 @@ def test_a_random_sample_is_large_enough_for_the_kernels():
     model = keras.Sequential([keras.Input((None, None, 3)), *stages])
     assert random_sample(model)[0].shape == (1, 32, 32, 3)
     assert random_sample(model_of(a=(None, 2)))[0].shape == (1, 1, 2)
+
+
+class Endless(keras.utils.PyDataset):
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        raise AssertionError("never ends")
+
+
+def test_a_dataset_without_an_end_is_refused():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"must have an end.*num_batches=None"):
+        list(samples(Endless(), model))

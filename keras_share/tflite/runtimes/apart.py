@@ -81,13 +81,17 @@ class _Process:
             self._process.kill()
 
         timer = threading.Timer(timeout, end)
-        timer.start()
+        timer.daemon = True  # a program that is interrupted doesn't wait for it
         try:
+            timer.start()
             with contextlib.suppress(BrokenPipeError):
                 pickle.dump(job, self._jobs)
                 self._jobs.flush()
             return pickle.load(self._results)
-        except EOFError:
+        except (
+            EOFError,
+            pickle.UnpicklingError,
+        ):  # it ended before, or while, it wrote
             code = self._process.wait()
         except BaseException:
             self._process.kill()
@@ -111,11 +115,11 @@ class _Process:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._jobs.close()  # what it waits for
-        self._results.close()
+        self._process.kill()  # it waits for another job
         self._process.wait()
-        self._said.close()
+        for stream in (self._jobs, self._results, self._said):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
 
 class _Kept:

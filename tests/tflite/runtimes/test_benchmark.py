@@ -1,10 +1,10 @@
 import copy
 import math
 import mmap
-import pickle
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +35,9 @@ def benchmark(*sources, **options):
     return measure(*sources, **options).to_dataframe()
 
 
+TIMEOUT = apart.RunTimeoutError("it was ended after 5 seconds")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
@@ -57,14 +60,15 @@ def answers(monkeypatch):
     def install(*results):
         jobs, results = [], iter(results)
 
-        def run(command, input, **kwargs):
-            jobs.append(pickle.loads(input)[1:])
+        def do(job, timeout):
+            jobs.append(job[1:])
             result = next(results)
             if isinstance(result, Exception):
                 raise result
-            return SimpleNamespace(returncode=0, stdout=pickle.dumps(result))
+            return result
 
-        monkeypatch.setattr(apart.subprocess, "run", run)
+        process = nullcontext(SimpleNamespace(do=do))
+        monkeypatch.setattr(apart, "_Process", lambda: process)
         return jobs
 
     return install
@@ -168,7 +172,7 @@ def test_one_failure_ends_a_mode_and_no_other(folder, answers):
     jobs = answers(
         answer(1),
         answer(2),
-        *(answer(3), subprocess.TimeoutExpired("", 5)),
+        *(answer(3), TIMEOUT),
         answer(5),
     )
     modes = ["interpreter", "compiled"]
@@ -202,7 +206,7 @@ def test_what_is_right(folder, answers):
     assert [job[0] for job in jobs] == ["micro", "interpreter"]
     assert frame["mode"].tolist() == ["micro"]
     assert frame["difference"][0] == pytest.approx(0.1 / 4)
-    answers(answer(), subprocess.TimeoutExpired("", 5))
+    answers(answer(), TIMEOUT)
     frame = benchmark(path, modes=["micro"], rounds=1)
     assert math.isnan(frame["difference"][0]) and frame["median_ms"][0] == 1
 
