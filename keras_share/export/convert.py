@@ -163,7 +163,7 @@ def export_tflite(
     file = flatbuffer.read(converted)
     put_in_order(file, ends)
     carry_integers(file)
-    if aware and quantization.activations is None:
+    if quantization_of(rounded):
         keep_kernels(file, exported)
     if quantization_of(rounded) and quantization.activations is not None:
         keep_float(file)

@@ -1,4 +1,4 @@
-"""`keep_kernels`: what was left out of dynamic range is in floating point again."""
+"""`keep_kernels`: kernels that were left out are in floating point again."""
 
 import keras
 import numpy as np
@@ -6,18 +6,21 @@ import numpy as np
 from keras_share.flat.folding import KERNEL_LAYERS
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.weight_rules import TRANSPOSED_CONVOLUTIONS
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.kernel_places import KERNEL_OPERATORS, NO_KERNEL
 from keras_share.tflite.inspect.provenance import Candidate, find_origins
+
+_KERNEL_LAYERS = (*KERNEL_LAYERS, *TRANSPOSED_CONVOLUTIONS)
 
 
 def keep_kernels(model: schema.ModelT, exported: keras.Model) -> None:
     """Stores kernels as the floats that they are.
 
     With dynamic range the converter rounds every large kernel to 8 bits, with no
-    exception. Activations are floats on both sides of it: the operator runs with a
-    float kernel as well.
+    exception, and that of a transposed convolution between integers, too. Where the
+    activations are floats the operator runs with a float kernel as well.
 
     Args:
         model: The parsed file.
@@ -26,7 +29,7 @@ def keep_kernels(model: schema.ModelT, exported: keras.Model) -> None:
     """
     parts = list(sublayers(exported))
     rounded = {p.quantized_layer for p in parts if isinstance(p, QuantizeWeights)}
-    left = [p for p in parts if isinstance(p, KERNEL_LAYERS) and p not in rounded]
+    left = [p for p in parts if isinstance(p, _KERNEL_LAYERS) and p not in rounded]
     kernels = [keras.ops.convert_to_numpy(layer.kernel) for layer in left]
     candidates = [Candidate(i, values) for i, values in enumerate(kernels)]
     origins = find_origins(model, candidates)
@@ -38,7 +41,8 @@ def keep_kernels(model: schema.ModelT, exported: keras.Model) -> None:
             place = KERNEL_OPERATORS.get(name, NO_KERNEL).kernel
             for i, tensor in enumerate(op.inputs):
                 if tensor >= 0:
-                    found = multiplied if i == place else others
+                    kernel = i == place and _of_floats(graph, op)
+                    found = multiplied if kernel else others
                     found.add(graph.tensors[tensor].buffer)
     for index, tensors in flatbuffer.weights(model).items():
         if index not in multiplied - others or index not in origins:
@@ -50,3 +54,7 @@ def keep_kernels(model: schema.ModelT, exported: keras.Model) -> None:
         model.buffers[index] = schema.BufferT(np.frombuffer(content, np.uint8))
         for tensor in tensors:
             tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+
+
+def _of_floats(graph: schema.SubGraphT, op: schema.OperatorT) -> bool:
+    return flatbuffer.dtype_name(graph.tensors[op.outputs[0]].type) == "float32"

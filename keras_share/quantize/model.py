@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
@@ -169,7 +170,8 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         representative_dataset: Samples, as in `quantize_model`.
 
     Raises:
-        ValueError: If the dataset doesn't fit the model.
+        ValueError: If the dataset doesn't fit the model, or the model makes numbers of
+            it that are not finite.
     """
     layers = [part for part in sublayers(model) if isinstance(part, FakeQuantize)]
     # Read before the ranges are touched: bad samples leave the model as it was.
@@ -182,6 +184,16 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
     finally:
         for layer in layers:
             layer.stop_observing()
+    for layer in layers:
+        low, high = layer.ends()
+        if not np.isfinite(high - low):
+            raise ValueError(
+                "With every sample of `representative_dataset` all numbers in the "
+                "model must be finite. A sample without any valid place, by whose "
+                "count is divided, has none: leave it out, or keep the divisor from "
+                f"zero with `ops.maximum`. Received: range [{low}, {high}] of "
+                f"'{layer.name}'"
+            )
 
 
 def _check_lora(model: keras.Model) -> None:

@@ -113,11 +113,14 @@ def test_other_schemes(scheme, tmp_path):
     inputs = keras.Input((4, 4, 3))
     y = layers.Conv2D(4, 3, activation="relu")(inputs)
     y = layers.Add(name="sum")([y, layers.Dense(4, name="kernel")(y)])
+    y = layers.Conv2DTranspose(4, 2, name="up")(y)
     model = randomize(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(y))))
-    quantized = quantize_model(model, x, quantization=scheme, skip=["sum", "kernel"])
+    skip = ["sum", "kernel", "up"]
+    quantized = quantize_model(model, x, quantization=scheme, skip=skip)
     path = tmp_path / "m.tflite"
     report = export_tflite(quantized, path, representative_dataset=x)
-    assert report.float_operators == {"ADD": 1, "FULLY_CONNECTED": 1}
+    kinds = {"ADD": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
+    assert report.float_operators == kinds
     [found] = compare(quantized, path.read_bytes(), [x])
     assert found.steps.max() < (16 if scheme == "int16" else 2.01)
 
@@ -126,19 +129,20 @@ def test_other_schemes(scheme, tmp_path):
 def test_kernels_left_out_of_dynamic_range(scheme, tmp_path):
     inputs, x = keras.Input((8, 8, 16)), values(8, 8, 8, 16)
     y = layers.Conv2D(32, 3, name="skipped")(layers.Conv2D(16, 3, name="first")(inputs))
+    y = layers.Conv2DTranspose(8, 3, name="up")(y)
     y = layers.Dense(40, name="left")(layers.Dense(64)(layers.Flatten()(y)))
     model = randomize(keras.Model(inputs, y))
-    chosen = {"quantization": scheme, "skip": ["skipped", "left"]}
+    chosen = {"quantization": scheme, "skip": ["skipped", "up", "left"]}
     quantized = quantize_model(model, **chosen)
     path = tmp_path / "m.tflite"
     report = export_tflite(quantized, path, representative_dataset=x)
     dtypes = {row.name: row.dtype for row in quantization_report(model, **chosen).rows}
     bits = "int8" if scheme == "dynamic" else "int4"
-    assert dtypes["skipped"] == dtypes["left"] == "float32"
+    assert dtypes["skipped"] == dtypes["up"] == dtypes["left"] == "float32"
     assert dtypes["first"] == f"{bits} weights"
     stored = {b.variable: b.dtype for b in report.buffers if b.nbytes > 1000}
-    assert stored["skipped/kernel"] == stored["left/kernel"] == "float32"
-    assert sorted(stored.values()) == ["float32"] * 2 + [bits] * 2
+    assert {stored[f"{x}/kernel"] for x in ("skipped", "up", "left")} == {"float32"}
+    assert sorted(stored.values()) == ["float32"] * 3 + [bits] * 2
 
 
 def test_a_softmax_over_many_places(tmp_path):

@@ -1,6 +1,7 @@
 """Quantized models as they are used: trained, shared, selected, gone wrong."""
 
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -213,3 +214,13 @@ def test_ranges_that_are_not_finite(tmp_path):
     with pytest.raises(ValueError, match=message):
         export_tflite(quantized, tmp_path / "model.tflite")
     assert os.listdir(tmp_path) == []
+
+
+def test_samples_of_which_the_model_makes_nan():
+    inputs = keras.Input((4,))
+    y = inputs / keras.ops.sum(inputs, axis=-1, keepdims=True)
+    model = keras.Model(inputs, layers.Dense(2)(y))
+    message = r"numbers in the model must be finite.*\[nan, nan\] of 'true_divide"
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+        warnings.simplefilter("ignore", UserWarning)  # the division stays in floats
+        quantize_model(model, np.eye(3, 4, k=1, dtype="float32") * [0, 1, 1, 0])

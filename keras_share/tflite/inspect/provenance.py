@@ -62,9 +62,9 @@ def find_origins(
 
     A weight is compared with every variable of as many values in every order of its
     axes (converters transpose kernels and merge axes) and with either sign, to half a
-    step of the integers it is stored in. A sample of the values tells nearly all
-    variables apart, for all of one shape at a time. Kernels that fit none are compared
-    up to a factor per channel.
+    step of the integers it is stored in; zeros only with zeros. A sample of the values
+    tells nearly all variables apart, for all of one shape at a time. Kernels that fit
+    none are compared up to a factor per channel.
 
     Args:
         model: The model.
@@ -153,6 +153,8 @@ class _Pool:
         flat = stored.values.reshape(-1)
         slack = np.broadcast_to(stored.slack, stored.values.shape)
         allowed = 1.01 * slack.reshape(-1) + _ROUNDING * np.abs(flat)
+        if not flat.any():  # half a step from zeros would be any small kernel
+            allowed = np.zeros_like(allowed)
         positions = np.linspace(0, flat.size - 1, min(flat.size, _SAMPLE)).astype(int)
         for order in self.orders:
             samples = self._sampled(order, positions, "same")

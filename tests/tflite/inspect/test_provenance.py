@@ -186,3 +186,10 @@ def test_the_model_must_be_built(model):
     for wrong in (keras.Sequential([layers.Dense(3)]), "model.keras"):
         with pytest.raises(ValueError, match="must be the built Keras model"):
             audit(data, wrong)
+
+
+def test_zeros_with_a_wide_step_are_no_kernel():
+    # As the converter rounds a kernel whose bias is too large beside its inputs.
+    made = tensor((6, 8), "int8", np.zeros((6, 8), "int8"), scale=[1.0])
+    assert not origins_of(made, values(6, 8) / 10)
+    assert origins_of(made, np.zeros((6, 8), "float32"))
