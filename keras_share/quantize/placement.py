@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import (
@@ -22,6 +23,16 @@ from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONV
 _MAGNIFIES = (
     *("divide", "log", "log10", "log1p", "log2", "power", "reciprocal", "rsqrt"),
     *("sqrt", "true_divide"),
+)
+# By these a mask reaches scores, as a large negative number.
+_MASKS = (
+    *("add", "broadcast_to", "cast", "divide", "expand_dims", "minimum", "multiply"),
+    *("negative", "reshape", "subtract", "true_divide", "where"),
+)
+_LARGE = 1e3
+_MASKED = (
+    "large numbers mask its scores, beside which integers can't tell these apart; "
+    "keras.layers.Softmax and attention with a mask are computed in integers"
 )
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
@@ -88,8 +99,14 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
     is summed up for a division is so from the sum on.
     """
     pulls: dict[Step, str] = {}
+    masked: set[Step] = set()
     for step in reversed(graph.steps):
         name = _operation(step)
+        if name == "softmax" and _is_masked(graph, step.inputs[0]):
+            if not placements[step].is_float:
+                placements[step] = Placement(reason=_MASKED)
+            pulls[step] = step.name
+            masked.add(step)
         if placements[step].is_float:
             if name in _MAGNIFIES:
                 pulls[step] = step.name
@@ -106,10 +123,27 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
         ):
             continue
         root = pulls[readers[0]]
-        reason = f"'{root}' reads it, for which integers are too coarse near zero"
+        if masked.intersection(readers):
+            if not any(_is_masked(graph, x) for x in outputs):
+                continue
+            reason = _MASKED
+            masked.add(step)
+        else:
+            reason = f"'{root}' reads it, for which integers are too coarse near zero"
         placements[step] = Placement(reason=reason)
         if name not in _REDUCES:
             pulls[step] = root
+
+
+def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
+    """Whether a tensor has numbers so large that no step tells scores apart."""
+    step = graph.producer(tensor)
+    if step is None or _operation(step) not in _MASKS:
+        return False
+    parts = [x for x in keras.tree.flatten(step.args) if x is not None]
+    constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
+    large = any(np.max(np.abs(x), initial=0) >= _LARGE for x in constants)
+    return large or any(_is_masked(graph, x) for x in step.inputs)
 
 
 def _is_before(
@@ -134,10 +168,11 @@ def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:
     sums = ("add", "multiply", "subtract")
     if _operation(step) not in sums or len(step.inputs) != 2:
         return False
-    roots = [_unmoved(graph, x) for x in step.inputs]
-    producer = graph.producer(roots[0])
-    same = roots[0] is roots[1] and producer is not None
-    return same and _operation(producer) not in sums
+    first, second = (_unmoved(graph, x) for x in step.inputs)
+    producer = graph.producer(first)
+    if first is not second or producer is None:
+        return False
+    return _operation(producer) not in sums
 
 
 def _unmoved(graph: FlatGraph, tensor: keras.KerasTensor) -> keras.KerasTensor:

@@ -204,6 +204,32 @@ def test_a_clip_behind_what_is_left_out(tmp_path):
     assert set(report.float_operators) == {"FULLY_CONNECTED"}
 
 
+MASKS = {
+    "add": lambda scores, mask: scores + (1 - mask) * -1e9,
+    "where": lambda scores, mask: ops.where(mask > 0, scores, -1e4),
+    "array": lambda scores, mask: scores - (1 - mask) * np.full((1, 6), 1e6, "float32"),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_scores_under_large_numbers(name, tmp_path):
+    scores, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
+    masked = MASKS[name](layers.Dense(6, name="dense")(scores), mask)
+    model = randomize(keras.Model([scores, mask], layers.Dense(3)(ops.softmax(masked))))
+    rows = np.arange(6) < np.random.default_rng(0).integers(1, 7, (64, 1))
+    x = [values(64, 6), rows.astype("float32")]
+    with pytest.warns(UserWarning, match="large numbers mask its scores"):
+        quantized = quantize_model(model, x)
+    expected = model.predict(x, verbose=0)
+    off = quantized.predict(x, verbose=0) - expected
+    assert np.abs(off).max() < np.ptp(expected) / 20
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert {op.dtype for op in report.operators if op.name == "SOFTMAX"} == {"float32"}
+    products = [op for op in report.operators if op.name == "FULLY_CONNECTED"]
+    assert {op.dtype for op in products} == {"int8"}
+
+
 def integers(shape, scale=0.1):
     return tensor(shape, "int8", scale=np.float32([scale]), zeroPoint=np.int64([0]))
 
