@@ -8,6 +8,7 @@ import keras
 
 from keras_share.flat.first_sentence import first_sentence
 from keras_share.layers.sublayers import sublayers
+from keras_share.tflite.file import flatbuffer
 
 
 @contextmanager
@@ -21,25 +22,58 @@ def explained(model: keras.Model) -> Iterator[None]:
         yield
     except Exception as error:  # TensorFlow raises of every kind
         raise ValueError(
-            f"TensorFlow's converter can't write the model '{model.name}': "
-            f"{_cause(error, model)} {_advice(model)} "
-            f"What it says itself:\n{error}"
+            f"{_told(_cause(error, model), model)} What it says itself:\n{error}"
         ) from error
 
 
-def _cause(error: Exception, model: keras.Model) -> str:
-    text = str(error)
-    kinds = list(dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither", text)))
-    places = [path.split("/") for path in re.findall(r':", "([^"@]+)@', text)]
+def check_operators(file: flatbuffer.schema.ModelT, model: keras.Model) -> None:
+    """Raises ValueError if TFLite doesn't know an operator of a file.
+
+    With edges in a model the converter takes every operator for one of the user's own.
+    """
+    named = [
+        (flatbuffer.operator_name(file, op), graph.tensors[op.outputs[0]].name)
+        for graph in file.subgraphs
+        for op in graph.operators
+    ]
+    unknown = [(kind[7:], name) for kind, name in named if kind.startswith("CUSTOM:")]
+    if unknown:
+        places = [flatbuffer.text(name).split("/") for _, name in unknown]
+        raise ValueError(
+            _told(_no_operator([k for k, _ in unknown], places, model), model)
+        )
+
+
+def _told(cause: str, model: keras.Model) -> str:
+    return (
+        f"TensorFlow's converter can't write the model '{model.name}': {cause} "
+        f"{_advice(model)}"
+    )
+
+
+def _no_operator(kinds: list[str], places: list[list[str]], model: keras.Model) -> str:
+    kinds = [kind.removeprefix("Flex") for kind in dict.fromkeys(kinds)]
+    where = _place(places, model)
+    return f"TFLite has no operator for {', '.join(kinds)} as it stands here{where}."
+
+
+def _place(places: list[list[str]], model: keras.Model) -> str:
     layers = {x.name for x in model.layers}
     # In a graph a layer's name has one number more.
     parts = [re.sub(r"_\d+$", "", x) for path in places for x in path]
     named = [x for x in parts if x in layers]
+    return f", in '{named[0]}'" if named else ""
+
+
+def _cause(error: Exception, model: keras.Model) -> str:
+    text = str(error)
+    kinds = re.findall(r"'tf\.(\w+)' op is neither", text)
+    places = [path.split("/") for path in re.findall(r':", "([^"@]+)@', text)]
     if kinds:
-        where = f", in '{named[0]}'" if named else ""
-        return (
-            f"TFLite has no operator for {', '.join(kinds)} as it stands here{where}."
-        )
+        return _no_operator(kinds, places, model)
+    stopped = re.search(r"'(tfl?\.\w+)' op ([^\n]+)", text)
+    if stopped:
+        return f"it stops at {stopped[1]}{_place(places, model)}: {stopped[2]}."
     called = re.match(r"Exception encountered when calling (\w+)\.call", text)
     if called:
         names = [

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_share.atomic import check_writable, write_atomically
+from keras_share.export.conversion_error import check_operators
 from keras_share.export.converter import convert
 from keras_share.export.ends import (
     Ends,
@@ -139,8 +140,7 @@ def export_tflite(
     check_timeout(timeout)
     aware = quantization_of(model) is not None
     quantization = _quantization(model, quantization, target)
-    types = inference_input_type, inference_output_type
-    check_types(types, quantization)
+    check_types(types := (inference_input_type, inference_output_type), quantization)
     facts = describe(model, quantization, aware, target, metadata)
     check_writable(path)
     calibrates = quantization is Quantization.INT8 and not aware
@@ -170,6 +170,7 @@ def export_tflite(
         sum_exactly(file)
     else:
         drop_edges(file)
+    check_operators(file, exported)
     if quantization.activations == 8:
         widen_scales(file)
     share_buffers(file)
@@ -179,8 +180,8 @@ def export_tflite(
         store_int4(file, INT4_KERNELS.get(target, RUNS))
         share_buffers(file)
     check_integers(file, target, quantization, ends)
-    sample = dict(zip(ends.inputs, checked[0], strict=True))
-    data = pack_for(target, file, facts, sample, timeout)
+    sample = zip(ends.inputs, checked[0], strict=True)
+    data = pack_for(target, file, facts, dict(sample), timeout)
     agreement = check_outputs(model, data, checked, quantization, aware, ends)
     report = replace(audit(data, model), path=os.fspath(path), agreement=agreement)
     _check_tied(report, strict)

@@ -42,7 +42,7 @@ from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import LayerReport, report_of
 from keras_share.quantize.representative import Representative, batches
 from keras_share.quantize.rules import operation_name
-from keras_share.quantize.selection import Selection
+from keras_share.quantize.selection import Selection, check_uses
 from keras_share.quantize.tfmot import check_backend
 
 
@@ -143,6 +143,7 @@ def quantize_model(
     _check_lora(model)
     graph = open_model(model, quantization.activations)
     placements = place(graph, Selection(model, quantize, skip))
+    check_uses(placements)
     report = report_of(graph, placements, quantization)
     _warn([row for row in report.float_layers if not row.skipped], strict)
     per_group = ranges == "group"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.flat.folding import IDENTITY_LAYERS
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.quantization import TRAINED, Quantization, find_quantization
-from keras_share.quantize.selection import SKIPPED, Selection
+from keras_share.quantize.selection import SKIPPED, Selection, check_uses
 
 if TYPE_CHECKING:
     import pandas
@@ -114,6 +115,7 @@ def quantization_report(
     quantization = find_quantization(quantization, TRAINED)
     graph = open_model(model, quantization.activations)
     placements = place(graph, Selection(model, quantize, skip))
+    check_uses(placements)
     return report_of(graph, placements, quantization)
 
 
@@ -136,6 +138,8 @@ def report_of(
 def _reason(step: Step, placement: Placement, quantization: Quantization) -> str:
     """Why a step stays in floating point, where others of its kind don't."""
     by_request = placement.reason == SKIPPED
+    if isinstance(step.op, IDENTITY_LAYERS):
+        return ""
     if quantization.activations is None and not step.weights and not by_request:
         return ""
     return placement.reason

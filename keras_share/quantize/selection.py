@@ -1,11 +1,12 @@
 """Which layers the user wants quantized."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from keras_share.flat.flat_graph import Step
 from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.placement import Placement
 
 SKIPPED = "it was left out"
 
@@ -40,6 +41,29 @@ class Selection:
         if self._chosen is not None and not holders & self._chosen:
             return SKIPPED
         return None
+
+
+def check_uses(placements: Mapping[Step, Placement]) -> None:
+    """Raises ValueError if some uses of a kernel are left out and others are not."""
+    left: dict[int, Step] = {}
+    rounded: dict[int, Step] = {}
+    for step, placement in placements.items():
+        kernels = [v for v in step.weights if len(v.shape) > 1]
+        for kernel in kernels if step.matrix is None else [step.matrix]:
+            if placement.reason == SKIPPED:
+                left[id(kernel)] = step
+            elif placement.rule.weights and not placement.is_float:
+                rounded[id(kernel)] = step
+    for kernel in left.keys() & rounded.keys():
+        raise ValueError(
+            "All uses of a shared kernel must be quantized, or none, for it to be "
+            f"stored once. Received: '{_path(left[kernel])}' left out by `skip` or "
+            f"`quantize`, and '{_path(rounded[kernel])}' not. Name both, or none."
+        )
+
+
+def _path(step: Step) -> str:
+    return "/".join([*(layer.name for layer, _ in step.within), step.op.name])
 
 
 def _ids(

@@ -3,6 +3,7 @@
 import os
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 from random_data import randomize, values
@@ -46,6 +47,23 @@ def test_a_sentence_comes_first(make, message, tmp_path):
     assert caught.value.__cause__ is not None
     assert str(caught.value.__cause__) in str(caught.value)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_the_converter_takes_for_an_operator_of_ones_own(tmp_path):
+    x = keras.Input((6,))
+    model = keras.Model(x, layers.Dense(2)(keras.ops.erf(layers.Dense(6)(x))))
+    with pytest.warns(UserWarning, match="'erf'"):
+        quantized = quantize_model(model, values(8, 6))
+    with pytest.raises(ValueError, match="TFLite has no operator for Erf"):
+        export_tflite(quantized, tmp_path / "m.tflite")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_the_converter_stops_at(tmp_path):
+    x = keras.Input((10, 6))
+    y = layers.Conv1D(6, 3, padding="same")(x) + np.ones((10, 1), "float32")
+    with pytest.raises(ValueError, match=r"it stops at tf\.Transpose: x should be of"):
+        export_tflite(keras.Model(x, y), tmp_path / "m.tflite")
 
 
 def test_text_is_no_input():

@@ -7,10 +7,17 @@ import pytest
 from keras import layers, ops
 from random_data import randomize, values
 
-from keras_share import SharedStack, export_tflite, quantize_model, share
+from keras_share import (
+    SharedStack,
+    Tied,
+    Transposed,
+    export_tflite,
+    quantize_model,
+    share,
+)
 from keras_share.blocks import TransformerBlock
 from keras_share.layers.sublayers import sublayers
-from keras_share.quantize import FakeQuantize, QuantizeWeights
+from keras_share.quantize import FakeQuantize, QuantizeWeights, quantization_report
 
 
 def mlp():
@@ -197,3 +204,24 @@ def test_file_with_a_skipped_layer(tmp_path):
     assert kinds[8 * 7] == kinds[7 * 6] == "int8"
     assert kinds[4 * 6 * 5] == "float32"
     assert report.float_operators == {"FULLY_CONNECTED": 1}
+
+
+@pytest.mark.parametrize("scheme", ["int8", "dynamic"])
+def test_uses_of_a_kernel_are_left_out_together(scheme):
+    ids = keras.Input((5,), dtype="int32")
+    table, dense = layers.Embedding(30, 8, name="emb"), layers.Dense(8, name="dense")
+    x = Tied(dense, name="again")(dense(table(ids)))
+    model = randomize(keras.Model(ids, Transposed(table, name="head")(x)))
+    for skip in (["emb"], ["head"], ["again"]):
+        with pytest.raises(ValueError, match="All uses of a shared kernel must be"):
+            quantize_model(model, quantization=scheme, skip=skip)
+        with pytest.raises(ValueError, match=f"'{skip[0]}.* left out by `skip`"):
+            quantization_report(model, quantization=scheme, skip=skip)
+    for skip in (["emb", "head"], ["dense"], ["again", "dense"]):
+        quantize_model(model, quantization=scheme, skip=skip)
+
+
+def test_what_does_nothing_at_inference_is_no_part_in_floating_point():
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2)(layers.Dropout(0.5, name="drop")(x)))
+    assert not quantization_report(model, skip=["drop"]).float_layers
