@@ -5,15 +5,15 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from stock import model_of, operator, tensor
 
+from keras_share.export import sums
 from keras_share.export.sums import sum_exactly
 from keras_share.tflite.file import flatbuffer
 
 KERNELS = ("BUILTIN_REF", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "AUTO")
-INNER, LAST = ([1], [1, 3]), ([2, 3], [-1])
 CASES = [
     (name, axes, keep, dtype)
-    for name, places in (("MEAN", LAST), ("SUM", INNER + LAST))
-    for axes in places
+    for name in ("MEAN", "SUM")
+    for axes in ([1], [2, 3], [-1], [1, 3])
     for keep, dtype in ((True, "int8"), (False, "int16"))
 ]
 SHAPE = [1, 4, 6, 5]
@@ -36,9 +36,11 @@ def reduction(name, axes, keep, dtype):
 
 
 @pytest.mark.parametrize("name, axes, keep, dtype", CASES)
-def test_one_rounding_in_all_kernels(name, axes, keep, dtype):
+def test_one_rounding_in_all_kernels(name, axes, keep, dtype, monkeypatch):
     model = reduction(name, axes, keep, dtype)
     x, y = model.subgraphs[0].tensors[:2]
+    # What nothing reads, only kernels read.
+    monkeypatch.setattr(sums, "_only_kernels", lambda *_: False)
     sum_exactly(model)
     limits = np.iinfo(dtype)
     values = np.random.default_rng(0).integers(limits.min, limits.max, (20, *SHAPE))
@@ -67,12 +69,18 @@ def test_one_rounding_in_all_kernels(name, axes, keep, dtype):
         assert off.max() <= 1 and not off[~tied].any()
 
 
-@pytest.mark.parametrize("axes", INNER)
-def test_means_whose_axes_would_have_to_move_stay(axes):
-    model = reduction("MEAN", axes, True, "int8")
+@pytest.mark.parametrize("reader", [None, "FULLY_CONNECTED", "SUB"])
+def test_a_mean_of_an_image_stays_before_kernels(reader):
+    model = reduction("MEAN", [1, 3], True, "int8")
+    graph = model.subgraphs[0]
+    if reader:
+        reads = model_of((graph.tensors, [operator(reader, [1, 1], [1])]))
+        graph.operators += reads.subgraphs[0].operators
+        graph.operators[1].opcodeIndex = len(model.operatorCodes)
+        model.operatorCodes += reads.operatorCodes
     sum_exactly(model)
-    [op] = model.subgraphs[0].operators
-    assert flatbuffer.operator_name(model, op) == "MEAN"
+    names = [flatbuffer.operator_name(model, op) for op in graph.operators]
+    assert ("MEAN" in names) == (reader != "SUB")
 
 
 def test_open_shapes_and_floats_stay():
