@@ -10,6 +10,8 @@ from random_data import randomize, values
 
 import keras_share
 from keras_share import SharedStack, audit, export_tflite, quantize_model
+from keras_share.tflite.repeats import compare
+from keras_share.tflite.runtimes.apart import RunTimeoutError
 
 
 def model_of(width, activation="relu"):
@@ -38,12 +40,17 @@ def test_auto_rolls_where_it_pays(tmp_path):
     assert {b.dtype for b in small.buffers} == {"float32"}
 
 
-def test_the_comparison_of_a_rolled_file_has_a_limit(tmp_path):
+def late(*_, timeout, **__):
+    raise RunTimeoutError(f"it was ended after {timeout} seconds")
+
+
+def test_the_comparison_of_a_rolled_file_has_a_limit(tmp_path, monkeypatch):
     path = tmp_path / "model.tflite"
     with pytest.raises(ValueError, match=r"`timeout` must be a number.*timeout=None"):
         export_tflite(model_of(40), path, timeout=None)
-    with pytest.raises(ValueError, match=r"`timeout` seconds.*timeout=0\.001\. Pass"):
-        export_tflite(model_of(40), path, target="cpu", timeout=0.001)
+    monkeypatch.setattr(compare, "run_apart", late)
+    with pytest.raises(ValueError, match=r"`timeout` seconds.*timeout=60\. Pass"):
+        export_tflite(model_of(40), path, target="cpu", timeout=60)
     assert not path.exists()
 
 

@@ -98,6 +98,10 @@ class _Process:
             raise
         finally:
             timer.cancel()
+            if timer.ident is not None:
+                timer.join()
+            if late.is_set():  # also as it was about to give its result
+                self._process.wait()
         if late.is_set():
             raise RunTimeoutError(f"it was ended after {timeout} seconds")
         self._said.seek(start)

@@ -1,5 +1,7 @@
 """Jobs in a process that is used again, and at which operator a file ends it."""
 
+import threading
+
 import numpy as np
 import pytest
 from stock import model_of, operator, tensor
@@ -53,6 +55,22 @@ def test_a_process_that_ends_is_replaced(tmp_path):
             run_apart(*right[:2], "nowhere.tflite", [], timeout=60, fresh=False)
     with pytest.raises(RunTimeoutError, match=r"after 0\.01 seconds"):
         run_apart(*right, timeout=0.01, fresh=True)
+
+
+class JustTooLate(threading.Timer):
+    """Fires as it is canceled."""
+
+    def cancel(self):
+        self.function()
+        super().cancel()
+
+
+def test_a_process_that_ends_with_its_result_is_replaced(tmp_path, monkeypatch):
+    right = job(abort(0.1), tmp_path / "file.tflite")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Timer", JustTooLate)
+        assert len(run_apart(*right, timeout=60, fresh=False)) == 1
+    assert len(run_apart(*right, timeout=60, fresh=False)) == 1
 
 
 def test_the_operator_is_named(tmp_path):
