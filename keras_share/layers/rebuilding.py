@@ -25,15 +25,15 @@ _VARIABLES = {
     ("keras.src.models.sequential", "from_config"): "model",
     _CLONES: "cache",
 }
+_CLONING = (
+    ("keras.src.models.cloning", "_clone_functional_model"),
+    ("keras.src.models.cloning", "_clone_sequential_model"),
+)
 # Likewise: the one that holds the model that is cloned, or of which a config is made.
-_CLONING = {
-    ("keras.src.models.cloning", "_clone_functional_model"): "model",
-    ("keras.src.models.cloning", "_clone_sequential_model"): "model",
-}
 _MODELS = {
     ("keras.src.models.functional", "get_config"): "self",
     ("keras.src.models.sequential", "get_config"): "self",
-    **_CLONING,
+    **dict.fromkeys(_CLONING, "model"),
 }
 
 # How many models out, the name of the layer there, and which of those inside of it
@@ -112,7 +112,7 @@ def clone_first(name: str) -> bool:
         if place == _CLONES:
             cloning = variables
         elif place in _CLONING and cloning:
-            for layer in variables["model"].layers:
+            for layer in variables[_MODELS[place]].layers:
                 if layer.name == name and id(layer) not in cloning["cache"]:
                     cloning["cache"][id(layer)] = cloning["clone_function"](layer)
                     return True
