@@ -137,13 +137,19 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
 
 def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
     """Whether a tensor has numbers so large that no step tells scores apart."""
-    step = graph.producer(tensor)
-    if step is None or _operation(step) not in _MASKS:
-        return False
-    parts = [x for x in keras.tree.flatten(step.args) if x is not None]
-    constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
-    large = any(np.max(np.abs(x), initial=0) >= _LARGE for x in constants)
-    return large or any(_is_masked(graph, x) for x in step.inputs)
+    left = [tensor]
+    seen: set[Step] = set()
+    while left:
+        step = graph.producer(left.pop())
+        if step is None or step in seen or _operation(step) not in _MASKS:
+            continue
+        seen.add(step)
+        parts = [x for x in keras.tree.flatten(step.args) if x is not None]
+        constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
+        if any(np.max(np.abs(x), initial=0) >= _LARGE for x in constants):
+            return True
+        left += step.inputs
+    return False
 
 
 def _is_before(

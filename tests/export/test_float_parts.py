@@ -230,6 +230,15 @@ def test_scores_under_large_numbers(name, tmp_path):
     assert {op.dtype for op in products} == {"int8"}
 
 
+def test_long_ways_of_scores_are_walked_once():
+    x = keras.Input((4,))
+    y = x
+    for _ in range(60):
+        y = y + y
+    model = keras.Model(x, ops.softmax(y))
+    assert not quantization_report(model).float_layers
+
+
 def integers(shape, scale=0.1):
     return tensor(shape, "int8", scale=np.float32([scale]), zeroPoint=np.int64([0]))
 
