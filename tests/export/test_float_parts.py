@@ -214,7 +214,7 @@ MASKS = {
 @pytest.mark.parametrize("name", MASKS)
 def test_scores_under_large_numbers(name, tmp_path):
     scores, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
-    masked = MASKS[name](layers.Dense(6, name="dense")(scores), mask)
+    masked = MASKS[name](layers.Dense(6, name="scored")(scores), mask)
     model = randomize(keras.Model([scores, mask], layers.Dense(3)(ops.softmax(masked))))
     rows = np.arange(6) < np.random.default_rng(0).integers(1, 7, (64, 1))
     x = [values(64, 6), rows.astype("float32")]
