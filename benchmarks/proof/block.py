@@ -16,7 +16,7 @@ _DAMPING = 0.3  # of what a block adds, so that a deep stack starts near the ide
 class ProofBlock(layers.Layer):
     """A depthwise convolution, and two dense layers at every place.
 
-    `x + project(relu(expand(relu(normalization(depthwise(x))))))`, the order of ConvNeXt
+    `x + project(relu(expand(relu(normalization(depthwise(x))))))`, ConvNeXt's order
     with the normalization of MobileNet, which becomes part of the operator before it.
 
     Args:

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import pandas as pd
 from rich.console import Console
+from search_tables.training import single_core
 
 from keras_share.atomic import write_atomically
 from proof import latency
@@ -33,7 +34,6 @@ from proof.task import Data, Task
 from proof.text import Text
 from proof.training import Job, train
 from proof.vision import Vision
-from search_tables.training import single_core
 
 TASKS = {task.name: task for task in (Text, Vision, Speech)}
 FOLDER = Path(__file__).parent / "results"

@@ -43,9 +43,7 @@ class Text(Task):
         """Windows of the text; those to train on are drawn when they are needed."""
         val, test = (int(part * len(self.ids)) for part in (VALIDATION, TEST))
         x, y = _windows(self.ids[:val])
-        return Data(
-            x, y, *_windows(self.ids[val:test]), *_windows(self.ids[test:])
-        )
+        return Data(x, y, *_windows(self.ids[val:test]), *_windows(self.ids[test:]))
 
     def batches(
         self, data: Data, rng: np.random.Generator

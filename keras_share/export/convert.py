@@ -50,7 +50,6 @@ from keras_share.quantize.tfmot import check_backend
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.file.loops import carry_integers
-from keras_share.tflite.file.names import shorten_names
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
@@ -181,7 +180,6 @@ def export_tflite(
         store_int4(file, INT4_KERNELS.get(target, RUNS))
         share_buffers(file)
     check_integers(file, target, quantization, ends)
-    shorten_names(file)
     sample = zip(ends.inputs, checked[0], strict=True)
     data = pack_for(target, file, facts, dict(sample), timeout)
     agreement = check_outputs(model, data, checked, quantization, aware, ends)
