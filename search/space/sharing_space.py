@@ -136,9 +136,10 @@ def sharing_space(
     width = (
         hp.Choice(f"{name}.width", list(widths)) if widths and not max_bytes else None
     )
-    if None in patterns.values():
+    known = {part: one for part, one in patterns.items() if one is not None}
+    if not known:
         return None
-    design = SharingDesign(patterns, None, width)
+    design = SharingDesign(known, None, width)
     if design.is_shared:
         design = replace(design, relax=relaxation)
     if widths and max_bytes is not None and size_of is not None:
