@@ -154,10 +154,10 @@ def compress(
     judged_on = chosen_by if test is None else Data(test, "test", batch_size)
     data = Data(train, "train", batch_size, steps_per_epoch)
     job = Job(model, options, data, chosen_by, judged_on, say)
-    planned = plan(job)
     if dry_run:
-        return planned
-    say(str(planned))
+        return plan(job)
+    if not job.begin():
+        say(str(plan(job)))
     tuner, hypermodel = _search(job, verbose)
     return _finish(job, tuner, hypermodel)
 

@@ -12,6 +12,9 @@ from keras import tree
 
 # Of fewer samples a share of right ones says next to nothing.
 _FEWEST = 30
+# What tf.data calls a number of batches that it doesn't know.
+_UNKNOWN = -2
+_MOST = 100_000  # batches that are counted
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ class Data:
         """Whether all samples are at hand."""
         return isinstance(self.source, (tuple, list))
 
+    @property
+    def shuffles(self) -> bool:
+        """Whether `fit` can choose the order of the samples."""
+        return self.is_arrays or isinstance(self.source, keras.utils.PyDataset)
+
     @cached_property
     def first(self) -> tuple[Any, ...]:
         """The first batch: inputs, targets and, if there are some, weights."""
@@ -92,8 +100,13 @@ class Data:
             if self.source.num_batches is None:
                 raise ValueError(_endless(self.name))
             return self.source.num_batches
-        count = sum(1 for _ in itertools.islice(self._iterable(), 10_000_000))
-        if hasattr(self.source, "cardinality") and int(self.source.cardinality()) == -1:
+        known = getattr(self.source, "cardinality", lambda: _UNKNOWN)()
+        if int(known) >= 0:
+            return int(known)
+        count = _MOST
+        if int(known) == _UNKNOWN:
+            count = sum(1 for _ in itertools.islice(self._iterable(), _MOST))
+        if count == _MOST:
             raise ValueError(_endless(self.name))
         return count
 
@@ -177,9 +190,13 @@ class Data:
         signature = tree.map_structure(
             lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), self.first
         )
-        return tf.data.Dataset.from_generator(
+        made = tf.data.Dataset.from_generator(
             lambda: map(tuple, self._iterable()), output_signature=signature
         )
+        if self.steps is not None:
+            return made
+        # Keras takes one of unknown length to be of that of its first epoch.
+        return made.apply(tf.data.experimental.assert_cardinality(self.num_steps))
 
     def _check_arrays(self) -> None:
         if len(self.source) not in (2, 3):

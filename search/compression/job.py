@@ -115,7 +115,6 @@ class Job:
         check_backend("compress")
         self.work.mkdir(parents=True, exist_ok=True)
         self._check_samples()
-        self._check_same()
         self._check_budget()
 
     @property
@@ -228,11 +227,15 @@ class Job:
                 f"{', '.join(f'val_{name}' for name in names)}"
             )
 
-    def _check_same(self) -> None:
-        """Refuses a folder in which something else was begun.
+    def begin(self) -> bool:
+        """Begins, or goes on with, what is in the folder.
 
-        More trials and other budgets of time go on; what trials depend on may not
-        change.
+        Returns:
+            Whether it was begun before.
+
+        Raises:
+            ValueError: If that was something else. More trials and files may be asked
+                for; what trials depend on may not change.
         """
         options, model = self.options, self.originals.fresh()
         now = {
@@ -248,7 +251,7 @@ class Job:
         path = self.work / "begun.json"
         if not path.exists():
             write_atomically(path, json.dumps(now).encode())
-            return
+            return False
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = [name for name, value in now.items() if before.get(name) != value]
         if changed:
@@ -257,6 +260,7 @@ class Job:
                 f"train alike. Changed since {str(options.output)!r} was begun: "
                 f"{', '.join(changed)}. Choose another `output`, or delete it."
             )
+        return True
 
     def _check_budget(self) -> None:
         """Sees that each way of quantizing works, and that a candidate may fit."""

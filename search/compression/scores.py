@@ -67,7 +67,8 @@ class Scores:
 
     def _score(self, said: Predictions, drawn: np.ndarray | None) -> float:
         model, (_, y, *weights) = self._original, self._data.whole
-        structure = tree.pack_sequence_as(model.output, said)
+        form = getattr(model, "output", model.outputs[0])  # a Sequential has none
+        structure = tree.pack_sequence_as(form, said)
         parts: Any = [y, structure, weights[0] if weights else None]
         if drawn is not None:
             parts = tree.map_structure(lambda a: None if a is None else a[drawn], parts)
@@ -83,7 +84,7 @@ def in_order(x: Any, model: keras.Model) -> Sequence[np.ndarray]:
     arrays = tree.flatten(x)
     if isinstance(x, Mapping):
         names = [one.name for one in model.inputs]
-        if isinstance(model.input, Mapping):
+        if isinstance(getattr(model, "input", None), Mapping):
             keys = {id(one): key for key, one in model.input.items()}
             names = [keys[id(one)] for one in model.inputs]
         arrays = [x[name] for name in names]

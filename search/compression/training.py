@@ -37,7 +37,8 @@ class Distilled(keras.Model):
     ):
         super().__init__(name=student.name)
         self.student = student
-        self.output_names = list(student.output_names)
+        if hasattr(student, "output_names"):  # a Sequential has none
+            self.output_names = list(student.output_names)
         # In a function, as it is no part of this model and nothing is saved of it.
         self._teach = lambda x: teacher(x, training=False)
         self._distances = distances
@@ -76,15 +77,15 @@ def distances(model: keras.Model) -> list[Distance]:
     Crossentropies compare distributions, all else compares numbers.
     """
     losses = getattr(model, "loss", None)
-    names = list(model.output_names)
-    if isinstance(model.output, dict):
-        names = tree.flatten({name: name for name in model.output})
     if isinstance(losses, dict):
+        names = getattr(model, "output_names", ())
+        if isinstance(getattr(model, "output", None), dict):
+            names = tree.flatten({name: name for name in model.output})
         found = [losses.get(name) for name in names]
     elif isinstance(losses, (list, tuple)):
         found = list(losses)
     else:
-        found = [losses] * len(names)
+        found = [losses] * len(model.outputs)
     return [_distance(loss) for loss in found]
 
 
@@ -200,6 +201,7 @@ def train(
         **(validation.validation() if validation is not None else {}),
         epochs=epochs,
         steps_per_epoch=None if steps == data.num_steps and not data.steps else steps,
+        shuffle=data.shuffles,
         callbacks=list(callbacks),
         verbose=0,
     ).history

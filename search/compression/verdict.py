@@ -86,16 +86,21 @@ def earned(
         pays = winner.costs[BYTES] < rival.costs[BYTES] and not (is_worse and limits)
         if rival.excess(limits) <= 1 and not is_better and not pays:
             word = "can't be said to have earned"
-    told = [_compared(winner, rival, scores) for rival in plain]
+    told = [
+        _compared(winner, rival, scores, rival.excess(limits) > 1) for rival in plain
+    ]
     return f"Sharing {word} it: {'; '.join(told)}."
 
 
-def _compared(one: Finalist, other: Finalist, scores: Scores) -> str:
+def _compared(
+    one: Finalist, other: Finalist, scores: Scores, is_over: bool = False
+) -> str:
     gap = scores.difference(one.predictions, other.predictions)
     ratio = one.costs[BYTES] / other.costs[BYTES]
     speed = one.costs["latency_ms"] / other.costs["latency_ms"]
     return (
-        f"against {other.name} ({other.costs[BYTES]:,} bytes) it has {ratio:.2f} times "
+        f"against {other.name} ({other.costs[BYTES]:,} bytes"
+        f"{', over the budget' if is_over else ''}) it has {ratio:.2f} times "
         f"the bytes and {speed:.2f} times the latency, and {scores.metric} differs by "
         f"{gap.value:+.4f} (95%: {gap.low:+.4f} to {gap.high:+.4f})"
     )
