@@ -9,6 +9,7 @@ project = "keras-share"
 release = __version__
 html_theme = "furo"
 html_title = "keras-share"
+html_show_copyright = False
 
 extensions = [
     "myst_parser",

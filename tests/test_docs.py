@@ -54,7 +54,7 @@ def _search() -> dict:
     return _digits() | {"train": train}
 
 
-GIVEN = {"search": _search}
+GIVEN = {"searching": _search}
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.stem)
