@@ -2,16 +2,13 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from keras_share.cli.command import Command, Outcome
 from keras_share.cli.export import TARGETS
 from keras_share.cli.search import Function
-
-if TYPE_CHECKING:
-    from keras_share.search.compression.plan import Plan
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "Ki": 2**10, "Mi": 2**20}
 
@@ -131,7 +128,10 @@ def compress(model: str, data: str, widths: str | None, **options: Any) -> Outco
     Whatever ends it, the same command goes on. Code 3 says that no file keeps the
     budget: what comes nearest was written.
     """
+    from dataclasses import asdict
+
     from keras_share.search import compress
+    from keras_share.search.compression.plan import Plan
     from keras_share.search.launching.script import faults_of
 
     given: Any = model
@@ -150,16 +150,9 @@ def compress(model: str, data: str, widths: str | None, **options: Any) -> Outco
     found = compress(
         given, train, validation, test=test[0] if test else None, **options
     )
-    if options["dry_run"]:
-        return _planned(found)  # type: ignore[arg-type]
-    broken = None if found.fits else found.reason  # type: ignore[union-attr]
-    return Outcome(str(found), found.to_dict(), broken)
-
-
-def _planned(plan: "Plan") -> Outcome:
-    from dataclasses import asdict
-
-    return Outcome(str(plan), asdict(plan))
+    if isinstance(found, Plan):
+        return Outcome(str(found), asdict(found))
+    return Outcome(str(found), found.to_dict(), None if found.fits else found.reason)
 
 
 def _function(name: str) -> Callable[..., Any]:

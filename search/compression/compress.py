@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ def _finish(
     began = time.monotonic()
     for place, (name, (candidate, trial)) in enumerate(chosen.items(), start=1):
         path = files.make(
-            name, candidate, lambda c=candidate, t=trial: _model(job, tuner, c, t)
+            name, candidate, partial(_model, job, tuner, candidate, trial)
         )
         paths[str(candidate)] = path, candidate
         spent = time.monotonic() - began
