@@ -66,13 +66,13 @@ def closest(values: Sequence[np.ndarray], moments: Sequence[Moments]) -> np.ndar
     """
     kernel = moments[0].kernel
     weights = [np.asarray(kernel.to_matrix(v), "float64") for v in values]
-    total = sum(m.matrix for m in moments)
+    total = np.sum([m.matrix for m in moments], axis=0)
     ridge = _RIDGE * max(np.trace(total) / len(total), np.finfo("float32").tiny)
     each = ridge / len(moments) * np.eye(len(total))
     matrices = [m.matrix + each for m in moments]
-    aims = sum(c @ w for c, w in zip(matrices, weights, strict=True))
-    best = np.linalg.solve(sum(matrices), aims).astype("float32")
-    return ops.convert_to_numpy(kernel.from_matrix(best))
+    aims = [c @ w for c, w in zip(matrices, weights, strict=True)]
+    best = np.linalg.solve(np.sum(matrices, axis=0), np.sum(aims, axis=0))
+    return ops.convert_to_numpy(kernel.from_matrix(best.astype("float32")))
 
 
 def _kernel_inputs(graph: FlatGraph, batch: Any) -> Iterator[tuple[Step, Any]]:
