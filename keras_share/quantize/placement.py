@@ -20,7 +20,7 @@ from keras_share.quantize.signs import is_never_negative
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
 
 # What makes a small error of a small number a large one.
-_MAGNIFIES = (
+MAGNIFIES = (
     *("divide", "log", "log10", "log1p", "log2", "power", "reciprocal", "rsqrt"),
     *("sqrt", "true_divide"),
 )
@@ -108,7 +108,7 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
             pulls[step] = step.name
             masked.add(step)
         if placements[step].is_float:
-            if name in _MAGNIFIES:
+            if name in MAGNIFIES:
                 pulls[step] = step.name
             continue
         outputs = keras.tree.flatten(step.outputs)

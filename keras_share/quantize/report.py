@@ -9,10 +9,10 @@ import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import IDENTITY_LAYERS
-from keras_share.quantize.opening import open_model
-from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.opening import open_and_place
+from keras_share.quantize.placement import Placement
 from keras_share.quantize.quantization import TRAINED, Quantization, find_quantization
-from keras_share.quantize.selection import SKIPPED, Selection, check_uses
+from keras_share.quantize.selection import SKIPPED, Selection
 
 if TYPE_CHECKING:
     import pandas
@@ -113,9 +113,8 @@ def quantization_report(
       float32: elu (Elu): there is no rule for Elu
     """
     quantization = find_quantization(quantization, TRAINED)
-    graph = open_model(model, quantization.activations)
-    placements = place(graph, Selection(model, quantize, skip))
-    check_uses(placements)
+    selection = Selection(model, quantize, skip)
+    graph, placements = open_and_place(model, quantization.activations, selection)
     return report_of(graph, placements, quantization)
 
 
