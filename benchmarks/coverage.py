@@ -3,8 +3,8 @@
     python benchmarks/coverage.py [--applications] [--hub] [--only NAME ...]
 
 Each is a small model that is shared, quantized, exported, run in LiteRT and compared
-with Keras: float within 1e-4, int8 with at least 25 dB of signal to noise. Rows that are
-not tried in a run stay as they are.
+with Keras: float within 1e-4, int8 with at least 25 dB of signal to noise. Rows that
+are not tried in a run stay as they are.
 """
 
 import argparse

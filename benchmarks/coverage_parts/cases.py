@@ -71,25 +71,6 @@ def _of(*args: Any, on: Any = SEQUENCE, more: dict | None = None, **kwargs: Any)
     return Arguments(args, kwargs, shapes, **(more or {}))
 
 
-def _cells() -> list[keras.Layer]:
-    return [layers.LSTMCell(3), layers.GRUCell(3)]
-
-
-class _Step(layers.Layer):
-    """Calls a cell once."""
-
-    def __init__(self, cell: keras.Layer, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.cell = cell
-
-    def call(self, x: Any) -> Any:
-        states = keras.tree.map_structure(
-            lambda size: x[:, :size] * 0.5, self.cell.state_size
-        )
-        states = states if isinstance(states, (list, tuple)) else [states]
-        return self.cell(x, states)[0]
-
-
 _PAIR = {"as_list": True}
 _QUERIES = {"more": _PAIR, "on": (SEQUENCE, (6, 4))}
 _MERGED = {"more": _PAIR, "on": (SEQUENCE, SEQUENCE)}
@@ -163,10 +144,10 @@ ARGUMENTS: dict[str, Arguments] = {
     "LSTM": _of(3),
     "SimpleRNN": _of(3),
     "RNN": lambda: _of(layers.LSTMCell(3)),
-    "StackedRNNCells": lambda: _of(_cells(), on=(6,)),
-    "GRUCell": _of(4, on=(6,)),
-    "LSTMCell": _of(4, on=(6,)),
-    "SimpleRNNCell": _of(4, on=(6,)),
+    "StackedRNNCells": lambda: _of([layers.LSTMCell(3), layers.GRUCell(3)]),
+    "GRUCell": _of(4),
+    "LSTMCell": _of(4),
+    "SimpleRNNCell": _of(4),
     "GroupNormalization": _of(2),
     "HashedCrossing": _of(8, more={"ids": 10, "as_list": True}, on=((1,), (1,))),
     "Hashing": _of(8, **_IDS),
@@ -202,7 +183,6 @@ _AUGMENTATIONS: dict[str, tuple] = {
     "MaxNumBoundingBoxes": (4,),
     "RandomBrightness": (0.2,),
     "RandomColorDegeneration": (0.2,),
-    "RandomColorJitter": (0.2, 0.2, 0.2, 0.2),
     "RandomContrast": (0.2,),
     "RandomHue": (0.2,),
     "RandomPosterization": (4,),
@@ -211,6 +191,9 @@ _AUGMENTATIONS: dict[str, tuple] = {
     "RandomSharpness": (0.2,),
     "RandomTranslation": (0.2, 0.2),
     "RandomZoom": (0.2,),
+}
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "threshold": lambda x: keras.activations.threshold(x, 0.3, 0.1),
 }
 _CELLS = ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells")
 
@@ -221,7 +204,8 @@ def arguments_of(name: str) -> Arguments:
         found = ARGUMENTS[name]
         return found() if callable(found) else found
     if name.startswith("Random") or name in _ON_IMAGES:
-        settings = {"value_range": (0, 1)} if name in ("RandomHue",) else {}
+        ranges = ("RandomHue", "RandomColorJitter")
+        settings = {"value_range": (0, 1)} if name in ranges else {}
         return _of(*_AUGMENTATIONS.get(name, ()), on=(8, 8, 3), **settings)
     return _of()
 
@@ -231,9 +215,11 @@ def layer_case(name: str) -> Case:
     found = arguments_of(name)
 
     def make(*inputs: Any) -> Any:
+        if name == "InputLayer":  # which keras.Input makes
+            return inputs[0]
         layer = getattr(layers, name)(*found.args, **found.kwargs)
         if name in _CELLS:
-            layer = _Step(layer)
+            layer = layers.RNN(layer)
         outputs = layer(list(inputs)) if found.as_list else layer(*inputs)
         if found.adapts:
             rng = np.random.default_rng(2)
@@ -249,7 +235,9 @@ def layer_case(name: str) -> Case:
 
 def activation_case(name: str) -> Case:
     """The case of a public activation: of a Dense layer, which has a few outputs."""
-    function = getattr(keras.activations, name)
+    function = _ACTIVATIONS.get(name) or getattr(keras.activations, name)
+    if name == "glu":  # it halves the channels, which a layer doesn't know
+        return Case(lambda x: layers.Dense(4)(function(layers.Dense(6)(x))))
     return Case(lambda x: layers.Dense(4)(layers.Dense(6, activation=function)(x)))
 
 
@@ -258,9 +246,9 @@ def public_layers() -> list[str]:
     names: dict[type, str] = {}
     for name in dir(layers):
         kind = getattr(layers, name)
-        if isinstance(kind, type) and issubclass(kind, keras.Layer):
-            if names.get(kind) != kind.__name__:
-                names[kind] = name
+        is_layer = isinstance(kind, type) and issubclass(kind, keras.Layer)
+        if is_layer and names.get(kind) != kind.__name__:
+            names[kind] = name
     return sorted(names.values())
 
 

@@ -8,10 +8,10 @@ from coverage_parts.measure import Row
 
 _HEAD = """# Coverage
 
-What becomes of each public layer and activation of Keras, tried and not claimed: `python
-benchmarks/coverage.py` makes this page. Each is a small model with random weights that
-is exported in float, quantized, exported in int8, run in LiteRT and compared with Keras:
-float within 1e-4, int8 with at least 25 dB of signal to noise.
+What becomes of each public layer and activation of Keras, tried and not claimed:
+`python benchmarks/coverage.py` makes this page. Each is a small model with random
+weights that is exported in float, quantized, exported in int8, run in LiteRT and
+compared with Keras: float within 1e-4, int8 with at least 25 dB of signal to noise.
 
 - *float*: whether the float file computes what Keras does.
 - *int8*: `int8` if all that is computed is in integers, `part` if some is, `float` if

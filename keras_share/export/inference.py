@@ -84,7 +84,8 @@ def inference_model(
             loop = FileLoop(model, rounders, **step.op.settings())
             return loop(*builder.resolve(step.args))
         if _is_sum(step):
-            return Sum(name=step.name)(builder.resolve(list(step.args)))
+            # Not the name of the step, which another operation may have.
+            return Sum(name=f"{step.name}_sum")(builder.resolve(list(step.args)))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.

@@ -15,8 +15,8 @@ class LookUp(keras.layers.Wrapper):
     """Computes each number of its output from the one in its place, in one rounding.
 
     Of 256 integers a function has 256 results, whatever it computes. For export it
-    becomes an operator that the converter doesn't know, which is written as a look-up in
-    the table of these: exactly what is simulated here.
+    becomes an operator that the converter doesn't know, which is written as a look-up
+    in the table of these: exactly what is simulated here.
 
     Args:
         layer: What computes the function.

@@ -9,10 +9,14 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import OWN_CALL, flatten
 from keras_share.flat.folding import IDENTITY_LAYERS
 from keras_share.flat.written import Written
+from keras_share.layers.recurrent import Recurrent
+from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
-from keras_share.layers.substitute import accepts_training
+from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.look_up import LookUp
+from keras_share.quantize.own_weights import has_weights_to_read, run_on_values
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.pointwise import with_look_ups
 from keras_share.quantize.rules import find_rule, operation_name
@@ -23,6 +27,9 @@ from keras_share.quantize.weight_rules import (
     product_then_bias,
     split_activation,
 )
+
+# Layers that are opened in ways of their own.
+_CLOSED = (SharedStack, Tied, Relaxed, Recurrent, keras.layers.RNN, Transposed)
 
 
 def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
@@ -101,9 +108,9 @@ def _function(
         return linear_then_activation if split_activation(op) else None
     if isinstance(op, Written):
         return OWN_CALL
-    stateless = isinstance(op, keras.Layer) and not op.variables
-    if not stateless or isinstance(op, IDENTITY_LAYERS):
+    if not isinstance(op, keras.Layer) or isinstance(op, (*IDENTITY_LAYERS, *_CLOSED)):
         return None
-    if accepts_training(op) and not isinstance(op, keras.layers.Lambda):
-        return None
-    return OWN_CALL if len(list(sublayers(op))) == 1 else None
+    if bits == 8 and has_weights_to_read(op):
+        return run_on_values
+    # What runs other operations in training stays closed.
+    return OWN_CALL if not op.variables and len(list(sublayers(op))) == 1 else None

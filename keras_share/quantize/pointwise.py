@@ -15,8 +15,8 @@ from keras_share.layers.copying import copy_or_keep
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import accepts_training
 from keras_share.quantize.look_up import LookUp
-from keras_share.quantize.placement import MAGNIFIES, Placement, is_clip
-from keras_share.quantize.rules import operation_name
+from keras_share.quantize.placement import MAGNIFIES, Placement, is_clip, place_alone
+from keras_share.quantize.rules import find_rule, operation_name
 from keras_share.quantize.selection import SKIPPED
 from keras_share.quantize.signs import is_never_negative
 
@@ -59,7 +59,8 @@ def with_look_ups(
 
 def _looked_up(finder: "_Finder", step: Step) -> Step:
     root, parts = finder.cone(step.output)
-    op = LookUp(_model(root, parts, step.output), name=step.name)
+    # A name that no operation has.
+    op = LookUp(_model(root, parts, step.output), name=f"{step.name}.look_up")
     within = step.within
     if isinstance(step.op, keras.Layer):
         within = (*within, (step.op, 0))
@@ -139,8 +140,12 @@ class _Finder:
         return roots.pop(), [*steps, step]
 
     def _is_left(self, step: Step) -> bool:
-        placement = self.placements[step]
-        return placement.is_float and placement.reason != SKIPPED
+        """Whether a step has no integers by itself, not for what reads it."""
+        return (
+            self.placements[step].is_float
+            and self.placements[step].reason != SKIPPED
+            and place_alone(self.graph, step).is_float
+        )
 
     def _is_read_by_others(self, tensor: keras.KerasTensor) -> bool:
         readers = self.graph.consumers(tensor)
@@ -164,9 +169,9 @@ class _Finder:
             return False
         if any(x.shape != outputs[0].shape for x in step.inputs):
             return False
-        if self.placements[step].reason == SKIPPED:
+        op, rule = step.op, find_rule(step.op)
+        if self.placements[step].reason == SKIPPED or (rule and rule.refuse(op)):
             return False
-        op = step.op
         if not isinstance(op, keras.Layer):
             return True
         free = not op.variables and len(list(sublayers(op))) == 1

@@ -14,6 +14,7 @@ from keras_share.quantize.rules import operation_name
 _MISSING = {
     "broadcast_to",
     "exp",
+    "log_softmax",
     "repeat",
     "resize",
     "tile",

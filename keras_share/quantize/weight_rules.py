@@ -13,6 +13,7 @@ from keras_share.flat.written import LayerUse, on_symbols
 from keras_share.layers.copying import copy_layer
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.look_up import LookUp
+from keras_share.quantize.own_weights import WeightValue
 from keras_share.quantize.rules import (
     QuantizeRule,
     register_rule,
@@ -62,7 +63,9 @@ def activate(activation: Callable[..., Any], x: Any) -> Any:
     if operation is not None:
         return operation(x)
     # Opened if it can be; it may not run on symbolic tensors.
-    return layers.Activation(activation, name="activation")(x)
+    name = getattr(activation, "__name__", "")
+    name = name if name.isidentifier() else "activation"
+    return layers.Activation(activation, name=name)(x)
 
 
 def _operation_of(activation: Callable[..., Any]) -> Callable[[Any], Any] | None:
@@ -215,6 +218,9 @@ register_rule(
     ),
 )
 register_rule(layers.PReLU, QuantizeRule(how="int8"))
+register_rule(
+    WeightValue, QuantizeRule(how="a weight that operations read: int8, in one range")
+)
 register_rule(
     LookUp,
     QuantizeRule(

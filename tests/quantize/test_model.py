@@ -269,7 +269,9 @@ def test_what_is_not_covered_is_named():
             layers.TimeDistributed(layers.Dense(8), name="each"),
         ]
     )
-    named = r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each' \(TimeDistributed\)"
+    named = (
+        r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each' \(TimeDistributed\)"
+    )
     with pytest.warns(UserWarning, match=named):
         quantize_model(model)
     with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.sparsemax'"):

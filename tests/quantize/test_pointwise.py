@@ -76,9 +76,7 @@ def test_an_activation_of_a_loop_is_looked_up(tmp_path):
     )
     x = values(32, 5, 4)
     quantized = quantize_model(model, x)
-    report = export_tflite(
-        quantized, tmp_path / "m.tflite", representative_dataset=x
-    )
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
     assert not report.float_operators
 
 

@@ -120,9 +120,7 @@ def test_a_rule_for_an_operation(tmp_path):
     x = keras.Input((4, 8))
     model = randomize(keras.Model(x, ops.diff(layers.Dense(8)(x)) * 0.5 + 1.0))
     assert [row.kind for row in left(model)] == ["Diff"]
-    register_rule(
-        "diff", QuantizeRule(write=lambda use, x: x[..., 1:] - x[..., :-1])
-    )
+    register_rule("diff", QuantizeRule(write=lambda use, x: x[..., 1:] - x[..., :-1]))
     assert not left(model)
 
 
