@@ -16,6 +16,8 @@ from keras_share.flat.tensors import corresponding, fresh_input, replaced, tenso
 from keras_share.flat.written import Refusal, Written, on_symbols
 from keras_share.layers.substitute import accepts_training
 
+# What operations call the sizes of their outputs.
+_SIZES = ("shape", "repeats", "newshape")
 # Their calls run what was recorded when they were made, in training as at inference.
 _FUNCTIONAL = (keras.Sequential, keras.Function)
 
@@ -138,8 +140,9 @@ def _check_weights(layer: keras.Layer, calls: list[Call]) -> None:
         return "float" in keras.backend.standardize_dtype(x.dtype) or integers
 
     for op, args, kwargs, _ in calls:
-        sizes = () if isinstance(op, keras.Layer) else getattr(op, "shape", None)
-        if None in (sizes or ()):
+        if not isinstance(op, keras.Layer) and any(
+            None in keras.tree.flatten(getattr(op, name, ())) for name in _SIZES
+        ):
             raise Refusal(f"it passes the size of a batch, which is open, to {op.name}")
         for x in tree.flatten((args, kwargs)):
             if isinstance(x, keras.Variable) and isinstance(layer, Written):

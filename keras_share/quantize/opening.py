@@ -10,6 +10,7 @@ from keras_share.flat.flatten import OWN_CALL, flatten
 from keras_share.flat.folding import IDENTITY_LAYERS
 from keras_share.flat.written import Written
 from keras_share.layers.recurrent import Recurrent
+from keras_share.layers.relax.affine import Affine
 from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
@@ -21,7 +22,11 @@ from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.pointwise import with_look_ups
 from keras_share.quantize.rules import find_rule, operation_name
 from keras_share.quantize.selection import Selection, check_uses
-from keras_share.quantize.sixteen_bits import check_16_bits, written_in_16_bits
+from keras_share.quantize.sixteen_bits import (
+    LEFT_IN_16_BITS,
+    check_16_bits,
+    written_in_16_bits,
+)
 from keras_share.quantize.weight_rules import (
     linear_then_activation,
     product_then_bias,
@@ -29,7 +34,7 @@ from keras_share.quantize.weight_rules import (
 )
 
 # Layers that are opened in ways of their own.
-_CLOSED = (SharedStack, Tied, Relaxed, Recurrent, keras.layers.RNN, Transposed)
+_CLOSED = (Affine, SharedStack, Tied, Relaxed, Recurrent, keras.layers.RNN, Transposed)
 
 
 def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
@@ -92,6 +97,8 @@ def _function(
         return None if bare else product_then_bias
     if bits == 16:
         check_16_bits(op)
+        if isinstance(op, LEFT_IN_16_BITS):
+            return None
         function = written_in_16_bits(op, args)
         if function is not None:
             return function

@@ -59,12 +59,18 @@ def with_look_ups(
 
 def _looked_up(finder: "_Finder", step: Step) -> Step:
     root, parts = finder.cone(step.output)
-    # A name that no operation has.
-    op = LookUp(_model(root, parts, step.output), name=f"{step.name}.look_up")
     within = step.within
     if isinstance(step.op, keras.Layer):
         within = (*within, (step.op, 0))
-    return replace(step, op=op, args=(root,), kwargs={}, within=within, reason=None)
+    return replace(
+        step,
+        name=f"{step.name}.look_up",  # which no operation has
+        op=LookUp(_model(root, parts, step.output)),
+        args=(root,),
+        kwargs={},
+        within=within,
+        reason=None,
+    )
 
 
 def _read(graph: FlatGraph, steps: list[Step]) -> Iterable[Step]:
@@ -112,6 +118,7 @@ class _Finder:
         self.graph = graph
         self.placements = placements
         self._alone: dict[Step, bool] = {}
+        self._cones: dict[keras.KerasTensor, tuple[keras.KerasTensor, list[Step]]] = {}
         self._looked_up: set[keras.KerasTensor] = set()
 
     def sinks(self) -> set[Step]:
@@ -129,6 +136,13 @@ class _Finder:
 
     def cone(self, tensor: keras.KerasTensor) -> tuple[keras.KerasTensor, list[Step]]:
         """The tensor that another is a function of, and the steps between them."""
+        if tensor not in self._cones:
+            self._cones[tensor] = self._find_cone(tensor)
+        return self._cones[tensor]
+
+    def _find_cone(
+        self, tensor: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, list[Step]]:
         step = self.graph.producer(tensor)
         if step is None or not self._is_alone(step) or self._is_fused(step):
             return tensor, []

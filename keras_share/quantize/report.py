@@ -106,11 +106,11 @@ def quantization_report(
 
     Example:
     >>> import keras, keras_share
-    >>> layers = [keras.layers.Dense(4, name="dense"), keras.layers.ELU(name="elu")]
-    >>> model = keras.Sequential([keras.Input((8,)), *layers])
+    >>> dense = keras.layers.Dense(4, activation="sparsemax", name="dense")
+    >>> model = keras.Sequential([keras.Input((8,)), dense])
     >>> print(keras_share.quantize.quantization_report(model))
     1 of 2 steps in int8
-      float32: elu (Elu): there is no rule for Elu
+      float32: dense.sparsemax (Sparsemax): there is no rule for Sparsemax
     """
     quantization = find_quantization(quantization, TRAINED)
     selection = Selection(model, quantize, skip)

@@ -27,6 +27,8 @@ _MISSING_LAYERS = (
     layers.UpSampling2D,
     layers.PReLU,
 )
+# Sums of tensors of different shapes are not in 16 bits: these stay in floating point.
+LEFT_IN_16_BITS = (layers.AdditiveAttention,)
 
 
 def written_in_16_bits(op: Any, args: tuple) -> Callable[..., Any] | None:

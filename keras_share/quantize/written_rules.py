@@ -202,10 +202,17 @@ def _spectral_normalization(use: LayerUse, x: Any, **_: Any) -> Any:
 
 
 register_rules(
-    (layers.Conv3D, layers.Conv3DTranspose),
+    (layers.Conv3D, layers.Conv3DTranspose, layers.ConvLSTM3D),
     QuantizeRule(
         refuse=lambda layer: "TFLite has no integer operator for 3-D convolutions",
         how="float: TFLite has no integer operator for 3-D convolutions",
+    ),
+)
+register_rules(
+    (layers.MelSpectrogram, layers.STFTSpectrogram),
+    QuantizeRule(
+        refuse=lambda layer: "integers are too coarse for its logarithms",
+        how="float: integers are too coarse for its logarithms",
     ),
 )
 register_rule(InverseRoot, QuantizeRule(how="int8"))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 from random_data import randomize, values
 
 import keras_share
@@ -266,20 +266,20 @@ def test_what_is_not_covered_is_named():
         [
             keras.Input((4, 8)),
             layers.Dense(8, activation="sparsemax", name="odd"),
-            layers.TimeDistributed(layers.Dense(8), name="each"),
+            layers.Dense(8, activation=ops.cumsum, name="each"),
         ]
     )
     named = (
-        r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each' \(TimeDistributed\)"
+        r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each.cumsum' \(Cumsum\)"
     )
     with pytest.warns(UserWarning, match=named):
         quantize_model(model)
     with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.sparsemax'"):
         quantize_model(model, strict=True)
     report = keras_share.quantize.quantization_report(model)
-    assert [row.name for row in report.float_layers] == ["odd.sparsemax", "each"]
+    assert [row.name for row in report.float_layers] == ["odd.sparsemax", "each.cumsum"]
     assert "odd.sparsemax (Sparsemax): there is no rule for Sparsemax" in str(report)
-    assert str(report).startswith("1 of 3 steps in int8")
+    assert str(report).startswith("2 of 4 steps in int8")
     assert list(report.to_frame().columns) == ["name", "kind", "dtype", "reason"]
 
 

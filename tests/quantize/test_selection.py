@@ -144,8 +144,8 @@ class Unknown(layers.Layer):
     def build(self, shape):
         self.offset = self.add_weight(shape=shape[-1:], name="offset")
 
-    def call(self, x):
-        return ops.cumsum(x, axis=-1) + self.offset
+    def call(self, x, training=None):
+        return x + self.offset
 
 
 def odd_model():
