@@ -22,11 +22,7 @@ from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.pointwise import with_look_ups
 from keras_share.quantize.rules import find_rule, operation_name
 from keras_share.quantize.selection import Selection, check_uses
-from keras_share.quantize.sixteen_bits import (
-    LEFT_IN_16_BITS,
-    check_16_bits,
-    written_in_16_bits,
-)
+from keras_share.quantize.sixteen_bits import written_in_16_bits
 from keras_share.quantize.weight_rules import (
     linear_then_activation,
     product_then_bias,
@@ -96,9 +92,6 @@ def _function(
         bare = op.bias is None and op.activation is keras.activations.linear
         return None if bare else product_then_bias
     if bits == 16:
-        check_16_bits(op)
-        if isinstance(op, LEFT_IN_16_BITS):
-            return None
         function = written_in_16_bits(op, args)
         if function is not None:
             return function

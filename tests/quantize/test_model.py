@@ -269,9 +269,7 @@ def test_what_is_not_covered_is_named():
             layers.Dense(8, activation=ops.cumsum, name="each"),
         ]
     )
-    named = (
-        r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each.cumsum' \(Cumsum\)"
-    )
+    named = r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each.cumsum' \(Cumsum\)"
     with pytest.warns(UserWarning, match=named):
         quantize_model(model)
     with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.sparsemax'"):
