@@ -33,7 +33,7 @@ class Case:
             keras.Input(shape, dtype=dtype, name=f"in_{i}")
             for i, shape in enumerate(self.shapes)
         ]
-        model = keras.Model(inputs, self.make(*inputs))
+        model = keras.Model(inputs, self.make(*inputs), name="model")
         rng = np.random.default_rng(0)
         for weight in model.trainable_weights:
             if len(weight.shape) < 2:  # zeros and ones would hide mistakes

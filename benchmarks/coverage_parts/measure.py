@@ -123,7 +123,7 @@ def _both(
 
 
 def _first(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split(" What it says itself:")[0].split())
     return text if len(text) < 400 else f"{text[:400]}…"
 
 

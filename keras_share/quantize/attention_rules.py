@@ -156,7 +156,7 @@ def _attention(
     layer = use.op
     query, value, *keys = inputs
     key = keys[0] if keys else value
-    of_queries, seen, *_others = [*(mask or ()), None, None]
+    of_queries, seen = list(mask)[:2] if mask else (None, None)
     if seen is not None:
         seen = ops.expand_dims(seen, -2)
     if use_causal_mask:

@@ -241,7 +241,8 @@ def _is_local(step: Step) -> bool:
         y, y_others, y_moved = run(first), run(others), run([moved(x) for x in first])
     except Exception:  # whatever code of others raises: it can't be tried
         return False
-    same = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
-    return np.allclose(np.where(changed, y, y_others), y, **same) and np.allclose(
-        y_moved, moved(y), **same
-    )
+    return _same(np.where(changed, y, y_others), y) and _same(y_moved, moved(y))
+
+
+def _same(x: np.ndarray, y: np.ndarray) -> bool:
+    return bool(np.allclose(x, y, rtol=1e-5, atol=1e-6, equal_nan=True))

@@ -147,7 +147,7 @@ def find_rule(op: keras.Operation) -> QuantizeRule | None:
         rule = _LAYERS.get(kind) or _LAYERS.get(name)
         if rule is not None:
             # What a subclass computes instead is not known.
-            return rule if type(op).call is kind.call else None
+            return rule if type(op).call is getattr(kind, "call", None) else None
     return None
 
 
