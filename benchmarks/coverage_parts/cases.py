@@ -19,11 +19,13 @@ class Case:
         make: Makes it: called with the inputs, returns the output.
         shapes: Of each input, without the batch.
         ids: How many ids the inputs are of, if they are no numbers; `"text"` of text.
+        jumps: Why a rounding makes much of a difference, if it does.
     """
 
     make: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...] = (SEQUENCE,)
     ids: int | str = 0
+    jumps: str = ""
 
     def model(self) -> keras.Model:
         """The model, with weights that are not those it starts with."""
@@ -195,6 +197,10 @@ _AUGMENTATIONS: dict[str, tuple] = {
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "threshold": lambda x: keras.activations.threshold(x, 0.3, 0.1),
 }
+_JUMPS = {
+    "sparsemax": "Keras's sparsemax jumps where a number comes in, and its outputs "
+    "then don't sum to 1"
+}
 _TABLES = ("Embedding", "ReversibleEmbedding")
 _CELLS = ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells")
 
@@ -240,7 +246,10 @@ def activation_case(name: str) -> Case:
     function = _ACTIVATIONS.get(name) or getattr(keras.activations, name)
     if name == "glu":  # it halves the channels, which a layer doesn't know
         return Case(lambda x: layers.Dense(4)(function(layers.Dense(6)(x))))
-    return Case(lambda x: layers.Dense(4)(layers.Dense(6, activation=function)(x)))
+    return Case(
+        lambda x: layers.Dense(4)(layers.Dense(6, activation=function)(x)),
+        jumps=_JUMPS.get(name, ""),
+    )
 
 
 def public_layers() -> list[str]:

@@ -105,7 +105,9 @@ def _int8(model: keras.Model, case: Case) -> dict[str, str]:
     lowest = min(ratios)
     if not left and audit.float_operators:
         return {"int8": "error", "why": f"floats in the file: {audit.float_operators}"}
-    if lowest < INT8_RATIO:
+    if lowest < INT8_RATIO and case.jumps:
+        why = f"{lowest:.1f} dB, as {case.jumps}; {why}"
+    elif lowest < INT8_RATIO:
         return {"int8": "error", "why": f"{lowest:.1f} dB; {why}"}
     all_float = len(report.float_layers) == len(report.rows)
     return {"int8": ("float" if all_float else "part") if left else "int8", "why": why}
