@@ -24,7 +24,6 @@ from keras_share.search.project.study import Project, objectives_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -311,22 +310,6 @@ class SearchResults:
         figures.save(ax.figure.canvas.figure, to_file)
         return ax
 
-    def plot_report(self, to_file: str | os.PathLike | None = None) -> "Figure":
-        """Draws the report of `to_html` as one picture.
-
-        Args:
-            to_file: Optional file to write, which ends in `.png`, `.svg` or `.pdf`.
-
-        Returns:
-            The matplotlib figure.
-        """
-        from keras_share.search.reporting.poster import draw_poster
-
-        figures.check_picture(to_file)
-        figure = draw_poster(self)
-        figures.save(figure, to_file)
-        return figure
-
     def to_html(
         self, path: str | os.PathLike, winner: str | os.PathLike | None = None
     ) -> None:
@@ -343,12 +326,6 @@ class SearchResults:
         from keras_share.search.reporting.page import render_page
 
         write_atomically(path, render_page(self, winner).encode())
-
-    def to_tensorboard(self, folder: str | os.PathLike) -> None:
-        """Writes the trials for TensorBoard's HParams tab; see `write_hparams`."""
-        from keras_share.search.reporting.tensorboard import write_hparams
-
-        write_hparams(self.records, folder)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the leaderboard as a CSV file, whole or not at all."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from keras_share.figures import BLUE, GRAY, ORANGE, PINK, VERMILION, tidy
-from keras_share.search.reporting.pairs import PairEffects
+from keras_share.search.reporting.effects import Effects, PairEffects
 
 _ENDINGS = {
     "FAILED": (VERMILION, "x"),
@@ -58,23 +58,22 @@ def draw_pairs(ax: Axes, pairs: PairEffects, objective: str, direction: str) -> 
     )
 
 
-def draw_importance(ax: Axes, table: pd.DataFrame, patterns: set[str]) -> None:
+def draw_importance(ax: Axes, effects: Effects) -> None:
     """A bar for each hyperparameter; patterns have a color of their own."""
-    table = table.iloc[:15][::-1]
+    shown = list(effects.importance.items())[:15][::-1]
+    patterns = {pairs.name for pairs in effects.pairs}
     ax.barh(
-        [cut(name) for name in table["name"]],
-        table["importance"],
-        xerr=table["deviation"],
-        color=[ORANGE if name in patterns else BLUE for name in table["name"]],
-        error_kw={"elinewidth": 1, "ecolor": "0.3"},
+        [cut(name) for name, _ in shown],
+        [lost for _, lost in shown],
+        color=[ORANGE if name in patterns else BLUE for name, _ in shown],
         height=0.6,
     )
     ax.axvline(0, color="0.3", lw=0.8)
-    ax.set_xlabel("variance of the score lost without it")
+    ax.set_xlabel("variance of the score not predicted without it")
     tidy(ax, grid="x")
     ax.set_title(
         "What matters\npredicts "
-        f"{max(table.attrs['explained'], 0):.0%} of the variance in unseen trials",
+        f"{max(effects.explained, 0):.0%} of the variance in trials left out",
         loc="left",
     )
 

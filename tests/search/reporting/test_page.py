@@ -10,6 +10,7 @@ import synthetic_search as synthetic
 from keras_share import SharingPattern
 from keras_share.search import SearchResults
 from keras_share.search.reporting import page
+from keras_share.search.reporting.course import course
 
 _VOID = {"meta", "img", "rect"}
 EVIL = "<script>alert('&')</script>$x^$"
@@ -40,14 +41,6 @@ class Outline(HTMLParser):
 
     def handle_data(self, data):
         self.texts.append(data)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_estimates():
-    """Importance has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_share.search.reporting.importance._SHUFFLES", 1)
-        yield
 
 
 def test_page():
@@ -128,3 +121,25 @@ def test_three_objectives_of_48_sites():
     outline = Outline(page.render_page(results))
     assert outline.tags.count("img") == 3 + 2 + 2
     assert outline.tags.count("rect") >= 12 * 48
+
+
+def test_summary():
+    results = synthetic.with_failures(
+        synthetic.search(trials=20), "FAILED", "REJECTED", "PRUNED", "PRUNED"
+    )
+    found = page._summary(results, course(results))
+    assert found["trials"] == "20 done, 2 stopped early, 1 failed, 1 rejected"
+    best = max(results.records[:20], key=lambda row: row.score)
+    assert found["best val_accuracy"].endswith(f"(trial {best.trial_id})")
+    assert results.knee()["trial_id"] in found["knee of the front"]
+    assert found["hypervolume"].startswith("0.")
+    # Trials start every 20 seconds and take 15.
+    assert found["time"].endswith("8 min from the first start to the last end")
+
+
+def test_records_that_do_not_say_when_they_ran():
+    record = replace(synthetic.unscored(0), started=None, ended=None)
+    results = SearchResults((record,), synthetic.ONE)
+    found = page._summary(results, course(results))
+    assert list(found) == ["trials", "time"]
+    assert found["time"] == "14 s of trials"
