@@ -20,7 +20,8 @@ from keras_share.search.project.connection import STUDY, VARIABLE
 from keras_share.search.project.leaderboard import leaderboard
 from keras_share.search.project.record import TrialRecord, record_of
 from keras_share.search.project.stock import records_of_tuner
-from keras_share.search.project.study import Project, objectives_of
+from keras_share.search.project.study import Project
+from keras_share.search.trial.objectives import objectives_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

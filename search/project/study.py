@@ -31,6 +31,7 @@ from keras_share.search.project.connection import (
     turn,
 )
 from keras_share.search.project.record import TrialRecord, record_of
+from keras_share.search.trial.objectives import objectives_of
 
 BEAT = 10.0  # seconds between two signs of life of a trial
 LOST = 120.0  # seconds without one after which it is given to others
@@ -43,7 +44,7 @@ _MOST_DEATHS = 2  # of a process known to be gone
 _MOST_LOSSES = 5  # of one that was not heard of any more
 
 # Why an attribute is there.
-PLANNED, MESSAGE = "planned_epochs", "message"
+MESSAGE = "message"
 WORKER, MEASURES, REJECTED = "worker", "_measures", "_rejected"
 _PROCESS, _BEAT, _VOID, _RETRY_OF = "_process", "_beat", "_void", "_retry_of"
 _DEATHS, _LOSSES = "_deaths", "_losses"
@@ -356,15 +357,6 @@ class Project:
                 )
             self._end(trial.number, TrialState.FAIL)
         return True
-
-
-def objectives_of(study: optuna.Study) -> dict[str, str]:
-    """The direction of each objective of a study, by name."""
-    directions = [one.name.lower()[:3] for one in study.directions]
-    names = study.metric_names or ["value"]
-    if len(names) < len(directions):
-        names = [f"value_{i}" for i in range(len(directions))]
-    return dict(zip(names, directions, strict=True))
 
 
 def make_folder(folder: Path) -> None:

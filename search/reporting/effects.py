@@ -73,7 +73,11 @@ def effects(results: "SearchResults") -> Effects | None:
     Returns:
         None with fewer than `MIN_TRIALS` completed trials, or equal scores.
     """
-    records = [r for r in results.records if r.is_completed and np.isfinite(r.score)]
+    records = [
+        record
+        for record in results.records
+        if record.is_completed and np.isfinite(record.score or 0)
+    ]
     if len(records) > _MOST_TRIALS:
         rng = np.random.default_rng(0)
         chosen = np.sort(rng.choice(len(records), _MOST_TRIALS, replace=False))

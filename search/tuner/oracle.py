@@ -21,7 +21,7 @@ from keras_share.search.project.study import Project, TakenError
 from keras_share.search.space.numbering import told_patterns
 from keras_share.search.trial import objectives
 from keras_share.search.trial.measures import STATIC
-from keras_share.search.trial.pruning import PruningRule, curves
+from keras_share.search.trial.pruning import PLANNED
 from keras_share.search.tuner.hyperparameters import distributions, value_space
 from keras_share.search.tuner.pulse import Pulse
 
@@ -53,7 +53,7 @@ class SharingOracle(kt.Oracle):
             `keras_share.search.project.earlier.observations`.
         seed: Seed of all random draws; None for a random one.
         storage: Where the study is kept; see `SharingSearch`.
-        pruning: A `PruningRule` or, for one objective, a pruner of Optuna's; None to
+        pruning: A pruner of Optuna's, for several objectives a `PruningRule`; None to
             stop no trial.
         **kwargs: `hyperparameters`, `allow_new_entries`, `tune_new_entries`,
             `max_retries_per_trial` and `max_consecutive_failed_trials` as of
@@ -80,7 +80,7 @@ class SharingOracle(kt.Oracle):
         earlier: Sequence[Observation] = (),
         seed: int | None = None,
         storage: Any = None,
-        pruning: PruningRule | optuna.pruners.BasePruner | None = None,
+        pruning: optuna.pruners.BasePruner | None = None,
         **kwargs: Any,
     ):
         is_count = isinstance(max_trials, Integral) and max_trials > 0
@@ -113,13 +113,12 @@ class SharingOracle(kt.Oracle):
     def project(self) -> Project:
         """The study, opened when it is first needed."""
         if self._project is None:
-            pruner = self.pruning
             self._project = Project(
                 # Private to KerasTuner, which tells an oracle its folder so.
                 Path(self._project_dir),
                 self.storage,
                 {one.name: one.direction for one in self.objectives},
-                pruner if isinstance(pruner, optuna.pruners.BasePruner) else None,
+                self.pruning,
             )
             space = self._project.notes.get(SPACE)
             if space is not None:
@@ -237,18 +236,15 @@ class SharingOracle(kt.Oracle):
         known = {**self.known(trial_id), **logs}
         noted = {one.name: known[one.name] for one in others if one.name in known}
         try:
-            self.project.note_trial(number, {attributes.PLANNED: epochs, **noted})
+            self.project.note_trial(number, {PLANNED: epochs, **noted})
             self.project.report(number, epoch, logs[main.name])
         except TakenError:
             return TrialStatus.STOPPED  # it was given to another process
         if self.pruning is None or epoch + 1 >= epochs:
             return TrialStatus.RUNNING
-        if isinstance(self.pruning, PruningRule):
-            rivals = curves(number, self.project.trials(), self.objectives)
-            stops = self.pruning.stops(*rivals)
-        else:
-            stops = self.project.is_hopeless(number)
-        return TrialStatus.STOPPED if stops else TrialStatus.RUNNING
+        if self.project.is_hopeless(number):
+            return TrialStatus.STOPPED
+        return TrialStatus.RUNNING
 
     def update_trial(
         self, trial_id: str, metrics: Mapping[str, float], step: int = 0
