@@ -21,7 +21,7 @@ from keras_share.search.project.leaderboard import leaderboard
 from keras_share.search.project.record import TrialRecord, record_of
 from keras_share.search.project.stock import records_of_tuner
 from keras_share.search.project.study import Project
-from keras_share.search.trial.objectives import objectives_of
+from keras_share.search.trial.objectives import direction, objectives_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +32,7 @@ class SearchResults:
     """The results of a search: one record per trial, failed ones included.
 
     Args:
-        records: One `TrialRecord` per trial, as a tuner writes them. Those of another
-            objective, where a search went on with a new one, get the score that they
-            have in this, if they have any.
+        records: One `TrialRecord` per trial.
         objectives: The direction (`"max"` or `"min"`) of each objective by name, the
             main one first.
 
@@ -56,8 +54,6 @@ class SearchResults:
                 "`objectives` must have 'min' or 'max' for each of at least one name. "
                 f"Received: objectives={self.objectives!r}"
             )
-        records = (record.scored_by(self.objectives) for record in self.records)
-        object.__setattr__(self, "records", tuple(records))
 
     @classmethod
     def load(
@@ -149,14 +145,15 @@ class SearchResults:
             `hp/<name>`, and `message`. Trials without a score come last. What a trial
             does not have is missing (NaN or NA).
         """
-        if average:
-            return self._averaged.copy()
+        return (self._averaged if average else self._board).copy()
+
+    @cached_property
+    def _board(self) -> pd.DataFrame:
         return leaderboard(self.records, self.objective, self.direction)
 
     @cached_property
     def _averaged(self) -> pd.DataFrame:
-        records = averaged(self.records)
-        return leaderboard(records, self.objective, self.direction)
+        return leaderboard(averaged(self.records), self.objective, self.direction)
 
     def pareto_front(self, *columns: str) -> pd.DataFrame:
         """The trials that no other one beats in all columns at once.
@@ -282,8 +279,10 @@ class SearchResults:
 
     def sign(self, name: str) -> int:
         """1 if less is better in a column of the leaderboard, -1 if more is."""
-        metrics = {n: m.direction for r in self.records for n, m in r.metrics.items()}
-        return -1 if {**metrics, **self.objectives}.get(name) == "max" else 1
+        found = self.objectives.get(name, "min")
+        if any(name in record.metrics for record in self.records):
+            found = self.objectives.get(name) or direction(name)
+        return -1 if found == "max" else 1
 
     def plot_pareto(
         self,

@@ -9,7 +9,7 @@ import pytest
 
 from keras_share import SharingPattern, audit
 from keras_share.search import SearchResults
-from keras_share.search.project.record import Metric, TrialRecord
+from keras_share.search.project.record import TrialRecord
 
 FILE = Path(__file__).parents[1] / "examples" / "quickstart.py"
 
@@ -88,7 +88,7 @@ def test_picks_the_best_within_the_budget(quickstart):
             objectives=objectives,
             patterns={"sharing": SharingPattern(pattern)},
             score=accuracy,
-            metrics={"val_accuracy": Metric(accuracy, "max")},
+            metrics={"val_accuracy": accuracy},
             measures={"exported_bytes": size},
         )
         for number, (pattern, accuracy, size) in enumerate(rows)

@@ -1,22 +1,15 @@
 """The tuner of a user's function, in each process of a search anew."""
 
-import contextlib
 import importlib
 import importlib.util
 import os
 import sys
-import sysconfig
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from keras_share.search.tuner.sharing_search import SharingSearch
-
-_STDLIB = sysconfig.get_path("stdlib")
-# With these a library complains of what it was given.
-_COMPLAINTS = (ValueError, TypeError, OSError, RuntimeError)
 
 
 def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
@@ -30,8 +23,13 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
         ValueError: If the function fails, or returns something else.
     """
     module, _, name = function.rpartition(":")
-    with faults_of(function):
+    try:
         made = getattr(_load(module), name)()
+    except Exception as error:
+        raise ValueError(
+            f"{function} must run without an error; --debug shows where it was. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
     tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
     if not isinstance(tuner, SharingSearch) or not isinstance(arguments, Mapping):
         raise ValueError(
@@ -39,42 +37,6 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
             f"with the arguments of its search. Received: {made!r}"
         )
     return tuner, dict(arguments)
-
-
-@contextlib.contextmanager
-def faults_of(function: str) -> Iterator[None]:
-    """Tells an error in a user's function, or in the search it made, as such.
-
-    It stays what it is if the fault is ours: it came up in keras_share and not in what
-    of the user's is called there, and is no complaint about what was given.
-
-    Raises:
-        ValueError: In place of an error of the user's.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, _COMPLAINTS) and _is_ours(error):
-            raise
-        raise ValueError(
-            f"{function} must run without an error; --debug shows where it was. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether it came up in keras_share, or in a library that it called."""
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        name = frame.f_globals.get("__name__", "")
-        if name == __name__:
-            return False  # where the user's module and function are called
-        if name.startswith("keras_share."):
-            return True
-        path = Path(frame.f_code.co_filename)
-        installed = {"site-packages", "dist-packages"} & {*path.parts}
-        if path.exists() and not installed and not path.is_relative_to(_STDLIB):
-            return False
-    return False
 
 
 def _load(module: str) -> ModuleType:

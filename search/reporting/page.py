@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +9,6 @@ from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -58,10 +56,12 @@ def render_page(
     is_scored = passed["score"].notna().any()
     columns = results.default_columns() if is_scored else ()
     shown = dict.fromkeys((*columns, results.objective, "parameters"))
+    objective = results.objective
+    draw_scores = partial(panes.draw_scores, course=passed, objective=objective)
     page = _ENVIRONMENT.get_template("report.html")
     return page.render(
         title=f"Search for {results.objective}",
-        summary=_summary(results, passed),
+        summary=_summary(results),
         fronts=[
             ("front", partial(draw_front, results, x, y, columns=columns))
             for x, y in combinations(columns, 2)
@@ -69,7 +69,7 @@ def render_page(
         front=results.pareto_front() if is_scored else None,
         front_columns=list(shown),
         knee=results.knee()["trial_id"] if is_scored else None,
-        course=list(_course(results, passed)),
+        course=[("score", draw_scores)] if is_scored else [],
         matters=list(_matters(results)),
         trials=results.leaderboard(),
         trial_columns=_trial_columns(results),
@@ -80,7 +80,7 @@ def render_page(
     )
 
 
-def _summary(results: "SearchResults", passed: pd.DataFrame) -> dict[str, str]:
+def _summary(results: "SearchResults") -> dict[str, str]:
     """What was found in a few words, by what they are about."""
     counts = Counter(record.status for record in results.records)
     words = [f"{n:,} {_WORDS.get(s, s.lower())}" for s, n in counts.most_common()]
@@ -94,10 +94,6 @@ def _summary(results: "SearchResults", passed: pd.DataFrame) -> dict[str, str]:
         columns, knee = results.default_columns(), results.knee()
         values = ", ".join(f"{name} {format_number(knee[name])}" for name in columns)
         found["knee of the front"] = f"{values} (trial {knee['trial_id']})"
-        volume = passed["volume"].iloc[-1]
-        if not math.isnan(volume):
-            share = f"{volume:.3f} of the box between the best and the worst"
-            found["hypervolume"] = share
     worked = sum(record.seconds or 0 for record in results.records)
     found["time"] = f"{format_seconds(worked)} of trials"
     begun = [one.started for one in results.records if one.started is not None]
@@ -106,14 +102,6 @@ def _summary(results: "SearchResults", passed: pd.DataFrame) -> dict[str, str]:
         passing = format_seconds(max(ended) - min(begun))
         found["time"] += f", {passing} from the first start to the last end"
     return found
-
-
-def _course(results: "SearchResults", passed: pd.DataFrame) -> Iterator:
-    if passed["score"].notna().any():
-        draw = partial(panes.draw_scores, course=passed, objective=results.objective)
-        yield "score", draw
-    if passed["volume"].notna().any():
-        yield "volume", partial(panes.draw_volume, course=passed)
 
 
 def _matters(results: "SearchResults") -> Iterator:

@@ -106,29 +106,16 @@ def draw_scores(ax: Axes, course: pd.DataFrame, objective: str) -> None:
         handlelength=1.3,
         handletextpad=0.4,
     )
-    _trials_along(ax, len(course))
-
-
-def draw_volume(ax: Axes, course: pd.DataFrame) -> None:
-    """The hypervolume of the front after each trial."""
-    trials = np.arange(1, len(course) + 1)
-    ax.step(trials, course["volume"], where="post", color=BLUE)
-    ax.set_ylabel("hypervolume (share of the box)")
-    ax.set_ylim(0, 1.02)
-    _trials_along(ax, len(course))
+    ax.set_xlabel("trials")
+    ax.set_xlim(0, len(course) + 1)
+    ax.locator_params(axis="x", integer=True)
+    tidy(ax)
 
 
 def cut(name: str, longest: int = _LONGEST) -> str:
     """A name that leaves room for the picture."""
     name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     return name if len(name) <= longest else f"{name[: longest - 3]}..."
-
-
-def _trials_along(ax: Axes, count: int) -> None:
-    ax.set_xlabel("trials")
-    ax.set_xlim(0, count + 1)
-    ax.locator_params(axis="x", integer=True)
-    tidy(ax)
 
 
 def _trust(pairs: PairEffects) -> str:

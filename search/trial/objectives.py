@@ -67,6 +67,15 @@ def objectives_of(study: optuna.Study) -> dict[str, str]:
     return dict(zip(names, directions, strict=True))
 
 
+def unknown(missing: Iterable[str], known: Iterable[str]) -> str:
+    """What is said of objectives that no trial of a search would have."""
+    return (
+        "Each objective must be a metric of `fit`, or a measure of what the tuner "
+        f"exports (`export`) or `measure` returns. Received: no {list(missing)} among "
+        f"{sorted(known)}"
+    )
+
+
 def _read(objective: Any) -> kt.Objective:
     if isinstance(objective, kt.Objective):
         return objective

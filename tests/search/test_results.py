@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults, pareto
-from keras_share.search.project.record import Metric, TrialRecord, parse_patterns
+from keras_share.search.project.record import TrialRecord, parse_patterns
 
 
 def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs):
@@ -25,8 +25,8 @@ def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs)
         "objectives": {"val_accuracy": direction},
         "score": score,
         "metrics": {
-            "val_accuracy": Metric(score, direction),
-            "val_loss": Metric(number / 7, "min"),
+            "val_accuracy": score,
+            "val_loss": number / 7,
         },
         "measures": {"exported_bytes": exported_bytes},
         "seconds": 1.5,
