@@ -36,8 +36,11 @@ class ObservedHyperModel(kt.HyperModel):
 
     def build(self, hp: kt.HyperParameters) -> keras.Model:
         """Builds the user's model and names its pattern in the display."""
-        model = self._hypermodel.build(hp)
         tuner = self._tuner
+        if tuner.distribution is not None:
+            # KerasTuner clears Keras's global state before each trial, and this with it.
+            keras.distribution.set_distribution(tuner.distribution)
+        model = self._hypermodel.build(hp)
         if tuner.running:
             tuner.shown = format_patterns(patterns_of(hp))
             tuner.progress.runs(f"trial {tuner.running}  {tuner.shown}")

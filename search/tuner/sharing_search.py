@@ -164,6 +164,7 @@ class SharingSearch(kt.Tuner):
         self.shown = ""  # its pattern
         self.is_over = False
         self.progress = Display()
+        self.distribution = keras.distribution.distribution()
         self._trials_run = 0
         several = objectives.get(objective)
         executions = kwargs.get("executions_per_trial", 1)
@@ -276,8 +277,7 @@ class SharingSearch(kt.Tuner):
     def save(self) -> None:
         """The study has everything already."""
 
-    def reload(self) -> None:
-        """The study has everything already."""
+    reload = save
 
     def pre_create_trial(self) -> None:
         """Ends the search once this process has run `trials_per_process` trials."""
