@@ -62,6 +62,7 @@ def test_two_devices(backend, tmp_path):
         env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
+        check=False,  # its error tells more
     )
     assert done.returncode == 0, done.stderr
     assert "devices: 2" in done.stdout
