@@ -1,10 +1,11 @@
 """The tuner of a user's function, in each process of a search anew."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,13 +24,8 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
         ValueError: If the function fails, or returns something else.
     """
     module, _, name = function.rpartition(":")
-    try:
-        made = getattr(_load(module), name)()
-    except Exception as error:
-        raise ValueError(
-            f"{function} must run without an error; --debug shows where it was. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
+    with faults_of(function):
+        made = getattr(load_module(module), name)()
     tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
     if not isinstance(tuner, SharingSearch) or not isinstance(arguments, Mapping):
         raise ValueError(
@@ -39,7 +35,24 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
     return tuner, dict(arguments)
 
 
-def _load(module: str) -> ModuleType:
+@contextlib.contextmanager
+def faults_of(function: str) -> Iterator[None]:
+    """Tells an error in a user's function as such; nothing else is to be called here.
+
+    Raises:
+        ValueError: In place of the error.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{function} must run without an error; --debug shows where it was. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+def load_module(module: str) -> ModuleType:
+    """Imports a Python file, or a module from the working folder."""
     if not module.endswith(".py"):
         sys.path.insert(0, os.getcwd())
         return importlib.import_module(module)

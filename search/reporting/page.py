@@ -42,13 +42,18 @@ Panes = list[tuple[str, Callable[[Axes], object]]]
 
 
 def render_page(
-    results: "SearchResults", winner: str | os.PathLike | None = None
+    results: "SearchResults",
+    winner: str | os.PathLike | None = None,
+    template: str = "report.html",
+    **more: Any,
 ) -> str:
     """Writes the page.
 
     Args:
         results: Results with at least one trial.
         winner: Optional .tflite file of the best trial, to be audited.
+        template: One of the folder `templates`.
+        **more: What the template needs beside what is told of a search.
     """
     from keras_share.tflite.inspect.audit import audit
 
@@ -58,7 +63,7 @@ def render_page(
     shown = dict.fromkeys((*columns, results.objective, "parameters"))
     objective = results.objective
     draw_scores = partial(panes.draw_scores, course=passed, objective=objective)
-    page = _ENVIRONMENT.get_template("report.html")
+    page = _ENVIRONMENT.get_template(template)
     return page.render(
         title=f"Search for {results.objective}",
         summary=_summary(results),
@@ -77,6 +82,7 @@ def render_page(
         failures=_failures(results.records),
         audit=None if winner is None else audit(winner),
         min_trials=MIN_TRIALS,
+        **more,
     )
 
 

@@ -38,7 +38,7 @@ class ObservedHyperModel(kt.HyperModel):
         """Builds the user's model and names its pattern in the display."""
         tuner = self._tuner
         if tuner.distribution is not None:
-            # KerasTuner clears Keras's global state before each trial, and this with it.
+            # KerasTuner has cleared the global state of Keras, and this with it.
             keras.distribution.set_distribution(tuner.distribution)
         model = self._hypermodel.build(hp)
         if tuner.running:

@@ -1,8 +1,8 @@
 """`Relaxed`: a layer whose kernels may differ from use to use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -14,6 +14,15 @@ from keras_share.layers.relax.relaxation import Relaxation, Weight
 from keras_share.layers.sublayers import Untracked, sublayers
 from keras_share.layers.substitute import accepts_training, build_by_call, call_with
 from keras_share.layers.variable_map import VariableMap
+
+# What makes the uses of a layer differ, see `Relaxed`.
+Relax: TypeAlias = (
+    Relaxation
+    | keras.Layer
+    | Sequence["Relax"]
+    | Mapping[str, Relaxation | Sequence[Relaxation]]
+    | None
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +96,7 @@ class Relaxed(keras.layers.Layer):
     """
 
     def __init__(
-        self, layer: keras.Layer, relax: Any, num_sites: int = 1, **kwargs: Any
+        self, layer: keras.Layer, relax: Relax, num_sites: int = 1, **kwargs: Any
     ):
         super().__init__(**options_around(layer, **kwargs))
         entries = list(_entries(relax))
@@ -263,7 +272,7 @@ class Relaxed(keras.layers.Layer):
 
 
 def relax_layer(
-    layer: keras.Layer, relax: Any, num_sites: int, name: str | None = None
+    layer: keras.Layer, relax: Relax, num_sites: int, name: str | None = None
 ) -> Relaxed:
     """`layer` with relaxations; Keras layers in `relax` are copied for it."""
     relax = keras.tree.map_structure(
@@ -272,8 +281,8 @@ def relax_layer(
     return Relaxed(layer, relax, num_sites, name=name or f"{layer.name}_relaxed")
 
 
-def _entries(relax: Any, component: str | None = None) -> Iterator[tuple]:
-    if isinstance(relax, dict) and component is None:
+def _entries(relax: Relax, component: str | None = None) -> Iterator[tuple]:
+    if isinstance(relax, Mapping) and component is None:
         for name, items in relax.items():
             yield from _entries(items, name)
     elif isinstance(relax, (list, tuple)):
