@@ -30,10 +30,9 @@ class Tied(keras.layers.Wrapper):
     well (arXiv 1710.04773, section 4.5).
 
     A `.keras` file holds each weight once and is still tied when loaded, and so is what
-    is made from JSON, a config or by `keras.models.clone_model`. Where JSON or a config
-    has a `Tied` before its layer, or names inside nested models can't tell which layer
-    that was, it gets one of its own, and a warning tells of it: pass
-    `clone_function=keras_share.layers.TiedCloner()` to `clone_model` instead.
+    is made from JSON, a config, a `.h5` file or by `keras.models.clone_model`. Where a
+    config of an earlier version can't tell by names which layer that was, this one gets
+    one of its own, and a warning tells of it.
 
     Args:
         layer: The layer to use once more. If it is not built yet, it is built when
