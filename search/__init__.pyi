@@ -1,3 +1,4 @@
+from .compression.compress import compress as compress
 from .results import SearchResults as SearchResults
 from .sampler import SharingSampler as SharingSampler
 from .space.sharing_pattern import sharing_pattern as sharing_pattern

@@ -63,7 +63,7 @@ class SharingDesign:
 
 def sharing_space(
     hp: kt.HyperParameters,
-    num_sites: int,
+    num_sites: int | Mapping[str, int],
     name: str = "sharing",
     *,
     families: Iterable[str] | None = DESIGNS,
@@ -90,7 +90,8 @@ def sharing_space(
 
     Args:
         hp: The `keras_tuner.HyperParameters` given to the build function.
-        num_sites: Number of sites.
+        num_sites: Number of sites; where blocks of several kinds repeat, that of each
+            kind by its name, which gets a pattern of its own.
         name: Name of the pattern, and prefix of the other hyperparameters.
         families: What patterns are chosen from, as of `sharing_pattern`; None for all
             partitions.
@@ -126,11 +127,20 @@ def sharing_space(
     >>> print(design)  # the first of all designs; wide, as it stores one block
     AAAAAA width 96
     """
-    _check(relax, ranks, widths, max_bytes, size_of)
-    names = {part: f"{name}_{part}" for part in parts} or {"": name}
+    _check(num_sites, parts, relax, ranks, widths, max_bytes, size_of)
+    whole = num_sites if isinstance(num_sites, Mapping) else {"": num_sites}
+    if parts:
+        whole = {part: count for count in whole.values() for part in parts}
     patterns = {
-        part: sharing_pattern(hp, num_sites, one, families, max_groups, private_ends)
-        for part, one in names.items()
+        part: sharing_pattern(
+            hp,
+            count,
+            f"{name}_{part}" if part else name,
+            families,
+            max_groups,
+            private_ends,
+        )
+        for part, count in whole.items()
     }
     relaxation = _relaxation(hp, name, relax, ranks)
     width = (
@@ -189,6 +199,8 @@ def _relaxation(
 
 
 def _check(
+    num_sites: int | Mapping[str, int],
+    parts: Sequence[str],
     relax: Sequence[str],
     ranks: Sequence[int],
     widths: Sequence[int],
@@ -199,6 +211,12 @@ def _check(
         raise ValueError(
             f"`relax` must name relaxations out of {', '.join(RELAXATIONS)}. Received: "
             f"relax={relax!r}"
+        )
+    if parts and isinstance(num_sites, Mapping):
+        raise ValueError(
+            "`num_sites` of several kinds and `parts` exclude one another. Received: "
+            f"num_sites={num_sites!r}, parts={parts!r}. Call `sharing_space` for each "
+            "kind, with another `name`."
         )
     if "low_rank" in relax and not ranks:
         raise ValueError("`ranks` must have at least one rank for 'low_rank'.")
