@@ -161,7 +161,8 @@ class _Made:
 
     @staticmethod
     def config_in_place_of(config: dict[str, Any]) -> dict[str, Any]:
-        kept = {k: config[k] for k in ("name", "inbound_nodes") if k in config}
+        names = ("name", "inbound_nodes")
+        kept: dict[str, Any] = {k: config[k] for k in names if k in config}
         name = keras.saving.get_registered_name(_Made)
         kind: dict[str, Any] = {"class_name": name}  # as in `.h5` files
         if "module" in config:
