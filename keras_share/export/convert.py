@@ -38,6 +38,7 @@ from keras_share.export.target import (
 from keras_share.flat.flatten import check_numbers
 from keras_share.flat.precision import full_precision
 from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import (
     CONVERTED,
@@ -166,7 +167,7 @@ def export_tflite(
     if quantization_of(rounded):
         keep_kernels(file, exported)
     if quantization_of(rounded) and quantization.activations is not None:
-        keep_float(file)
+        keep_float(file, _look_ups(exported))
         sum_exactly(file)
     else:
         drop_edges(file)
@@ -187,6 +188,10 @@ def export_tflite(
     _check_tied(report, strict)
     write_atomically(path, data)
     return report
+
+
+def _look_ups(model: keras.Model) -> list[LookUp]:
+    return [part for part in sublayers(model) if isinstance(part, LookUp)]
 
 
 def _has_recurrent_layers(model: keras.Model) -> bool:

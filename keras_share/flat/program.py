@@ -16,6 +16,8 @@ from keras_share.flat.tensors import corresponding, fresh_input, replaced, tenso
 from keras_share.flat.written import Refusal, Written, on_symbols
 from keras_share.layers.substitute import accepts_training
 
+# What operations call the sizes of their outputs.
+_SIZES = ("shape", "repeats", "newshape")
 # Their calls run what was recorded when they were made, in training as at inference.
 _FUNCTIONAL = (keras.Sequential, keras.Function)
 
@@ -123,6 +125,8 @@ def _check_weights(layer: keras.Layer, calls: list[Call]) -> None:
     unowned = [v.path for v in layer.weights if id(v) not in owned]
     if unowned:
         raise Refusal(f"it uses weights outside of their layers' calls: {unowned}")
+    op = layer.use.op if isinstance(layer, Written) else layer
+    can_have = isinstance(op, keras.Layer) and bool(op.variables)
     scalars = any(len(v.shape) == 0 for v in layer.weights)
     integers = any("float" not in v.dtype for v in layer.weights)
 
@@ -131,9 +135,15 @@ def _check_weights(layer: keras.Layer, calls: list[Call]) -> None:
             return False
         if isinstance(layer, _FUNCTIONAL) or (len(x.shape) == 0 and not scalars):
             return False
+        if not can_have:
+            return False
         return "float" in keras.backend.standardize_dtype(x.dtype) or integers
 
     for op, args, kwargs, _ in calls:
+        if not isinstance(op, keras.Layer) and any(
+            None in keras.tree.flatten(getattr(op, name, ())) for name in _SIZES
+        ):
+            raise Refusal(f"it passes the size of a batch, which is open, to {op.name}")
         for x in tree.flatten((args, kwargs)):
             if isinstance(x, keras.Variable) and isinstance(layer, Written):
                 raise ValueError(

@@ -192,13 +192,14 @@ class Designer:
                 trained first if need be.
         """
         width = candidate.design.width
-        original = self.originals.fresh(width)
+        original, data = self.originals.fresh(width), None
         if trained:
             original = self.originals.trained(width)
+            data = self.originals.samples()
         groups = self.groups(candidate)
         if not groups:
             return share(original, dict.fromkeys(self.kinds, "unshared"))
-        return share(original, groups, relax=candidate.design.relax)
+        return share(original, groups, relax=candidate.design.relax, data=data)
 
     def groups(self, candidate: Candidate) -> list[list[str]]:
         """The names of the layers that are to share one another's weights."""
