@@ -96,8 +96,13 @@ def _gated(cell: keras.Layer, x: Any, c: Any) -> Any:
     return h, [h, c]
 
 
-# Not public by itself.
-@writes(type(layers.ConvLSTM2D(1, 1).cell), how="convolutions, sums, gates")
+# The class is not public by itself, and a variable of a real layer would start
+# TensorFlow, whose threads can't be chosen any more after that.
+with keras.StatelessScope(initialize_variables=False):
+    _CONVOLUTIONAL_CELL = type(layers.ConvLSTM2D(1, 1).cell)
+
+
+@writes(_CONVOLUTIONAL_CELL, how="convolutions, sums, gates")
 def _convolutional_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
     cell = use.op
     if cell.data_format != "channels_last":
