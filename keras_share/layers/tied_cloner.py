@@ -105,11 +105,21 @@ class TiedCloner:
             plain_model(model, name),
             input_tensors=_inputs(model),
             clone_function=self,
-            call_function=_call,
+            call_function=self.call,
         )
         if type(model).__init__ is type(clone).__init__:
             return type(model)(clone.input, clone.output, name=name)
         return clone
+
+    def call(self, layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        """Calls a clone in the new model."""
+        if isinstance(layer, (Relaxed, Tied)) and not args:
+            # The layer inside may call its first argument otherwise than `inputs`.
+            inside = layer.layer if isinstance(layer, Tied) else layer
+            inside = inside.inner_layer() if isinstance(inside, Relaxed) else inside
+            first = next(iter(inspect.signature(inside.call).parameters))
+            args = (kwargs.pop(first),)
+        return layer(*args, **kwargs)
 
 
 def is_graph(op: keras.Operation) -> bool:
@@ -165,13 +175,3 @@ def _inputs(model: keras.Model) -> Any:
         if isinstance(layer, keras.layers.InputLayer)
     }
     return tree.map_structure(lambda x: copy_layer(layers[x]).output, model.input)
-
-
-def _call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(layer, (Relaxed, Tied)) and not args:
-        # The layer inside may call its first argument otherwise than `inputs`.
-        inside = layer.layer if isinstance(layer, Tied) else layer
-        inside = inside.inner_layer() if isinstance(inside, Relaxed) else inside
-        first = next(iter(inspect.signature(inside.call).parameters))
-        args = (kwargs.pop(first),)
-    return layer(*args, **kwargs)

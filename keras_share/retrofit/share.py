@@ -1,5 +1,6 @@
 """`share`: ties layers of a model that exists."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -13,8 +14,9 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner, warn_of_lost_methods
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.retrofit.find_sites import Kind, find_kinds, shareable
+from keras_share.retrofit.composites import open_composites
 from keras_share.retrofit.fit import Use, carry, carry_uses, check_init, finish
+from keras_share.retrofit.kinds import Kind, find_kinds, shareable
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.retrofit.signature import difference
 
@@ -74,13 +76,14 @@ def share(
     """
     check_init(init)
     private = private_spec.standardize(private)
-    groups = _groups(model, pattern)
+    opened = open_composites(model)
+    groups = _groups(opened, pattern)
     if groups:
         members = [layer for group in groups for layer in group]
         _check_private(private, members)
         _check_relax(relax, members)
     sharer = _Sharer(groups, private, init, relax)
-    shared = sharer.model(model)
+    shared = sharer.model(opened)
     sharer.carry_weights()
     warn_of_lost_methods(model, shared)
     return shared
@@ -170,12 +173,7 @@ def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
         return _named_groups(nodes, pattern)
     kinds = {kind.name: kind for kind in find_kinds(nodes)}
     if not kinds:
-        raise ValueError(
-            f"No layers of the model '{model.name}' repeat in a row with equal class, "
-            "config and shapes of weights: there is nothing that a pattern could "
-            "share. Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
-            "`keras_share.SharedStack` to build a model that shares."
-        )
+        raise ValueError(_nothing_repeats(model, nodes))
     if not isinstance(pattern, Mapping):
         pattern = dict.fromkeys(kinds, pattern)
     groups = []
@@ -188,6 +186,20 @@ def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
             )
         groups += _groups_of_kind(kinds[name], spec)
     return groups
+
+
+def _nothing_repeats(model: keras.Model, nodes: list[Node]) -> str:
+    uses = Counter(node.op for node in nodes if node.has_weights)
+    shared = [f"'{op.name}' {n} times" for op, n in uses.items() if op and n > 1]
+    already = ""
+    if shared:
+        already = f" It shares already: it uses the layer {', '.join(shared)}."
+    return (
+        f"No layers of the model '{model.name}' repeat in a row with equal class, "
+        "config and shapes of weights: there is nothing that a pattern could "
+        f"share.{already} Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
+        "`keras_share.SharedStack` to build a model that shares."
+    )
 
 
 def _groups_of_kind(kind: Kind, spec: Any) -> list[list[keras.Layer]]:
