@@ -22,7 +22,6 @@ from keras_share.export.ends import (
 from keras_share.export.faithful import check_outputs
 from keras_share.export.float_kernels import keep_kernels
 from keras_share.export.float_parts import drop_edges, keep_float
-from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
 from keras_share.export.metadata import describe
@@ -35,8 +34,8 @@ from keras_share.export.target import (
     check_target,
     pack_for,
 )
+from keras_share.export.ways import first_that_works
 from keras_share.flat.flatten import check_numbers
-from keras_share.flat.precision import full_precision
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import (
@@ -153,36 +152,42 @@ def export_tflite(
     # TensorFlow's calibrator ends the process at a loop.
     ours = calibrates and _has_recurrent_layers(model)
     rounded = quantize_model(model, lambda: dataset) if ours else model
-    with full_precision():
-        batch_size = None if dynamic_batch else 1
-        exported = inference_model(rounded, batch_size, calibrates and not ours)
-    _check_finite(exported)
-    ends = Ends(input_names(model), output_names(model, exported.output), types)
-    calibration = dataset if calibrates and not ours else None
-    converted = convert(exported, quantization, ends, calibration)
-    file = flatbuffer.read(converted)
-    put_in_order(file, ends)
-    carry_integers(file)
-    if quantization_of(rounded):
-        keep_kernels(file, exported)
-    if quantization_of(rounded) and quantization.activations is not None:
-        keep_float(file)
-        sum_exactly(file)
-    else:
-        drop_edges(file)
-    check_operators(file, exported)
-    if quantization.activations == 8:
-        widen_scales(file)
-    share_buffers(file)
-    if quantization.activations == 16:
-        fit_int16(file)
-    if quantization.weights == 4:
-        store_int4(file, INT4_KERNELS.get(target, RUNS))
+    names, batch_size = input_names(model), None if dynamic_batch else 1
+    calibrates = calibrates and not ours
+
+    def attempt(exported: keras.Model, rows: list[list[np.ndarray]]) -> tuple:
+        """The bytes of the file and how far its outputs are from the model's."""
+        _check_finite(exported)
+        ends = Ends(names, output_names(model, exported.output), types)
+        file = flatbuffer.read(
+            convert(exported, quantization, ends, rows if calibrates else None)
+        )
+        put_in_order(file, ends)
+        carry_integers(file)
+        if quantization_of(rounded):
+            keep_kernels(file, exported)
+        if quantization_of(rounded) and quantization.activations is not None:
+            keep_float(file)
+            sum_exactly(file)
+        else:
+            drop_edges(file)
+        check_operators(file, exported)
+        if quantization.activations == 8:
+            widen_scales(file)
         share_buffers(file)
-    check_integers(file, target, quantization, ends)
-    sample = zip(ends.inputs, checked[0], strict=True)
-    data = pack_for(target, file, facts, dict(sample), timeout)
-    agreement = check_outputs(model, data, checked, quantization, aware, ends)
+        if quantization.activations == 16:
+            fit_int16(file)
+        if quantization.weights == 4:
+            store_int4(file, INT4_KERNELS.get(target, RUNS))
+            share_buffers(file)
+        check_integers(file, target, quantization, ends)
+        sample = dict(zip(ends.inputs, rows[0], strict=True))
+        data = pack_for(target, file, facts, sample, timeout)
+        return data, check_outputs(model, data, rows, quantization, aware, ends)
+
+    data, agreement = first_that_works(
+        attempt, rounded, batch_size, calibrates, checked
+    )
     report = replace(audit(data, model), path=os.fspath(path), agreement=agreement)
     _check_tied(report, strict)
     write_atomically(path, data)

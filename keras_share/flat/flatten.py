@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,6 +39,7 @@ def flatten(
     leaves: tuple[type, ...] = (),
     inference: bool = False,
     open_with: OpenWith | None = None,
+    shapes: Sequence[Sequence[int]] | None = None,
 ) -> FlatGraph:
     """Lists the leaf operations that a model runs, with what each use has private.
 
@@ -56,6 +57,8 @@ def flatten(
         open_with: Called with a layer or operation and the arguments of its call;
             returns a function that writes what it computes (called with a `LayerUse`
             and those arguments), `OWN_CALL`, or None to open it as usual.
+        shapes: Shapes of the inputs, in the order of `keras.tree.flatten`, of which
+            the sizes are taken that are open in the model; None leaves them open.
 
     Raises:
         ValueError: If `model` is not a built Sequential or Functional model, or
@@ -64,8 +67,14 @@ def flatten(
     """
     check_numbers(model)
     flattener = _Flattener(leaves, inference, open_with)
-    inputs = tree.map_structure(
-        lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
+    structure = input_structure(model)
+    given = tree.flatten(structure)
+    inputs = tree.pack_sequence_as(
+        structure,
+        [
+            fresh_input(x, batch_size, x.name, shape)
+            for x, shape in zip(given, shapes or [None] * len(given), strict=True)
+        ],
     )
     with full_precision():
         outputs = flattener.expand(_Use(model, (inputs,), {}, None, VariableMap()))
