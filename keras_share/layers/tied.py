@@ -74,7 +74,8 @@ class Tied(keras.layers.Wrapper):
         if not getattr(layer, "trainable", True):
             # Or unfreezing this use would stop here, as it is no change for it.
             kwargs["trainable"] = False
-        self.call = as_called(self.call, layer)  # type: ignore[method-assign]
+        if isinstance(layer, keras.Layer):  # else an error follows
+            self.call = as_called(self.call, layer)  # type: ignore[method-assign]
         super().__init__(layer, **options_around(layer, **kwargs))
         self.private = private_spec.standardize(private)
         self.supports_masking = layer.supports_masking

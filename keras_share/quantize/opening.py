@@ -64,8 +64,10 @@ def _function(
         return linear_then_activation if split_activation(op) else None
     if isinstance(op, Written):
         return OWN_CALL
-    stateless = isinstance(op, keras.Layer) and not op.variables
-    if not stateless or isinstance(op, IDENTITY_LAYERS):
+    if not isinstance(op, keras.Layer) or isinstance(op, IDENTITY_LAYERS):
+        return None
+    of_keras = type(op).__module__.split(".")[0] in ("keras", "keras_share")
+    if op.variables and of_keras:
         return None
     if accepts_training(op) and not isinstance(op, keras.layers.Lambda):
         return None

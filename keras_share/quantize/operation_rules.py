@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from keras_share.layers.held_weight import HeldWeight, ToBatch
 from keras_share.quantize.rules import QuantizeRule, register_rules
 
 # Values are moved or selected: inputs and output have one range. Without a rule a layer
@@ -9,7 +10,7 @@ from keras_share.quantize.rules import QuantizeRule, register_rules
 # may not be known then.
 _MOVED = """
     amax amin average_pool broadcast_to concatenate copy depth_to_space expand_dims
-    get_item max max_pool min moveaxis pad ravel repeat reshape resize roll
+    get_item max max_pool min moveaxis pad ravel repeat reshape resize roll slice
     space_to_depth split squeeze stack swapaxes take tile transpose
 """
 _MOVED_LAYERS = (
@@ -25,6 +26,13 @@ register_rules(
 register_rules(
     ("maximum", "minimum", "where"),
     QuantizeRule(output="input", how="int8, in the range of its inputs"),
+)
+register_rules(
+    (ToBatch,), QuantizeRule(output="input", how="int8, in the range of its input")
+)
+register_rules(
+    (HeldWeight,),
+    QuantizeRule(how="a weight that operations read: int8, in one range"),
 )
 _COMPUTED = """
     absolute add clip dot einsum exp gelu hard_silu leaky_relu matmul mean multiply relu

@@ -86,6 +86,8 @@ class _Opener(TiedCloner):
             program = Program(layer, args, kwargs, inference=False)
         except Refusal:
             return None
+        if program.weights:
+            return None
         inputs = program.inputs
         found = keras.Model(
             inputs[0] if len(inputs) == 1 else inputs, program.outputs, name=layer.name

@@ -94,7 +94,8 @@ class Relaxed(keras.layers.Layer):
     def __init__(
         self, layer: keras.Layer, relax: Any, num_sites: int = 1, **kwargs: Any
     ):
-        self.call = as_called(self.call, layer)  # type: ignore[method-assign]
+        if isinstance(layer, keras.Layer):  # else an error follows
+            self.call = as_called(self.call, layer)  # type: ignore[method-assign]
         super().__init__(**options_around(layer, **kwargs))
         entries = list(_entries(relax))
         self.before = [step for _, step in entries if isinstance(step, keras.Layer)]
