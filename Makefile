@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser lint format clean
+.PHONY: demo test browser docs lint format clean
 
 # Installed again whenever what is to be installed changes.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -24,6 +24,11 @@ test: $(VENV)/.installed-test
 browser:
 	command -v chromium || (apt-get update -qq && apt-get install -y -qq chromium)
 	npm ci --prefix tests/clients
+
+# The site, in build/site.
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/site
 
 # Imports and types are checked in the tree as it installs: `search/` inside `keras_share/`.
 lint: $(VENV)/.installed-test

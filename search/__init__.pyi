@@ -1,6 +1,9 @@
+from .compression.compress import compress as compress
 from .results import SearchResults as SearchResults
 from .sampler import SharingSampler as SharingSampler
 from .space.sharing_pattern import sharing_pattern as sharing_pattern
+from .space.sharing_space import SharingDesign as SharingDesign
+from .space.sharing_space import sharing_space as sharing_space
 from .space.suggest_pattern import suggest_pattern as suggest_pattern
 from .trial.inheritance import inherit as inherit
 from .trial.outcomes import TrialRejected as TrialRejected

@@ -78,8 +78,7 @@ def kernel(draw, x):
 
 def normalization(draw, x):
     kinds = layers.BatchNormalization, layers.LayerNormalization, layers.PReLU
-    # Of what else is read the converter makes several operators of a PReLU.
-    return draw.layer(draw.pick(*kinds))(layers.Dense(4)(x))
+    return draw.layer(draw.pick(*kinds))(x)
 
 
 def activation(draw, x):

@@ -1,7 +1,7 @@
 """`Block`: what the blocks have in common."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -28,7 +28,7 @@ class Block(WeightArguments):
 
     def __init__(
         self,
-        activation: Any,
+        activation: str | Callable | None,
         dropout: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,

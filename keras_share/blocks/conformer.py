@@ -1,6 +1,6 @@
 """`ConformerBlock`: self-attention and convolution between two half feed-forwards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -92,7 +92,7 @@ class ConformerBlock(Block):
         intermediate_dim: int,
         kernel_size: int = 31,
         dropout: float = 0.0,
-        activation: Any = "swish",
+        activation: str | Callable | None = "swish",
         momentum: float = 0.99,
         seed: int | None = None,
         **kwargs: Any,

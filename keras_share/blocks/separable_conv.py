@@ -1,6 +1,6 @@
 """`SeparableConvBlock`: a depthwise and a pointwise convolution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -70,7 +70,7 @@ class SeparableConvBlock(Block):
         kernel_size: int | Sequence[int] = 3,
         filters: int | None = None,
         rank: int = 2,
-        activation: Any = "relu",
+        activation: str | Callable | None = "relu",
         residual: bool = True,
         dropout: float = 0.0,
         momentum: float = 0.99,

@@ -1,6 +1,6 @@
 """`TransformerBlock`: self-attention and a feed-forward network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -79,7 +79,7 @@ class TransformerBlock(Block):
         num_heads: int,
         intermediate_dim: int,
         dropout: float = 0.0,
-        activation: Any = "relu",
+        activation: str | Callable | None = "relu",
         layer_norm_epsilon: float = 1e-5,
         normalize_first: bool = False,
         seed: int | None = None,

@@ -8,6 +8,7 @@ import click
 
 from keras_share.cli.audit import audit
 from keras_share.cli.benchmark import benchmark
+from keras_share.cli.compress import compress
 from keras_share.cli.dedupe import dedupe
 from keras_share.cli.export import export
 from keras_share.cli.report import report
@@ -37,7 +38,7 @@ def program() -> None:
     """
 
 
-for command in (audit, roll, dedupe, benchmark, export, search, report):
+for command in (audit, roll, dedupe, benchmark, export, search, report, compress):
     program.add_command(command)
 
 

@@ -8,7 +8,7 @@ from keras_share.cli.command import Command, Outcome
 from keras_share.cli.report import show
 
 
-class _Function(click.ParamType):
+class Function(click.ParamType):
     """A file or module, a colon, and the name of a function."""
 
     name = "function"
@@ -45,7 +45,7 @@ class _Function(click.ParamType):
       keras-share search train.py:sharing --workers 4
     """,
 )
-@click.argument("function", metavar="MODULE:FUNCTION", type=_Function())
+@click.argument("function", metavar="MODULE:FUNCTION", type=Function())
 @click.option(
     "--workers",
     metavar="N",

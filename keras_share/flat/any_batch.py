@@ -80,9 +80,9 @@ def _constant(value: Any, other: Any) -> Any:
         if not np.array_equal(one, two):
             raise Refusal("it computes with the batch size")
         return value
-    if (len(one), len(two)) == SIZES and one.shape[1:] == two.shape[1:]:
-        if (one == one[:1]).all() and (two == one[:1]).all():
-            return value[:1]
+    fits = (len(one), len(two)) == SIZES and one.shape[1:] == two.shape[1:]
+    if fits and (one == one[:1]).all() and (two == one[:1]).all():
+        return value[:1]
     raise Refusal("it makes a constant for each sample")
 
 

@@ -42,9 +42,7 @@ def on_tensors(
         inlined: Layers inside whose own `call` is run in place of them.
     """
     inputs = [keras.Input(batch_shape=v.shape, dtype=v.dtype) for v in weights]
-    stand_ins: dict[int, Any] = {
-        id(v): x for v, x in zip(weights, inputs, strict=True)
-    }
+    stand_ins: dict[int, Any] = {id(v): x for v, x in zip(weights, inputs, strict=True)}
     stand_ins.update((id(part), _Inlined(part)) for part in inlined)
     undo: list[Callable[[], None]] = []
     try:
@@ -68,9 +66,12 @@ def _exchange(
         new = value
         if id(value) in stand_ins:
             new = stand_ins[id(value)]
-        elif isinstance(value, (list, tuple)) and not name.startswith("_"):
-            if any(id(x) in stand_ins for x in value):
-                new = [stand_ins.get(id(x), x) for x in value]
+        elif (
+            isinstance(value, (list, tuple))
+            and not name.startswith("_")
+            and any(id(x) in stand_ins for x in value)
+        ):
+            new = [stand_ins.get(id(x), x) for x in value]
         if new is not value:
             _set(attributes, name, new, undo)
 

@@ -37,6 +37,8 @@ def fresh_input(
     """An input like a tensor, with another batch size or the sizes of a shape."""
     sizes = x.shape[1:]
     if shape is not None:
-        sizes = tuple(known or size for known, size in zip(sizes, shape[1:], strict=True))
+        sizes = tuple(
+            known or size for known, size in zip(sizes, shape[1:], strict=True)
+        )
     batch = x.shape[0] if batch_size is None else batch_size
     return keras.Input(batch_shape=(batch, *sizes), dtype=x.dtype, name=name)

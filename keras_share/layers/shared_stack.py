@@ -1,6 +1,6 @@
 """`SharedStack`: a block applied at N sites by a sharing pattern."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -8,12 +8,13 @@ import keras
 from keras_share.layers import private as private_spec
 from keras_share.layers.components import components_by_weight
 from keras_share.layers.loop import run_sites
-from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.relax.relaxed import Relax, Relaxed
 from keras_share.layers.sharing_table import SharingRow, sharing_rows, sharing_summary
 from keras_share.layers.stack_sites import Block, make_sites, read_patterns
 from keras_share.layers.sublayers import Untracked
 from keras_share.layers.substitute import accepts_training, needs_several_inputs
 from keras_share.layers.tied import block_of
+from keras_share.pattern.sharing_pattern import PatternLike
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -73,10 +74,10 @@ class SharedStack(keras.Layer):
     def __init__(
         self,
         block: Block,
-        pattern: Any = None,
+        pattern: PatternLike | Mapping[str, PatternLike] = None,
         private: private_spec.Private = private_spec.NORMALIZATION,
         num_sites: int | None = None,
-        relax: Any = None,
+        relax: Relax = None,
         unroll: bool = True,
         **kwargs: Any,
     ):

@@ -1,22 +1,23 @@
 """From a block and a pattern to one layer for each site."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import keras
 
 from keras_share.layers.component_site import ComponentSite, first_site
 from keras_share.layers.copying import copy_layer
-from keras_share.layers.relax.relaxed import relax_layer
+from keras_share.layers.private import Private
+from keras_share.layers.relax.relaxed import Relax, relax_layer
 from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner, is_graph
-from keras_share.pattern.sharing_pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import PatternLike, SharingPattern
 
 Block: TypeAlias = keras.Layer | Callable[[], keras.Layer] | Sequence[keras.Layer]
 
 
 def read_patterns(
-    pattern: Any, num_sites: int | None
+    pattern: PatternLike | Mapping[str, PatternLike], num_sites: int | None
 ) -> tuple[SharingPattern, dict[str, SharingPattern]]:
     """Reads `pattern=`: the pattern of whole blocks, and those of parts by name.
 
@@ -26,7 +27,7 @@ def read_patterns(
     Raises:
         ValueError: If a pattern is malformed, or two differ in their number of sites.
     """
-    if not isinstance(pattern, dict):
+    if not isinstance(pattern, Mapping):
         return SharingPattern.get(pattern, num_sites), {}
     if not pattern or not all(isinstance(name, str) for name in pattern):
         raise ValueError(
@@ -48,8 +49,8 @@ def make_sites(
     block: Block,
     pattern: SharingPattern,
     patterns: dict[str, SharingPattern],
-    private: Any,
-    relax: Any,
+    private: Private,
+    relax: Relax,
 ) -> tuple[list[keras.Layer], list[keras.Layer]]:
     """Makes the layers of a stack.
 
@@ -83,7 +84,10 @@ def make_sites(
 
 
 def _component_sites(
-    block: Block, patterns: dict[str, SharingPattern], private: Any, relax: Any
+    block: Block,
+    patterns: dict[str, SharingPattern],
+    private: Private,
+    relax: Relax,
 ) -> tuple[list[keras.Layer], list[keras.Layer]]:
     num_sites = next(iter(patterns.values())).num_sites
     owners = [
@@ -123,9 +127,9 @@ def _component_sites(
     return blocks, sites
 
 
-def _relax_of_parts(relax: Any, patterns: dict[str, SharingPattern]) -> Any:
+def _relax_of_parts(relax: Relax, patterns: dict[str, SharingPattern]) -> Relax:
     """Relaxes only the parts that are shared, if `relax` names none itself."""
-    if relax is None or isinstance(relax, dict):
+    if relax is None or isinstance(relax, Mapping):
         return relax
     items = relax if isinstance(relax, (list, tuple)) else [relax]
     shared = [name for name, p in patterns.items() if p.num_groups < p.num_sites]

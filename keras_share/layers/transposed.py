@@ -1,5 +1,6 @@
 """`Transposed`: one more use of a layer's matrix, the other way round."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -69,7 +70,7 @@ class Transposed(WeightArguments):
         self,
         layer: keras.Layer,
         part: str | None = None,
-        activation: Any = None,
+        activation: str | Callable | None = None,
         use_bias: bool = True,
         **kwargs: Any,
     ):

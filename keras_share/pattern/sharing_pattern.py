@@ -5,7 +5,7 @@ import string
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 from keras_share.pattern import draw, families, partitions
 from keras_share.pattern.families import FAMILIES
@@ -160,7 +160,7 @@ class SharingPattern:
         return cls(families.repeats(counts))
 
     @classmethod
-    def get(cls, spec: Any, num_sites: int | None = None) -> "SharingPattern":
+    def get(cls, spec: "PatternLike", num_sites: int | None = None) -> "SharingPattern":
         """Reads a pattern from whatever a user may pass.
 
         Args:
@@ -182,7 +182,7 @@ class SharingPattern:
         """
         if num_sites is not None:
             families.check_sites(num_sites)
-        if isinstance(spec, cls):
+        if isinstance(spec, SharingPattern):
             pattern = spec
         elif spec is None:
             pattern = cls(families.from_spec("unshared", num_sites))
@@ -332,3 +332,7 @@ def _check_limit(max_groups: int | None, num_sites: int) -> int:
             f"Received: max_groups={max_groups!r}"
         )
     return min(max_groups, num_sites)
+
+
+# What `SharingPattern.get` reads.
+PatternLike: TypeAlias = SharingPattern | str | Sequence[Hashable] | None

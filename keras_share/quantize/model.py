@@ -22,9 +22,8 @@ from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
 from keras_share.quantize.opening import open_model
 from keras_share.quantize.placement import (
-    PRODUCTS,
     Placement,
-    is_clip,
+    is_taken_apart,
     only_moves,
     place,
     takes_one_tensor_twice,
@@ -242,7 +241,6 @@ class _Builder:
         }
         self.fakes: dict[Range, FakeQuantize] = {}
         self.floats: dict[keras.KerasTensor, Any] = {}  # as float steps read them
-        self.products: dict[keras.KerasTensor, Any] = {}  # before they are rounded
         self.tables: dict[int, str] = {}  # names of what looks up, by id of weights
 
     def build(self) -> keras.Model:
@@ -257,10 +255,6 @@ class _Builder:
             tensors = tree.flatten(step.outputs)
             outputs = tree.flatten(self._call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
-                clips = sum(map(is_clip, self.graph.consumers(tensor)))
-                is_float = self.placements[step].is_float
-                if isinstance(step.op, PRODUCTS) and clips == 1 and not is_float:
-                    self.products[tensor] = output
                 rounded = self._is_rounded(step, tensor)
                 x = output if rounded else self._round(tensor, output)
                 self.rebuilder.set(tensor, x)
@@ -304,18 +298,17 @@ class _Builder:
             return getattr(ops, operation_name(step.op))(
                 self.rebuilder.resolve(x), other
             )
-        if is_clip(step) and step.inputs[0] in self.products:
-            # The converter computes the product once more for it, and rounds once.
-            [x] = step.inputs
-            return self._call_on(step, {x: self.products[x]})
         return self._call_on(step, self._requantized(step))
 
     def _requantized(self, step: Step) -> dict[keras.KerasTensor, Any]:
-        """The inputs that a step takes in the range of its output, and had another.
+        """The inputs that a step takes behind an edge, in the range of its output.
 
         Left to itself the converter also changes a range far before, where it cuts off.
         """
         [first, *_] = tree.flatten(step.outputs)
+        if is_taken_apart(self.graph, step) and step.inputs[0] in self.ranges:
+            [x] = step.inputs
+            return {x: self._requantize(x, x, step)}
         if self.placements[step].output != "input" or first not in self.ranges:
             return {}
         given: dict[keras.KerasTensor, Any] = {}

@@ -13,7 +13,7 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import accepts_training
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.rules import find_rule, operation_name
-from keras_share.quantize.sixteen_bits import check_16_bits, written_in_16_bits
+from keras_share.quantize.sixteen_bits import written_in_16_bits
 from keras_share.quantize.weight_rules import (
     linear_then_activation,
     product_then_bias,
@@ -47,7 +47,6 @@ def _function(
         bare = op.bias is None and op.activation is keras.activations.linear
         return None if bare else product_then_bias
     if bits == 16:
-        check_16_bits(op)
         function = written_in_16_bits(op, args)
         if function is not None:
             return function

@@ -36,7 +36,7 @@ register_rules(
 )
 _COMPUTED = """
     absolute add clip dot einsum exp gelu hard_silu leaky_relu matmul mean multiply relu
-    relu6 silu subtract sum tensordot
+    relu6 subtract sum tensordot
 """
 register_rules(_COMPUTED.split(), QuantizeRule(how="int8"))
 register_rules(

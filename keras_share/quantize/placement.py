@@ -9,6 +9,7 @@ import numpy as np
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import (
     IDENTITY_LAYERS,
+    KERNEL_LAYERS,
     folds,
     is_linear,
     on_last_axis,
@@ -17,7 +18,7 @@ from keras_share.flat.folding import (
 from keras_share.layers.relax.affine import Affine
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.signs import is_never_negative
-from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS, TRANSPOSED_CONVOLUTIONS
+from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS
 
 # What makes a small error of a small number a large one.
 _MAGNIFIES = (
@@ -38,8 +39,12 @@ _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Of two of these one may undo the other.
 _ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
+_FUSING = (
+    *(*KERNEL_LAYERS, Affine),
+    *(keras.layers.BatchNormalization, keras.layers.Rescaling),
+)
 # Layers of the operator FULLY_CONNECTED.
-PRODUCTS = (keras.layers.Dense, keras.layers.EinsumDense)
+_PRODUCTS = (keras.layers.Dense, keras.layers.EinsumDense)
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,20 @@ def is_clip(step: Step) -> bool:
     return _operation(step) in FUSED_ACTIVATIONS
 
 
+def is_taken_apart(graph: FlatGraph, step: Step) -> bool:
+    """Whether the converter computes a step in another way where others read its input.
+
+    Of a PReLU it takes the ReLU that is computed anyhow. An activation function of a
+    product it computes with a product of its own, which is not rounded between.
+    """
+    if isinstance(step.op, keras.layers.PReLU):
+        return True
+    if not is_clip(step):
+        return False
+    producer = graph.producer(step.inputs[0])
+    return producer is not None and isinstance(producer.op, _PRODUCTS)
+
+
 def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:
     """Whether a step adds or multiplies what may be one tensor, moved.
 
@@ -282,11 +301,12 @@ def _is_fused_next(graph: FlatGraph, step: Step) -> bool:
     [reader] = consumers
     if isinstance(reader.op, keras.layers.BatchNormalization):
         return on_last_axis(reader) and folds(graph, reader)
-    return is_clip(reader) and _can_fuse(step)
+    return is_clip(reader) and _can_fuse(graph, step)
 
 
-def _can_fuse(step: Step) -> bool:
+def _can_fuse(graph: FlatGraph, step: Step) -> bool:
     """Whether TFLite's operator for a step has a fused activation function."""
     if isinstance(step.op, keras.Layer):
-        return not isinstance(step.op, TRANSPOSED_CONVOLUTIONS)
+        both_ways = any(map(graph.is_used_transposed, step.weights))  # BATCH_MATMUL
+        return isinstance(step.op, _FUSING) and not both_ways
     return operation_name(step.op) in ("add", "subtract", "multiply")

@@ -10,43 +10,39 @@ from keras import layers, ops
 from keras_share.flat.written import LayerUse
 from keras_share.quantize.rules import operation_name
 
-# Operators that the converter refuses in 16 bits, or that run wrong.
-_MISSING = {
-    "broadcast_to",
-    "exp",
-    "repeat",
-    "resize",
-    "tile",
-}
+# Of what the converter has no 16-bit operator, or one that runs wrong.
+_MISSING = {"broadcast_to", "exp", "repeat", "resize", "tile"}
 _MISSING_LAYERS = (
-    layers.GroupNormalization,
     layers.RepeatVector,
     layers.Resizing,
     layers.UpSampling1D,
     layers.UpSampling2D,
     layers.PReLU,
 )
+# What takes a root, of which the kernel looks up 512 points in the range of its input:
+# those near zero, where it is steep, are far apart.
+_ROOTS = (
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+)
 
 
 def written_in_16_bits(op: Any, args: tuple) -> Callable[..., Any] | None:
     """A function that writes an operation with those that have 16 bits, or None."""
-    if isinstance(op, keras.Layer):
-        return None
-    name = operation_name(op)
+    name = "" if isinstance(op, keras.Layer) else operation_name(op)
+    if isinstance(op, _MISSING_LAYERS) or name in _MISSING:
+        return _left("TFLite has no 16-bit operator for it")
+    if isinstance(op, _ROOTS) or name == "rsqrt":
+        return _left("roots in 16 bits are too coarse near zero")
     if name in ("add", "multiply", "subtract") and _constants(args):
         return _with_constant
     return _WRITTEN.get(name)
 
 
-def check_16_bits(op: Any) -> None:
-    """Raises ValueError if TFLite has no 16-bit operator for a layer or operation."""
-    name = None if isinstance(op, keras.Layer) else operation_name(op)
-    if isinstance(op, _MISSING_LAYERS) or name in _MISSING:
-        raise ValueError(
-            "With quantization='int16' TFLite needs a 16-bit operator for every layer, "
-            f"and has none for this one. Received: '{op.name}' ({type(op).__name__}). "
-            "Take quantization='int8', or another layer."
-        )
+def _left(reason: str) -> Callable[..., Any]:
+    """What leaves an operation in floating point."""
+    return lambda use, *args, **kwargs: use.refuse(reason)
 
 
 def _constants(args: tuple) -> list[Any]:

@@ -197,4 +197,9 @@ register_rule(
         how="product with the int8 matrix of the other layer, which has one range",
     ),
 )
-register_rule(layers.PReLU, QuantizeRule(how="int8"))
+register_rule(
+    layers.PReLU,
+    QuantizeRule(
+        weights=("alpha",), channels=(), min_bits=8, how="int8 slopes with one range"
+    ),
+)

@@ -241,6 +241,11 @@ def _square(use: LayerUse, x: Any) -> Any:
     return x * x
 
 
+@writes("silu", how="int8, as a sigmoid and a product")
+def _silu(use: LayerUse, x: Any) -> Any:
+    return x * ops.sigmoid(x)
+
+
 @writes("negative", how="int8, as a difference")
 def _negative(use: LayerUse, x: Any) -> Any:
     return 0.0 - x

@@ -71,7 +71,9 @@ class _Opener(TiedCloner):
         return keras.Model(inputs, x, name=name)
 
     def call(self, layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        nested = self._nested(layer, args, kwargs) if layer in self._composites else None
+        nested = (
+            self._nested(layer, args, kwargs) if layer in self._composites else None
+        )
         if nested is None:
             return super().call(layer, *args, **kwargs)
         self.has_opened = True

@@ -9,11 +9,11 @@ import keras
 
 from keras_share.layers import private as private_spec
 from keras_share.layers.relax.kernel import kernel_of
-from keras_share.layers.relax.relaxed import relax_layer
+from keras_share.layers.relax.relaxed import Relax, relax_layer
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner, warn_of_lost_methods
-from keras_share.pattern.sharing_pattern import SharingPattern
+from keras_share.pattern.sharing_pattern import PatternLike, SharingPattern
 from keras_share.retrofit.composites import open_composites
 from keras_share.retrofit.fit import Use, carry, carry_uses, check_init, finish
 from keras_share.retrofit.kinds import Kind, find_kinds, shareable
@@ -23,11 +23,11 @@ from keras_share.retrofit.signature import difference
 
 def share(
     model: keras.Model,
-    pattern: Any,
+    pattern: PatternLike | Mapping[str, PatternLike] | Sequence[Sequence[str]],
     *,
     private: private_spec.Private = private_spec.NORMALIZATION,
     init: str = "mean",
-    relax: Any = None,
+    relax: Relax = None,
 ) -> keras.Model:
     """Makes a model whose layers share by a pattern, with its trained weights.
 
@@ -97,7 +97,7 @@ class _Sharer(TiedCloner):
         groups: list[list[keras.Layer]],
         private: private_spec.Private,
         init: str,
-        relax: Any,
+        relax: Relax,
     ):
         super().__init__()
         self._groups = {
@@ -151,7 +151,7 @@ def _can_relax(layer: keras.Layer) -> bool:
     return any(kernel_of(part) for part in sublayers(layer))
 
 
-def _check_relax(relax: Any, members: list[keras.Layer]) -> None:
+def _check_relax(relax: Relax, members: list[keras.Layer]) -> None:
     if relax is not None and not any(map(_can_relax, members)):
         raise ValueError(
             "`relax` acts on kernels of Dense, EinsumDense and ungrouped, "
@@ -283,7 +283,7 @@ def _has(layer: keras.Layer, name: str | int) -> bool:
     return name == private_spec.NORMALIZATION or name in names
 
 
-def _check_private(private: Any, shared: list[keras.Layer]) -> None:
+def _check_private(private: private_spec.Private, shared: list[keras.Layer]) -> None:
     if private is None or callable(private):
         return
     for name in private:

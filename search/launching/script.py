@@ -31,7 +31,7 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
     """
     module, _, name = function.rpartition(":")
     with faults_of(function):
-        made = getattr(_load(module), name)()
+        made = getattr(load_module(module), name)()
     tuner, arguments = made if isinstance(made, tuple) and len(made) == 2 else (0, 0)
     if not isinstance(tuner, SharingSearch) or not isinstance(arguments, Mapping):
         raise ValueError(
@@ -77,7 +77,8 @@ def _is_ours(error: Exception) -> bool:
     return False
 
 
-def _load(module: str) -> ModuleType:
+def load_module(module: str) -> ModuleType:
+    """Imports a Python file, or a module from the working folder."""
     if not module.endswith(".py"):
         sys.path.insert(0, os.getcwd())
         return importlib.import_module(module)

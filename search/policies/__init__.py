@@ -9,6 +9,7 @@ from typing import Any
 from keras_share.search.policies.evolution import EvolutionPolicy
 from keras_share.search.policies.history import Observation, Problem
 from keras_share.search.policies.policy import Policy, RandomPolicy
+from keras_share.search.policies.starts import StartWith
 from keras_share.search.policies.surrogate_policy import SurrogatePolicy
 from keras_share.search.policies.values import Point, ValueSpace
 
@@ -26,6 +27,7 @@ __all__ = [
     "Policy",
     "Problem",
     "RandomPolicy",
+    "StartWith",
     "SurrogatePolicy",
     "ValueSpace",
     "get",

@@ -70,6 +70,11 @@ class ValueSpace:
         self._places = list(zip(self.dimensions, slices, strict=True))
         self.blocks = [block for d, block in self._places if d.width]
 
+    @property
+    def patterns(self) -> list[Pattern]:
+        """The dimensions that are patterns."""
+        return [d for d in self.dimensions if isinstance(d, Pattern)]
+
     def read(
         self, values: Mapping[str, Any], declared: Mapping[str, Any] | None = None
     ) -> Point:
@@ -107,7 +112,7 @@ class ValueSpace:
 
     def draw(self, rng: random.Random) -> Point:
         """A random point; patterns and numbers uniform, as they were declared."""
-        return self._complete({}, rng)
+        return self.complete({}, rng)
 
     def end(self, last: bool, rng: random.Random) -> Point:
         """A random point in which each pattern is the first, or the last, of its space.
@@ -116,10 +121,9 @@ class ValueSpace:
         """
         ends = {
             d.name: d.space.pattern(d.space.count - 1 if last else 0)
-            for d in self.dimensions
-            if isinstance(d, Pattern)
+            for d in self.patterns
         }
-        return self._complete(ends, rng)
+        return self.complete(ends, rng)
 
     def neighbor(self, point: Point, rng: random.Random) -> Point:
         """A point that differs in one dimension, sometimes in two.
@@ -127,11 +131,11 @@ class ValueSpace:
         What becomes active is drawn, and what becomes inactive left out. So is what a
         point of an earlier search lacks, or has beside this space.
         """
-        point = self._complete(point, rng)
+        point = self.complete(point, rng)
         movable = [d for d in self._active(point) if d.count > 1]
         count = min(len(movable), 1 + (rng.random() < 0.25))
         moved = {d.name: d.move(point[d.name], rng) for d in rng.sample(movable, count)}
-        return self._complete({**point, **moved}, rng)
+        return self.complete({**point, **moved}, rng)
 
     def grid(self, limit: int) -> list[Point] | None:
         """All points, or None if there are more than `limit` or no end of them."""
@@ -170,7 +174,8 @@ class ValueSpace:
     def _active(self, point: Point) -> list[Dimension]:
         return [d for d in self.dimensions if _is_active(d, point)]
 
-    def _complete(self, known: Point, rng: random.Random) -> Point:
+    def complete(self, known: Point, rng: random.Random) -> Point:
+        """A point with these values, brought into the space; all others are drawn."""
         point: Point = {}
         for d in self.dimensions:
             if _is_active(d, point):

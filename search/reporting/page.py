@@ -4,7 +4,7 @@ import base64
 import io
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -19,19 +19,25 @@ if TYPE_CHECKING:
 
 
 def render_page(
-    results: "SearchResults", winner: str | os.PathLike | None = None
+    results: "SearchResults",
+    winner: str | os.PathLike | None = None,
+    template: str = "report.html",
+    **more: Any,
 ) -> str:
     """Writes the page.
 
     Args:
         results: Results with at least one trial.
         winner: Optional .tflite file of the best trial, to be audited.
+        template: A template that extends that of the report.
+        **more: What it shows beside the search.
     """
     from keras_share.tflite.inspect.audit import audit
 
     told = None if winner is None else audit(winner)
-    page = _ENVIRONMENT.get_template("report.html")
-    return page.render(report=describe(results), audit=told, min_trials=MIN_TRIALS)
+    page = _ENVIRONMENT.get_template(template)
+    report = describe(results)
+    return page.render(report=report, audit=told, min_trials=MIN_TRIALS, **more)
 
 
 def svg(patterns: Mapping[str, SharingPattern]) -> str:

@@ -8,7 +8,12 @@ from functools import cache, cached_property
 from itertools import combinations
 from typing import Any
 
-from keras_share.pattern.families import FAMILIES, GROUPED_FAMILIES, MIDDLE_FAMILIES
+from keras_share.pattern.families import (
+    FAMILIES,
+    GROUPED_FAMILIES,
+    MIDDLE_FAMILIES,
+    SIZED_FAMILIES,
+)
 from keras_share.pattern.sharing_pattern import SharingPattern
 
 # Beside the index of a pattern, KerasTuner's search space has this one of fixed value,
@@ -26,6 +31,7 @@ class PatternSpace:
         max_groups: At most this many groups; None for no limit.
         families: The families to choose from, as `sharing_pattern` reads them; None
             for all partitions.
+        private_ends: Whether the first and the last site share with none.
 
     Raises:
         ValueError: If a family is unknown, or if no pattern is left.
@@ -41,6 +47,7 @@ class PatternSpace:
     num_sites: int
     max_groups: int | None = None
     families: Iterable[str] | None = None
+    private_ends: bool = False
 
     def __post_init__(self):
         families = self.families
@@ -52,15 +59,19 @@ class PatternSpace:
     @cached_property
     def count(self) -> int:
         """How many patterns there are, exactly."""
-        if self.families is None:
-            return SharingPattern.count(self.num_sites, self.max_groups)
-        return len(self._listed)
+        if self.families is not None:
+            return len(self._listed)
+        if self.private_ends:
+            return self._between.count
+        return SharingPattern.count(self.num_sites, self.max_groups)
 
     def pattern(self, index: int) -> SharingPattern:
         """The pattern at a position."""
-        if self.families is None:
-            return SharingPattern.from_rank(index, self.num_sites, self.max_groups)
-        return self._listed[index]
+        if self.families is not None:
+            return self._listed[index]
+        if self.private_ends:
+            return SharingPattern([-1, *self._between.pattern(index).labels, -2])
+        return SharingPattern.from_rank(index, self.num_sites, self.max_groups)
 
     def index(self, pattern: SharingPattern) -> int:
         """The position of a pattern.
@@ -72,15 +83,18 @@ class PatternSpace:
             raise ValueError(
                 f"The pattern must be one of the space {self}. Received: {pattern!r}"
             )
-        if self.families is None:
-            return pattern.rank(self.max_groups)
-        return self._positions[pattern]
+        if self.families is not None:
+            return self._positions[pattern]
+        if self.private_ends:
+            return self._between.index(SharingPattern(pattern.labels[1:-1]))
+        return pattern.rank(self.max_groups)
 
     def __contains__(self, pattern: SharingPattern) -> bool:
         if self.families is not None:
             return pattern in self._positions
         limit = self.max_groups or self.num_sites
-        return pattern.num_sites == self.num_sites and pattern.num_groups <= limit
+        fits = pattern.num_sites == self.num_sites and pattern.num_groups <= limit
+        return fits and (not self.private_ends or _has_private_ends(pattern))
 
     def sample(self, rng: random.Random) -> SharingPattern:
         """Draws a pattern, uniformly."""
@@ -105,9 +119,31 @@ class PatternSpace:
 
     @cached_property
     def _listed(self) -> tuple[SharingPattern, ...]:
-        return _family_patterns(
+        found = _family_patterns(
             tuple(self.families or ()), self.num_sites, self.max_groups
         )
+        if self.private_ends:
+            found = tuple(filter(_has_private_ends, found))
+        if not found:
+            raise ValueError(
+                "`families`, `max_groups` and `private_ends` must leave at least one "
+                f"pattern. Received: families={list(self.families or ())!r}, "
+                f"max_groups={self.max_groups}, private_ends={self.private_ends}, "
+                f"num_sites={self.num_sites}. Add a family or raise `max_groups`."
+            )
+        return found
+
+    @cached_property
+    def _between(self) -> "PatternSpace":
+        """All partitions of the sites between the ends."""
+        groups = self.max_groups or self.num_sites
+        if self.num_sites < 3 or groups < 3:
+            raise ValueError(
+                "With `private_ends` there must be a site and a group between the "
+                f"first and the last. Received: num_sites={self.num_sites}, "
+                f"max_groups={self.max_groups}"
+            )
+        return PatternSpace(self.num_sites - 2, groups - 2)
 
     @cached_property
     def _positions(self) -> dict[SharingPattern, int]:
@@ -119,6 +155,8 @@ class PatternSpace:
             fields["max_groups"] = self.max_groups
         if self.families is not None:
             fields["families"] = list(self.families)
+        if self.private_ends:
+            fields["private_ends"] = True
         return json.dumps(fields)
 
     @classmethod
@@ -136,6 +174,11 @@ def pattern_spaces(values: Mapping[str, Any]) -> dict[str, PatternSpace]:
         # Attributes of trials are the user's: one may be called so as well.
         if name.endswith(SUFFIX) and str(value).startswith('{"num_sites"')
     }
+
+
+def _has_private_ends(pattern: SharingPattern) -> bool:
+    labels = pattern.labels
+    return labels.count(labels[0]) == 1 == labels.count(labels[-1])
 
 
 def _move(pattern: SharingPattern, rng: random.Random) -> SharingPattern:
@@ -182,7 +225,9 @@ def _family_patterns(
                 f"{len(MIDDLE_FAMILIES + GROUPED_FAMILIES)} optionally with a number "
                 f"of groups ('cycle:2'). Received: {family!r}"
             )
-        if kind in GROUPED_FAMILIES and not argument:
+        if kind in SIZED_FAMILIES and not argument:
+            specs = _fitting(kind, num_sites)
+        elif kind in GROUPED_FAMILIES and not argument:
             specs = [f"{kind}:{groups}" for groups in range(1, limit + 1)]
         elif kind in MIDDLE_FAMILIES and not argument:
             specs = [f"{kind}:{groups}" for groups in range(1, num_sites - 1)]
@@ -190,10 +235,17 @@ def _family_patterns(
             specs = [family]
         found.update(SharingPattern.get(spec, num_sites) for spec in specs)
     patterns = [pattern for pattern in found if pattern.num_groups <= limit]
-    if not patterns:
-        raise ValueError(
-            "`families` and `max_groups` must leave at least one pattern. Received: "
-            f"families={list(families)!r}, max_groups={max_groups}, "
-            f"num_sites={num_sites}. Add a family or raise `max_groups`."
-        )
     return tuple(sorted(patterns, key=lambda pattern: (pattern.num_groups, pattern)))
+
+
+def _fitting(kind: str, num_sites: int) -> list[str]:
+    """The patterns of a family that knows its number of sites, with so many."""
+    if kind == "repeats":  # as evenly as it goes
+        times = range(1, num_sites + 1)
+        return [f"sequence:{-(-num_sites // count)}" for count in times]
+    return [
+        f"core:{prelude},{core},{times},{num_sites - prelude - core * times}"
+        for core in range(1, num_sites // 2 + 1)
+        for times in range(2, num_sites // core + 1)
+        for prelude in range(num_sites - core * times + 1)
+    ]

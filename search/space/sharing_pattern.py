@@ -15,6 +15,7 @@ def sharing_pattern(
     name: str = "sharing",
     families: Iterable[str] | None = None,
     max_groups: int | None = None,
+    private_ends: bool = False,
 ) -> SharingPattern | None:
     """Lets the tuner choose a `SharingPattern`.
 
@@ -32,10 +33,12 @@ def sharing_pattern(
         name: Name of the hyperparameter.
         families: The patterns to choose from, as `SharingPattern.get` reads them.
             `"sequence"`, `"cycle"`, `"cycle_rev"`, `"middle_sequence"` and
-            `"middle_cycle"` stand for every number of groups; `"cycle:2"` for one of
-            them. Equal patterns of different families count once. None for all
-            partitions of the sites.
+            `"middle_cycle"` stand for every number of groups, `"cycle:2"` for one of
+            them; `"repeats"` for each block once, twice, three times in a row and so
+            on, and `"core"` for every run of blocks that repeats. Equal patterns of
+            different families count once. None for all partitions of the sites.
         max_groups: At most this many groups.
+        private_ends: Whether the first and the last site share with none.
 
     Returns:
         The pattern of the current trial. None in a `hp.conditional_scope` that is not
@@ -53,7 +56,7 @@ def sharing_pattern(
     >>> list(hp.space[1].values)  # AAAAAA, AAABBB, ABABAB, AABBCC, ABCABC
     [0, 1, 2, 3, 4]
     """
-    patterns = PatternSpace(num_sites, max_groups, families)
+    patterns = PatternSpace(num_sites, max_groups, families, private_ends)
     _declare(hp, name + SUFFIX, str(patterns))
     integers = [
         # One possible pattern needs no search, and some tuners fail on a range of one.

@@ -10,7 +10,7 @@ from keras import layers, ops
 from random_data import randomize, values
 from stock import model_of, operator, tensor
 
-from keras_share import export_tflite, predict_tflite, quantize_model
+from keras_share import Transposed, export_tflite, predict_tflite, quantize_model
 from keras_share.export.float_parts import keep_float
 from keras_share.quantize import quantization_report
 
@@ -81,6 +81,27 @@ def test_the_file_is_the_model_that_simulates_it(skipped):
     names = [tensor.name for tensor in quantized.inputs]
     last = predict_tflite(data, dict(zip(names, x, strict=True)))["last"]
     assert np.abs(last - quantized(x)[-1]).max() < 0.02
+
+
+def test_activations_behind_what_fuses_none(tmp_path):
+    """And behind products that others read: the converter doesn't compute them anew."""
+    x = inputs = keras.Input((4, 6, 4))
+    product = layers.Dense(5, use_bias=False, name="product")
+    back = Transposed(product, use_bias=False, name="back")(ops.relu(product(x)))
+    read = layers.Dense(4)(x)
+    other = layers.Dense(4)(x)
+    outputs = [
+        layers.Dense(3)(ops.relu(back)),
+        layers.Dense(3)(ops.relu(layers.PReLU()(layers.Dense(4)(x)))),
+        layers.Dense(3)(layers.PReLU()(read)) + layers.Dense(3)(ops.relu(read)),
+        layers.Dense(3)(ops.abs(other)) + layers.Dense(3)(ops.relu(other)),
+    ]
+    model, x = randomize(keras.Model(inputs, outputs)), values(48, 4, 6, 4)
+    quantized = quantize_model(model, x, strict=True)
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert not report.float_operators
+    check_steps(compare(quantized, path.read_bytes(), [x]))
 
 
 def masked_mean():

@@ -1,7 +1,6 @@
-"""docs/quantization.md tells what the rules do, and its examples run."""
+"""docs/quantization.md tells what the rules do."""
 
 import importlib.util
-import re
 from pathlib import Path
 
 import pytest
@@ -34,14 +33,3 @@ def test_a_new_rule_changes_the_table(maker, monkeypatch):
     rules.register_rule("sign", rules.QuantizeRule(how="int8, as a comparison"))
     assert "| `ops.sign` | int8, as a comparison |\n" in maker.table()
     assert maker.with_table(PAGE) != PAGE
-
-
-def test_examples_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rules, "_LAYERS", dict(rules._LAYERS))
-    examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    assert len(examples) >= 2
-    for example in examples:
-        exec(compile(example, "docs/quantization.md", "exec"), {"__name__": "example"})
-    assert "steps in int8" in capsys.readouterr().out
-    assert (tmp_path / "model.tflite").exists()

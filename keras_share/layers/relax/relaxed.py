@@ -1,8 +1,8 @@
 """`Relaxed`: a layer whose kernels may differ from use to use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -19,6 +19,15 @@ from keras_share.layers.substitute import (
     call_with,
 )
 from keras_share.layers.variable_map import VariableMap
+
+# What makes the uses of a layer differ, see `Relaxed`.
+Relax: TypeAlias = (
+    Relaxation
+    | keras.Layer
+    | Sequence["Relax"]
+    | Mapping[str, Relaxation | Sequence[Relaxation]]
+    | None
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +101,7 @@ class Relaxed(keras.layers.Layer):
     """
 
     def __init__(
-        self, layer: keras.Layer, relax: Any, num_sites: int = 1, **kwargs: Any
+        self, layer: keras.Layer, relax: Relax, num_sites: int = 1, **kwargs: Any
     ):
         if isinstance(layer, keras.Layer):  # else an error follows
             self.call = as_called(self.call, layer)  # type: ignore[method-assign]
@@ -270,7 +279,7 @@ class Relaxed(keras.layers.Layer):
 
 
 def relax_layer(
-    layer: keras.Layer, relax: Any, num_sites: int, name: str | None = None
+    layer: keras.Layer, relax: Relax, num_sites: int, name: str | None = None
 ) -> Relaxed:
     """`layer` with relaxations; Keras layers in `relax` are copied for it."""
     relax = keras.tree.map_structure(
@@ -279,8 +288,8 @@ def relax_layer(
     return Relaxed(layer, relax, num_sites, name=name or f"{layer.name}_relaxed")
 
 
-def _entries(relax: Any, component: str | None = None) -> Iterator[tuple]:
-    if isinstance(relax, dict) and component is None:
+def _entries(relax: Relax, component: str | None = None) -> Iterator[tuple]:
+    if isinstance(relax, Mapping) and component is None:
         for name, items in relax.items():
             yield from _entries(items, name)
     elif isinstance(relax, (list, tuple)):

@@ -20,6 +20,7 @@ from keras_share.tflite.inspect.rendering import largest_first, render
 from keras_share.tflite.runtimes.agreement import Agreement
 
 if TYPE_CHECKING:
+    import keras
     import pandas
 
 
@@ -209,7 +210,9 @@ class Audit:
         return render(self)
 
 
-def audit(source: str | os.PathLike | bytes, model: Any = None) -> Audit:
+def audit(
+    source: str | os.PathLike | bytes, model: "keras.Model | None" = None
+) -> Audit:
     """Reports what a .tflite file stores and computes.
 
     Weight tying is judged by the exported file, never by `count_params`: converters
@@ -265,7 +268,7 @@ def audit_model(
     file_bytes: int,
     *,
     path: str | None = None,
-    model: Any = None,
+    model: "keras.Model | None" = None,
 ) -> Audit:
     """`audit` of a model that was read already, or is about to be written.
 

@@ -105,13 +105,11 @@ def benchmark(
     figures are medians over the rounds. Compare figures of one call only: those of
     another machine, or another hour, are others.
 
-    | mode | runtime |
-    |---|---|
-    | `"interpreter"` | LiteRT's `Interpreter` with its default delegate, XNNPACK |
-    | `"reference"` | LiteRT's `Interpreter` with its slow reference kernels |
-    | `"compiled"` | LiteRT's `CompiledModel` on the CPU |
-    | `"compiled_cache"` | the same with XNNPACK's cache of weights, in memory |
-    | `"micro"` | TensorFlow Lite Micro, of the package `tflite-micro` |
+    - `"interpreter"`: LiteRT's `Interpreter` with its default delegate, XNNPACK.
+    - `"reference"`: LiteRT's `Interpreter` with its slow reference kernels.
+    - `"compiled"`: LiteRT's `CompiledModel` on the CPU.
+    - `"compiled_cache"`: the same with XNNPACK's cache of weights, in memory.
+    - `"micro"`: TensorFlow Lite Micro, of the package `tflite-micro`.
 
     A run calls each signature once from Python: it hands the inputs over and reads the
     outputs. After a warm-up of 0.1 seconds come at least `runs` runs that last at least

@@ -92,7 +92,11 @@ def batches(samples: Samples, takes: Sequence[End]) -> Iterator[list[np.ndarray]
         fit = set(given) == set(ends) and len(lengths) == 1 and lengths != {(0,)}
         if not fit or not all(ends[name].fits(given[name]) for name in ends):
             taken = {n: ("samples", *e.shape, e.dtype.name) for n, e in ends.items()}
-            received = {n: (*a.shape, a.dtype.name) for n, a in given.items()}
+            received = (
+                {n: (*a.shape, a.dtype.name) for n, a in given.items()}
+                if len(given) < len(taken) + 5
+                else f"{len(given)} inputs, as of a list of numbers"
+            )
             raise ValueError(
                 "`inputs` must give the file's inputs, with equally many samples, at "
                 "least one, by their names or in their order. The file takes "

@@ -1,0 +1,1 @@
+"""The parts of the proof: see `benchmarks/proof/run.py`."""

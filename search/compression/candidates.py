@@ -1,0 +1,236 @@
+"""`Designer`: the candidates of a compression, from hyperparameters to models."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import keras_tuner as kt
+import numpy as np
+import pandas as pd
+
+from keras_share.layers.relax.scale import Scale
+from keras_share.pattern.sharing_pattern import SharingPattern
+from keras_share.retrofit.find_sites import find_sites
+from keras_share.retrofit.share import share
+from keras_share.search.compression.originals import Originals
+from keras_share.search.space.sharing_space import (
+    DESIGNS,
+    RELAXATIONS,
+    SharingDesign,
+    sharing_space,
+)
+
+ALL = "all"
+_RANKS = (2, 4, 8, 16)
+_WHOLE = "sharing"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What becomes one file.
+
+    Attributes:
+        design: How it shares, and its width.
+        layers: The class of the layers that share, or `"all"`.
+        quantization: How it is quantized.
+    """
+
+    design: SharingDesign
+    quantization: str
+    layers: str = ALL
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether anything in it shares."""
+        return self.design.is_shared
+
+    def __str__(self) -> str:
+        if not self.is_shared:
+            width = self.design.width
+            what = "unshared" + (f" width {width}" if width is not None else "")
+        else:
+            what = str(self.design)
+            what += f" of {self.layers}" if self.layers != ALL else ""
+        return f"{what}, {self.quantization}"
+
+
+class Designer:
+    """Makes candidates of trained models.
+
+    Args:
+        originals: The trained models, which share nothing.
+        widths: The widths; empty for a model that has one.
+        quantizations: Ways of quantizing to choose from.
+        relax: Relaxations to choose from.
+        max_bytes: The budget that the width is solved for.
+        size_of: Predicts the bytes of a candidate.
+
+    Raises:
+        ValueError: If nothing in the model can share.
+    """
+
+    def __init__(
+        self,
+        originals: Originals,
+        widths: Sequence[int],
+        quantizations: Sequence[str],
+        relax: Sequence[str] = RELAXATIONS,
+        max_bytes: float | None = None,
+        size_of: Callable[[Candidate], float] | None = None,
+    ):
+        self.originals = originals
+        self.widths = list(widths)
+        self.quantizations = list(quantizations)
+        self.max_bytes = max_bytes
+        self.size_of = size_of
+        model = originals.fresh()
+        self.sites = _sites(model)
+        self.relax = ["none", *(one for one in relax if one != "none")]
+        if not self._can_relax(model):
+            self.relax = ["none"]
+
+    @cached_property
+    def kinds(self) -> dict[str, int]:
+        """The number of sites of each kind of block."""
+        return self.sites.groupby("kind", sort=False)["site"].nunique().to_dict()
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Classes of layers with kernels, each of which may share alone."""
+        found = self.sites[self.sites["shapes"].map(_has_kernel)]["class"].unique()
+        return [ALL, *found] if len(found) > 1 else [ALL]
+
+    @cached_property
+    def ranks(self) -> list[int]:
+        """The ranks that are less than half of what each kernel has."""
+        shapes = [shape for row in self.sites["shapes"] for shape in row]
+        sizes = [min(np.prod(s[:-1]), s[-1]) for s in shapes if len(s) > 1]
+        return [rank for rank in _RANKS if 2 * rank <= min(sizes)]
+
+    def candidate(self, hp: kt.HyperParameters) -> Candidate:
+        """The candidate of a trial."""
+        quantization, layers = self.quantizations[0], ALL
+        if len(self.quantizations) > 1:
+            quantization = hp.Choice("quantization", self.quantizations)
+        if len(self.classes) > 1:
+            layers = hp.Choice("layers", self.classes)
+        kinds, sites = list(self.kinds), list(self.kinds.values())
+        size_of = self.size_of
+        design = sharing_space(
+            hp,
+            sites[0] if len(kinds) == 1 else dict(zip(kinds, sites, strict=True)),
+            _WHOLE,
+            families=(*DESIGNS, "unshared"),
+            relax=[one for one in self.relax if one != "low_rank" or self.ranks],
+            ranks=self.ranks,
+            widths=self.widths,
+            max_bytes=self.max_bytes if self.widths else None,
+            size_of=size_of
+            and (lambda design: size_of(Candidate(design, quantization, layers))),
+        )
+        assert design is not None  # it is in no scope
+        return Candidate(design, quantization, layers)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """What a search should begin with: points of its space.
+
+        The model only quantized, what the literature found to cost least, and what is
+        smallest.
+        """
+        names = (
+            [_WHOLE] if len(self.kinds) == 1 else [f"{_WHOLE}_{k}" for k in self.kinds]
+        )
+        sites = dict(zip(names, self.kinds.values(), strict=True))
+        twice = {n: f"sequence:{-(-count // 2)}" for n, count in sites.items()}
+        plain = {"layers": ALL, f"{_WHOLE}.relax": "none"}
+        first = {**plain, "quantization": self.quantizations[0]}
+        points = [
+            {**plain, "quantization": one, **dict.fromkeys(sites, "unshared")}
+            for one in self.quantizations
+        ]
+        points[1:1] = [{**first, **twice}, {**first, **dict.fromkeys(sites, "shared")}]
+        if all(count > 2 for count in sites.values()):
+            points.append({**first, **dict.fromkeys(sites, "sandwich")})
+        known = self._names()
+        return [{n: v for n, v in point.items() if n in known} for point in points]
+
+    def _names(self) -> set[str]:
+        hp = kt.HyperParameters()
+        self.candidate(hp)
+        return {parameter.name for parameter in hp.space}
+
+    def smallest(self, quantization: str) -> Candidate:
+        """What shares all it can, in the least width."""
+        patterns = {
+            kind if len(self.kinds) > 1 else "": SharingPattern.shared(count)
+            for kind, count in self.kinds.items()
+        }
+        width = min(self.widths, default=None)
+        return Candidate(SharingDesign(patterns, None, width), quantization)
+
+    def unshared(self, quantization: str, width: int | None = None) -> Candidate:
+        """The model only quantized."""
+        patterns = {
+            kind if len(self.kinds) > 1 else "": SharingPattern.unshared(count)
+            for kind, count in self.kinds.items()
+        }
+        width = max(self.widths, default=None) if width is None else width
+        return Candidate(SharingDesign(patterns, None, width), quantization)
+
+    def build(self, candidate: Candidate, trained: bool = True) -> keras.Model:
+        """A candidate, not compiled.
+
+        Args:
+            candidate: What to build.
+            trained: Whether it is to have the weights of its original, which is
+                trained first if need be.
+        """
+        width = candidate.design.width
+        original = self.originals.fresh(width)
+        if trained:
+            original = self.originals.trained(width)
+        groups = self.groups(candidate)
+        if not groups:
+            return share(original, dict.fromkeys(self.kinds, "unshared"))
+        return share(original, groups, relax=candidate.design.relax)
+
+    def groups(self, candidate: Candidate) -> list[list[str]]:
+        """The names of the layers that are to share one another's weights."""
+        found = []
+        for kind, rows in self.sites.groupby("kind", sort=False):
+            patterns = candidate.design.patterns
+            pattern = patterns[kind] if len(self.kinds) > 1 else patterns[""]
+            takes_part = rows["class"].isin([candidate.layers]) | (
+                candidate.layers == ALL
+            )
+            for _, layers in rows[takes_part].groupby("position"):
+                names = layers.sort_values("site")["layer"].tolist()
+                found += [[names[i] for i in group] for group in pattern.groups]
+        return [group for group in found if len(group) > 1]
+
+    def _can_relax(self, model: keras.Model) -> bool:
+        try:
+            share(model, "shared", relax=Scale())
+        except ValueError as error:
+            if "`relax`" not in str(error):
+                raise
+            return False
+        return True
+
+
+def _sites(model: keras.Model) -> pd.DataFrame:
+    sites = find_sites(model)
+    if not len(sites):
+        raise ValueError(
+            "A model to compress must have blocks that repeat, of layers with equal "
+            "class, config and shapes of weights. Received: the model "
+            f"'{model.name}', in which `find_sites` finds none: nothing can be shared. "
+            "`keras_share.quantize_model` and `export_tflite` make it smaller as it is."
+        )
+    return sites
+
+
+def _has_kernel(shapes: Sequence[Sequence[int]]) -> bool:
+    return any(len(shape) > 1 for shape in shapes)

@@ -1,0 +1,305 @@
+"""`compress`: the smallest file of a trained model that keeps its accuracy."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner as kt
+from rich.console import Console
+
+from keras_share.search.compression.candidates import Candidate
+from keras_share.search.compression.data import Data
+from keras_share.search.compression.files import Files
+from keras_share.search.compression.job import Job, Options
+from keras_share.search.compression.outcome import Compression
+from keras_share.search.compression.plan import Plan, plan
+from keras_share.search.compression.scores import Scores
+from keras_share.search.compression.trials import CompressionModel
+from keras_share.search.compression.verdict import choose, earned
+from keras_share.search.policies.starts import StartWith
+from keras_share.search.project.record import TrialRecord
+from keras_share.search.reporting.formats import format_seconds
+from keras_share.search.space.sharing_space import RELAXATIONS
+from keras_share.search.tuner.sharing_search import SharingSearch
+
+
+def compress(
+    model: Any,
+    train: Any,
+    validation: Any,
+    *,
+    test: Any = None,
+    output: str | os.PathLike = "compressed",
+    max_bytes: float | None = None,
+    max_latency: float | None = None,
+    max_memory: float | None = None,
+    target: str = "auto",
+    objective: Any = None,
+    tolerance: float = 0.01,
+    trials: int = 20,
+    epochs: int = 3,
+    final_epochs: int | None = None,
+    finalists: int = 3,
+    widths: Sequence[int] = (),
+    quantizations: Sequence[str] = (),
+    relax: Sequence[str] = RELAXATIONS,
+    learning_rate: float | None = None,
+    batch_size: int = 32,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
+    seed: int = 1,
+    verbose: str | int = "auto",
+    dry_run: bool = False,
+) -> Compression | Plan:
+    """Makes the smallest file of a trained model that keeps its accuracy.
+
+    Finds the blocks that repeat in the model, and searches which of them share (each
+    kind of block, and each class of its layers), how sites that share may differ, and
+    how it is quantized. Every candidate starts from the trained weights and learns from
+    the original beside the targets. The best ones are trained on, quantized with
+    training and exported, and it is the files that are run and judged. The model only
+    quantized is always among them.
+
+    Whatever ends it, the same call goes on where it was.
+
+    Args:
+        model: A trained and compiled Sequential or Functional model, or the path to one
+            in a `.keras` file; or a function from a width to a compiled model, which is
+            then trained here: the widest is the original.
+        train: What to train on, as `fit` takes it: `(x, y)` or `(x, y, sample_weight)`
+            of arrays, of dicts or of lists of them; a `tf.data.Dataset` or a
+            `keras.utils.PyDataset` of batches; or a function that returns an iterable
+            of batches.
+        validation: What to choose candidates by.
+        test: What to judge files on. By default the validation samples, on which what
+            was chosen by them looks better than it is.
+        output: The folder for `model.tflite`, `model.keras`, `report.html`,
+            `report.md`, `trials.csv`, and, in `work`, for what is needed to go on.
+        max_bytes: The most bytes that the file may have.
+        max_latency: The longest that a run may take on this machine, in milliseconds.
+        max_memory: The most memory while it runs, in bytes: for `target="micro"` the
+            arena, else LiteRT's, as estimated.
+        target: What the file is for, as of `keras_share.export_tflite`.
+        objective: The metric to choose by, such as `"val_accuracy"`. By default the
+            first that the model was compiled with of which more is better, else
+            `"val_loss"`.
+        tolerance: Without a budget, the smallest file is taken that loses at most so
+            much of the original's score.
+        trials: How many candidates to try.
+        epochs: For how many epochs each of them is trained.
+        final_epochs: For how many the finalists are; by default twice as many.
+        finalists: How many files that share are made.
+        widths: Where `model` is a function, the widths to choose from. Under
+            `max_bytes` each candidate is as wide as just fits.
+        quantizations: Ways of quantizing to choose from, as of
+            `keras_share.quantize_model`. By default what suits the target.
+        relax: How sites that share may differ: out of `"none"`, `"scale"`,
+            `"low_rank"`.
+        learning_rate: That of the first step; by default that of the model.
+        batch_size: Samples of a batch, where they are arrays.
+        steps_per_epoch: Batches of an epoch; for samples without an end.
+        validation_steps: Likewise, of the validation samples.
+        seed: Of all random draws.
+        verbose: As of `SharingSearch.search`.
+        dry_run: Whether to tell what would be done, and about how long it would take.
+
+    Returns:
+        A `Compression`; of a dry run a `Plan`.
+
+    Raises:
+        ValueError: If an argument is none of these; if the model or the samples have
+            NaN, don't fit one another or are too few; if nothing in the model can be
+            shared; if no candidate can keep the budget; or if the folder has the
+            compression of something else. All of it is told before any training.
+        RuntimeError: If Keras doesn't run on TensorFlow, or the search fails.
+
+    Example:
+    ```python
+    found = compress(model, (x, y), (x_val, y_val), max_bytes=60_000, output="small")
+    print(found.verdict)
+    found.winner.path  # small/model.tflite
+    ```
+    """
+    console = Console(soft_wrap=True)
+
+    def say(text: str) -> None:
+        if verbose != 0:
+            console.print(text, markup=False, highlight=False)
+
+    keras.utils.set_random_seed(seed)
+    options = Options(
+        output=Path(output),
+        max_bytes=max_bytes,
+        max_latency=max_latency,
+        max_memory=max_memory,
+        objective=objective,
+        target=target,
+        trials=trials,
+        epochs=epochs,
+        final_epochs=2 * epochs if final_epochs is None else final_epochs,
+        finalists=finalists,
+        widths=tuple(sorted(widths)),
+        quantizations=tuple(quantizations),
+        relax=tuple(relax),
+        tolerance=tolerance,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    chosen_by = Data(validation, "validation", batch_size, validation_steps)
+    judged_on = chosen_by if test is None else Data(test, "test", batch_size)
+    data = Data(train, "train", batch_size, steps_per_epoch)
+    job = Job(model, options, data, chosen_by, judged_on, say)
+    if dry_run:
+        return plan(job)
+    if not job.begin():
+        say(str(plan(job)))
+    tuner, hypermodel = _search(job, verbose)
+    return _finish(job, tuner, hypermodel)
+
+
+def _search(job: Job, verbose: str | int) -> tuple[SharingSearch, CompressionModel]:
+    options = job.options
+    exact = bool(options.limits.keys() - {"exported_bytes"})
+    hypermodel = CompressionModel(
+        job.designer, job.recipe, job.sizes, job.work, exact=exact
+    )
+    job.originals.trained()
+    tuner = SharingSearch(
+        hypermodel,
+        [job.objective, kt.Objective("exported_bytes", "min")],
+        max_trials=options.trials,
+        policy=StartWith(job.designer.starts()),
+        max_bytes=options.max_bytes,
+        export=None,
+        measure=hypermodel.measure,
+        keep_checkpoints=2 * options.finalists,
+        seed=options.seed,
+        directory=job.work,
+        project_name="search",
+    )
+    tuner.oracle.limits.update(options.limits)
+    with _told_nearest(job, tuner):
+        tuner.search(epochs=options.epochs, verbose=verbose)
+    return tuner, hypermodel
+
+
+@contextlib.contextmanager
+def _told_nearest(job: Job, tuner: SharingSearch) -> Iterator[None]:
+    """Tells which candidate came nearest, where none keeps the budget."""
+    try:
+        yield
+    except RuntimeError as error:
+        records = tuner.results.records
+        if {record.status for record in records} != {"REJECTED"}:
+            raise
+        nearest = min(records, key=lambda record: _excess(job, record))
+        over = {n: nearest.measures.get(n) for n in job.options.limits}
+        raise ValueError(
+            f"No candidate keeps the budget {job.options.limits}. Nearest came "
+            f"{nearest.pattern} with {over}, of {len(records)} that were tried. Loosen "
+            "the budget, or pass a function of the width with narrower `widths`."
+        ) from error
+
+
+def _excess(job: Job, record: TrialRecord) -> float:
+    known = record.measures
+    ratios = [known.get(n, 0) / most for n, most in job.options.limits.items()]
+    return max(ratios, default=0.0)
+
+
+def _finish(
+    job: Job, tuner: SharingSearch, hypermodel: CompressionModel
+) -> Compression:
+    options, originals = job.options, job.originals
+    scores = Scores(originals.trained(), job.test, job.metric)
+    files = Files(
+        job.work / "files", job.recipe, job.designer, scores, options.final_epochs
+    )
+    paths: dict[str, tuple[Path, Candidate | None]] = {
+        "original, float32": (files.original(), None)
+    }
+    chosen = _chosen(job, tuner, hypermodel)
+    job.say(f"making {len(chosen)} files")
+    began = time.monotonic()
+    for place, (name, (candidate, trial)) in enumerate(chosen.items(), start=1):
+        path = files.make(
+            name, candidate, partial(_model, job, tuner, candidate, trial)
+        )
+        paths[str(candidate)] = path, candidate
+        spent = time.monotonic() - began
+        left = format_seconds(spent / place * (len(chosen) - place))
+        job.say(f"file {place}/{len(chosen)}  {candidate}  about {left} left")
+    original, *made = files.judge(paths)
+    winner, reason = choose(made, original, options.limits, job.sign, options.tolerance)
+    for suffix in (".tflite", ".keras"):
+        _copy(winner.path.with_suffix(suffix), options.output / f"model{suffix}")
+    found = Compression(
+        options.output,
+        winner,
+        [original, *made],
+        reason,
+        earned(winner, made, options.limits, scores, job.sign),
+        winner.excess(options.limits) <= 1,
+        tuner.results,
+        job.metric,
+        f"{scores.count} samples of `{job.test.name}`",
+    )
+    found.write()
+    job.say(f"{found.reason} {found.verdict}\nAll is in {options.output.resolve()}")
+    return found
+
+
+def _chosen(
+    job: Job, tuner: SharingSearch, hypermodel: CompressionModel
+) -> dict[str, tuple[Candidate, Any]]:
+    """What becomes a file, by name: what shares nothing, and the best that shares."""
+    options = job.options
+    plain = job.designer.unshared(job.quantizations[0])
+    found: dict[str, tuple[Candidate, Any]] = {"quantized_only": (plain, None)}
+    trials = {trial.trial_id: trial for trial in tuner.oracle.get_best_trials(10**6)}
+    ranked = [trials[one] for one in _ranking(job, tuner) if one in trials]
+    shared = unshared = 0
+    for trial in ranked:
+        candidate = hypermodel.designer.candidate(trial.hyperparameters)
+        if candidate.is_shared and shared < options.finalists:
+            shared += 1
+        elif not candidate.is_shared and not unshared and candidate != plain:
+            unshared += 1
+        else:
+            continue
+        found[f"trial_{trial.trial_id}"] = candidate, trial
+    return found
+
+
+def _ranking(job: Job, tuner: SharingSearch) -> list[str]:
+    """The trials to make files of: under a budget the best, else the smallest good."""
+    board = tuner.results.leaderboard(average=True)
+    score, sign = board[job.objective.name], job.sign
+    if not job.options.limits:
+        best = (sign * score).max()
+        # A little training tells it roughly: what is a little too bad may recover.
+        kept = sign * score >= best - 2 * job.options.tolerance
+        board = board.assign(_kept=~kept).sort_values(["_kept", "exported_bytes"])
+    return board["trial_id"].tolist()
+
+
+def _model(
+    job: Job, tuner: SharingSearch, candidate: Candidate, trial: Any
+) -> keras.Model:
+    """The model of a candidate, with the weights of its trial if they are kept."""
+    if trial is not None:
+        with contextlib.suppress(FileNotFoundError):
+            return tuner.load_model(trial)
+    return job.designer.build(candidate)
+
+
+def _copy(source: Path, path: Path) -> None:
+    partial = path.with_name(f".{path.name}")
+    shutil.copyfile(source, partial)
+    os.replace(partial, path)

@@ -1,0 +1,108 @@
+"""`plan`: what a compression will try, and about how long it takes."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import keras_tuner as kt
+
+from keras_share.search.engine import Choice, Int
+from keras_share.search.reporting.formats import format_seconds
+
+if TYPE_CHECKING:
+    from keras_share.search.compression.job import Job
+
+_TIMED = 5  # steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done.
+
+    Attributes:
+        sites: The number of sites of each kind of block.
+        patterns: How many patterns each kind has to choose from.
+        choices: What else is chosen, by its name.
+        candidates: How many candidates there are.
+        trials: How many of them are tried.
+        files: How many files are made at most.
+        objective: What they are chosen by.
+        seconds: About how long all of it takes on this machine.
+    """
+
+    sites: Mapping[str, int]
+    patterns: Mapping[str, int]
+    choices: Mapping[str, list]
+    candidates: int
+    trials: int
+    files: int
+    objective: str
+    seconds: float
+
+    def __str__(self) -> str:
+        kinds = ", ".join(
+            f"{count} sites from '{kind}' on" for kind, count in self.sites.items()
+        )
+        choices = "; ".join(
+            f"{name} of {', '.join(map(str, values))}"
+            for name, values in self.choices.items()
+        )
+        return (
+            f"{kinds}: {self.candidates:,} candidates"
+            f"{f' ({choices})' if choices else ''}. {self.trials} are tried for "
+            f"{self.objective}, then up to {self.files} files are made: about "
+            f"{format_seconds(self.seconds)}."
+        )
+
+
+def plan(job: "Job") -> Plan:
+    """Plans a compression; takes a few steps of training to see how long they take."""
+    hp = kt.HyperParameters()
+    job.designer.candidate(hp)
+    patterns = {one.name: one.max_value + 1 for one in hp.space if isinstance(one, Int)}
+    choices = {
+        one.name.rpartition("/")[2]: list(one.values)
+        for one in hp.space
+        if isinstance(one, Choice)
+    }
+    others = [len(v) for name, v in choices.items() if not name.endswith(".rank")]
+    if "sharing.relax" in choices and "low_rank" in choices["sharing.relax"]:
+        others.append(len(choices.get("sharing.rank", [1])))
+    options = job.options
+    return Plan(
+        job.designer.kinds,
+        patterns,
+        choices,
+        math.prod(patterns.values()) * math.prod(others),
+        options.trials,
+        options.finalists + 2,
+        job.objective.name,
+        _seconds(job),
+    )
+
+
+def _seconds(job: "Job") -> float:
+    candidate = job.designer.smallest(job.quantizations[0])
+    began = time.monotonic()
+    model = job.designer.build(candidate, trained=False)
+    built = time.monotonic()
+    original = job.originals.fresh()
+    job.recipe.fit(model, original, 1, steps=1)
+    first = time.monotonic()
+    steps = min(_TIMED, job.train.num_steps)
+    job.recipe.fit(model, original, 1, steps=steps)
+    ended = time.monotonic()
+    # Both traced: what the second took beyond the first are its further steps.
+    step = max(ended - first - (first - built), 0.0) / max(steps - 1, 1)
+    options = job.options
+    # Steps with rounded weights take about two and a half times as long.
+    gentle = 2.5 * max(options.epochs // 3, 1)
+    per_trial = (
+        2 * (built - began)
+        + 3 * (first - built)
+        + (options.epochs + gentle) * job.train.num_steps * step
+    )
+    per_file = per_trial * options.final_epochs / options.epochs + 4 * (first - built)
+    return options.trials * per_trial + (options.finalists + 2) * per_file

@@ -1,0 +1,99 @@
+"""`Scores`: how well files do, with intervals of confidence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from keras_share.search.compression.data import Data
+from keras_share.tflite.runtimes.predict import predict_tflite
+
+_RESAMPLED = 200
+
+Predictions = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number, and between what it lies with 95% confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Scores:
+    """Judges outputs by a metric of the original.
+
+    Intervals are those of the bootstrap over samples (Efron, 1979): they say what other
+    samples would have brought, not what another training would.
+
+    Args:
+        original: The model whose loss and metrics count.
+        data: The samples.
+        metric: The name of a metric, or `"loss"`.
+    """
+
+    def __init__(self, original: keras.Model, data: Data, metric: str):
+        self.metric = metric
+        self._original = original
+        self._data = data
+        rng = np.random.default_rng(0)
+        self.count = len(tree.flatten(data.whole)[0])
+        self._drawn = rng.integers(0, self.count, (_RESAMPLED, self.count))
+
+    def predictions(self, path: Path) -> Predictions:
+        """The outputs of a file for all samples."""
+        found = predict_tflite(path, in_order(self._data.whole[0], self._original))
+        return list(found.values()) if isinstance(found, Mapping) else [found]
+
+    def interval(self, said: Predictions) -> Interval:
+        """The score of outputs."""
+        values = [self._score(said, drawn) for drawn in self._drawn]
+        return _interval(self._score(said, None), values)
+
+    def difference(self, said: Predictions, others: Predictions) -> Interval:
+        """By how much the score of outputs is above that of others, paired."""
+        values = [
+            self._score(said, drawn) - self._score(others, drawn)
+            for drawn in self._drawn
+        ]
+        exact = self._score(said, None) - self._score(others, None)
+        return _interval(exact, values)
+
+    def _score(self, said: Predictions, drawn: np.ndarray | None) -> float:
+        model, (_, y, *weights) = self._original, self._data.whole
+        form = getattr(model, "output", model.outputs[0])  # a Sequential has none
+        structure = tree.pack_sequence_as(form, said)
+        parts: Any = [y, structure, weights[0] if weights else None]
+        if drawn is not None:
+            parts = tree.map_structure(lambda a: None if a is None else a[drawn], parts)
+        model.reset_metrics()
+        if self.metric == "loss":
+            return float(model.compute_loss(None, *parts, training=False))
+        found = model.compute_metrics(None, *parts)
+        return float(found[self.metric])
+
+
+def in_order(x: Any, model: keras.Model) -> Sequence[np.ndarray]:
+    """Inputs as `fit` takes them, in the order and the types of the model's inputs."""
+    arrays = tree.flatten(x)
+    if isinstance(x, Mapping):
+        names = [one.name for one in model.inputs]
+        if isinstance(getattr(model, "input", None), Mapping):
+            keys = {id(one): key for key, one in model.input.items()}
+            names = [keys[id(one)] for one in model.inputs]
+        arrays = [x[name] for name in names]
+    return [
+        np.asarray(array).astype(one.dtype)
+        for array, one in zip(arrays, model.inputs, strict=True)
+    ]
+
+
+def _interval(value: float, values: Sequence[float]) -> Interval:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Interval(value, float(low), float(high))

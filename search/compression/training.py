@@ -1,0 +1,218 @@
+"""How candidates are trained: as their original was, and to say what it says."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops, tree
+
+from keras_share.search.compression.data import Data
+
+# Of a distribution that is softened the classes that are almost right tell most
+# (Hinton et al., 2015, arXiv 1503.02531).
+TEMPERATURE = 2.0
+
+Distance = Callable[[Any, Any], Any]
+
+
+class Distilled(keras.Model):
+    """A student that learns from the targets and from what a teacher says.
+
+    `keras.distillation.Distiller` leaves out weights of samples and takes neither
+    dicts of metrics nor outputs with losses of their own, which `fit` does.
+
+    Args:
+        student: The model to train.
+        teacher: What it learns from; it stays as it is.
+        distances: For each output how far the student's is from the teacher's.
+        weight: The share of what the teacher says in the loss.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        distances: Sequence[Distance],
+        weight: float = 0.5,
+    ):
+        super().__init__(name=student.name)
+        self.student = student
+        if hasattr(student, "output_names"):  # a Sequential has none
+            self.output_names = list(student.output_names)
+        # In a function, as it is no part of this model and nothing is saved of it.
+        self._teach = lambda x: teacher(x, training=False)
+        self._distances = distances
+        self._weight = weight
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.student(inputs, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training:
+            return loss
+        said, right = tree.flatten(y_pred), tree.flatten(self._teach(x))
+        distance = sum(
+            measure(one, ops.stop_gradient(other))
+            for measure, one, other in zip(self._distances, said, right, strict=True)
+        )
+        return (1 - self._weight) * loss + self._weight * distance
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Those of the student, which is what a search keeps."""
+        self.student.save_weights(*args, **kwargs)
+
+
+def distances(model: keras.Model) -> list[Distance]:
+    """How far each output of a model is from another's, after its loss.
+
+    Crossentropies compare distributions, all else compares numbers.
+    """
+    losses = getattr(model, "loss", None)
+    if isinstance(losses, dict):
+        names = getattr(model, "output_names", ())
+        if isinstance(getattr(model, "output", None), dict):
+            names = tree.flatten({name: name for name in model.output})
+        found = [losses.get(name) for name in names]
+    elif isinstance(losses, (list, tuple)):
+        found = list(losses)
+    else:
+        found = [losses] * len(model.outputs)
+    return [_distance(loss) for loss in found]
+
+
+def _distance(loss: Any) -> Distance:
+    loss = keras.losses.get(loss) if isinstance(loss, (str, dict)) else loss
+    name = getattr(loss, "__name__", type(loss).__name__).lower().replace("_", "")
+    logits = getattr(loss, "from_logits", False)
+    if "categoricalcrossentropy" in name:
+        return _categorical_logits if logits else _categorical
+    if "binarycrossentropy" in name:
+        return _binary_logits if logits else _binary
+    return _squares
+
+
+def _categorical_logits(said: Any, right: Any) -> Any:
+    wanted = ops.softmax(right / TEMPERATURE)
+    found = ops.log_softmax(said / TEMPERATURE)
+    return _divergence(wanted, ops.log(wanted + 1e-7), found) * TEMPERATURE**2
+
+
+def _categorical(said: Any, right: Any) -> Any:
+    return _divergence(right, ops.log(right + 1e-7), ops.log(said + 1e-7))
+
+
+def _divergence(wanted: Any, log_wanted: Any, found: Any) -> Any:
+    return ops.mean(ops.sum(wanted * (log_wanted - found), axis=-1))
+
+
+def _binary_logits(said: Any, right: Any) -> Any:
+    return ops.mean(ops.binary_crossentropy(ops.sigmoid(right), said, from_logits=True))
+
+
+def _binary(said: Any, right: Any) -> Any:
+    return ops.mean(ops.binary_crossentropy(right, said))
+
+
+def _squares(said: Any, right: Any) -> Any:
+    return ops.mean(ops.square(said - right))
+
+
+def compile_as(
+    model: keras.Model, original: keras.Model, learning_rate: float, steps: int
+) -> None:
+    """Compiles a model as its original was, for a number of steps.
+
+    The learning rate falls to zero over them. XLA is left out: to compile takes longer
+    than a candidate trains.
+    """
+    optimizer = getattr(original.optimizer, "inner_optimizer", original.optimizer)
+    falling = keras.optimizers.schedules.CosineDecay(learning_rate, max(steps, 1))
+    fresh = type(optimizer).from_config(
+        {**optimizer.get_config(), "learning_rate": falling}
+    )
+    config = original.get_compile_config()
+    config["optimizer"] = keras.saving.serialize_keras_object(fresh)
+    config["jit_compile"] = False
+    model.compile_from_config(config)
+
+
+def initial_rate(model: keras.Model) -> float:
+    """The learning rate that a model was compiled with.
+
+    Raises:
+        ValueError: If it is a schedule that begins at zero.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate = optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):
+        rate = keras.optimizers.schedules.deserialize(rate)(0)
+    if not float(rate) > 0:
+        raise ValueError(
+            "The model was trained with a learning rate that begins at zero. Pass "
+            "`learning_rate=`, at which candidates begin."
+        )
+    return float(rate)
+
+
+def train(
+    model: keras.Model,
+    teacher: keras.Model | None,
+    original: keras.Model,
+    data: Data,
+    *,
+    epochs: int,
+    learning_rate: float,
+    validation: Data | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    steps: int | None = None,
+) -> dict[str, float]:
+    """Trains a model, with a teacher or without.
+
+    Args:
+        model: The model, whose weights are changed.
+        teacher: What it learns from beside the targets.
+        original: How it is compiled.
+        data: What to train on.
+        epochs: For how many epochs.
+        learning_rate: That of the first step.
+        validation: Data to evaluate it on after each epoch.
+        callbacks: Called as of `fit`.
+        steps: Only so many batches of each epoch.
+
+    Returns:
+        The metrics of the last epoch.
+    """
+    student = model
+    if teacher is not None:
+        student = Distilled(model, teacher, distances(original))
+    steps = steps or data.num_steps
+    compile_as(student, original, learning_rate, steps * epochs)
+    history = student.fit(
+        **data.fit_arguments(),
+        **(validation.validation() if validation is not None else {}),
+        epochs=epochs,
+        steps_per_epoch=None if steps == data.num_steps and not data.steps else steps,
+        shuffle=data.shuffles,
+        callbacks=list(callbacks),
+        verbose=0,
+    ).history
+    return {name: values[-1] for name, values in history.items()}
+
+
+def evaluate(model: keras.Model, original: keras.Model, data: Data) -> dict[str, float]:
+    """The loss and the metrics of a model, compiled as its original."""
+    if model is not original:
+        compile_as(model, original, 1.0, 1)
+    found = model.evaluate(
+        **data.fit_arguments(), steps=data.steps, verbose=0, return_dict=True
+    )
+    return {name: float(value) for name, value in found.items()}

@@ -1,0 +1,229 @@
+"""`sharing_space`: all that a designer may choose of sharing, as hyperparameters."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras_tuner as kt
+
+from keras_share.layers.relax.low_rank import LowRank
+from keras_share.layers.relax.relaxation import Relaxation
+from keras_share.layers.relax.scale import Scale
+from keras_share.pattern.sharing_pattern import SharingPattern
+from keras_share.search.space.sharing_pattern import sharing_pattern
+
+DESIGNS = (
+    "repeats",
+    "core",
+    "sandwich",
+    "middle_sequence",
+    "middle_cycle",
+    "sequence",
+    "cycle",
+    "cycle_rev",
+    "shared",
+)
+"""The families of the literature; what it found to cost least stands first."""
+
+RELAXATIONS = ("none", "scale", "low_rank")
+
+
+@dataclass(frozen=True)
+class SharingDesign:
+    """What was chosen of sharing.
+
+    Attributes:
+        patterns: The pattern of each part by its name; of the whole by `""`.
+        relax: How sites that share may differ, or None.
+        width: The width of the model; None where none is chosen.
+    """
+
+    patterns: Mapping[str, SharingPattern]
+    relax: Relaxation | None = None
+    width: int | None = None
+
+    @property
+    def pattern(self) -> Any:
+        """The pattern, or one for each part, as `SharedStack` takes it."""
+        return self.patterns.get("", self.patterns)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether any two sites share anything."""
+        return any(p.num_groups < p.num_sites for p in self.patterns.values())
+
+    def __str__(self) -> str:
+        parts = [f"{n}={p}" if n else str(p) for n, p in self.patterns.items()]
+        if self.relax is not None:
+            parts.append(str(self.relax))
+        if self.width is not None:
+            parts.append(f"width {self.width}")
+        return " ".join(parts)
+
+
+def sharing_space(
+    hp: kt.HyperParameters,
+    num_sites: int | Mapping[str, int],
+    name: str = "sharing",
+    *,
+    families: Iterable[str] | None = DESIGNS,
+    max_groups: int | None = None,
+    private_ends: bool = False,
+    parts: Sequence[str] = (),
+    relax: Sequence[str] = RELAXATIONS,
+    ranks: Sequence[int] = (2, 4, 8),
+    widths: Sequence[int] = (),
+    max_bytes: float | None = None,
+    size_of: Callable[[SharingDesign], float] | None = None,
+) -> SharingDesign | None:
+    """Lets a tuner choose how a network shares, and how wide it is.
+
+    Beside which sites share (`sharing_pattern`) these are how strictly they do, whether
+    each part of the block shares otherwise, and the width. Under a budget of bytes the
+    width is no choice of its own: each candidate is as wide as just fits, so that
+    candidates that share much and ones that share nothing are compared at equal bytes.
+
+    The families are those that the literature names. That each block runs twice or
+    three times in a row (`"repeats"`, MobileLLM, arXiv 2402.14905) and that a run in
+    the middle repeats (`"core"`, arXiv 2502.05171) comes first; `StartWith` of
+    `keras_share.search.policies` makes a search begin with some.
+
+    Args:
+        hp: The `keras_tuner.HyperParameters` given to the build function.
+        num_sites: Number of sites; where blocks of several kinds repeat, that of each
+            kind by its name, which gets a pattern of its own.
+        name: Name of the pattern, and prefix of the other hyperparameters.
+        families: What patterns are chosen from, as of `sharing_pattern`; None for all
+            partitions.
+        max_groups: At most this many groups.
+        private_ends: Whether the first and the last site share with none.
+        parts: Names of parts of the block, such as `("attention", "feedforward")`, each
+            of which gets a pattern of its own.
+        relax: Which relaxations to choose from, out of `"none"`, `"scale"` and
+            `"low_rank"`.
+        ranks: The ranks of `"low_rank"` to choose from.
+        widths: The widths to choose from; empty for no choice.
+        max_bytes: The budget under which the width is solved.
+        size_of: Predicts the bytes of a design, with its width; needed for `max_bytes`.
+            It is called a few times per candidate, so it should be quick, and it must
+            not fall when the width grows.
+
+    Returns:
+        The design of the current trial. None in a `hp.conditional_scope` that is not
+        active.
+
+    Raises:
+        ValueError: If an argument is none of these, or no pattern is left.
+
+    Example:
+    >>> import keras_tuner as kt
+    >>> def size_of(design):
+    ...     return design.pattern.num_groups * design.width**2
+    >>> hp = kt.HyperParameters()
+    >>> widths = range(8, 129, 8)
+    >>> design = sharing_space(
+    ...     hp, 6, widths=widths, max_bytes=10_000, size_of=size_of
+    ... )
+    >>> print(design)  # the first of all designs; wide, as it stores one block
+    AAAAAA width 96
+    """
+    _check(num_sites, parts, relax, ranks, widths, max_bytes, size_of)
+    whole = num_sites if isinstance(num_sites, Mapping) else {"": num_sites}
+    if parts:
+        whole = {part: count for count in whole.values() for part in parts}
+    patterns = {
+        part: sharing_pattern(
+            hp,
+            count,
+            f"{name}_{part}" if part else name,
+            families,
+            max_groups,
+            private_ends,
+        )
+        for part, count in whole.items()
+    }
+    relaxation = _relaxation(hp, name, relax, ranks)
+    width = (
+        hp.Choice(f"{name}.width", list(widths)) if widths and not max_bytes else None
+    )
+    known = {part: one for part, one in patterns.items() if one is not None}
+    if not known:
+        return None
+    design = SharingDesign(known, None, width)
+    if design.is_shared:
+        design = replace(design, relax=relaxation)
+    if widths and max_bytes is not None and size_of is not None:
+        return widest(design, widths, max_bytes, size_of)
+    return design
+
+
+def widest(
+    design: SharingDesign,
+    widths: Iterable[int],
+    max_bytes: float,
+    size_of: Callable[[SharingDesign], float],
+) -> SharingDesign:
+    """The design in the largest width that fits; in the smallest if none does.
+
+    Args:
+        design: What else is chosen.
+        widths: The widths to choose from.
+        max_bytes: The most bytes that it may have.
+        size_of: Predicts them; it must not fall when the width grows.
+    """
+    designs = [replace(design, width=width) for width in sorted(widths)]
+    fits, fails = 0, len(designs)
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        if size_of(designs[middle]) <= max_bytes:
+            fits = middle
+        else:
+            fails = middle
+    return designs[fits]
+
+
+def _relaxation(
+    hp: kt.HyperParameters, name: str, relax: Sequence[str], ranks: Sequence[int]
+) -> Relaxation | None:
+    chosen, rank = relax[0], None
+    if len(relax) > 1:
+        chosen = hp.Choice(f"{name}.relax", list(relax))
+    if "low_rank" in relax and len(relax) > 1:
+        with hp.conditional_scope(f"{name}.relax", ["low_rank"]):
+            rank = hp.Choice(f"{name}.rank", list(ranks))
+    elif chosen == "low_rank":
+        rank = hp.Choice(f"{name}.rank", list(ranks))
+    if chosen == "low_rank" and rank is not None:
+        return LowRank(rank)
+    return Scale() if chosen == "scale" else None
+
+
+def _check(
+    num_sites: int | Mapping[str, int],
+    parts: Sequence[str],
+    relax: Sequence[str],
+    ranks: Sequence[int],
+    widths: Sequence[int],
+    max_bytes: float | None,
+    size_of: Callable | None,
+) -> None:
+    if not relax or set(relax) - set(RELAXATIONS):
+        raise ValueError(
+            f"`relax` must name relaxations out of {', '.join(RELAXATIONS)}. Received: "
+            f"relax={relax!r}"
+        )
+    if parts and isinstance(num_sites, Mapping):
+        raise ValueError(
+            "`num_sites` of several kinds and `parts` exclude one another. Received: "
+            f"num_sites={num_sites!r}, parts={parts!r}. Call `sharing_space` for each "
+            "kind, with another `name`."
+        )
+    if "low_rank" in relax and not ranks:
+        raise ValueError("`ranks` must have at least one rank for 'low_rank'.")
+    if max_bytes is not None and (not widths or size_of is None):
+        raise ValueError(
+            "`max_bytes` is what the width is solved for: it needs `widths` to choose "
+            "from, and `size_of`, which predicts the bytes of a design. Received: "
+            f"widths={widths!r}, size_of={size_of!r}. (SharingSearch(max_bytes=...) "
+            "rejects what is too large.)"
+        )

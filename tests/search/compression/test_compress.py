@@ -1,0 +1,153 @@
+"""`compress`: from a trained model to a folder, interrupted, and what it refuses."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_share
+from keras_share.search import compress
+from keras_share.search.compression.files import Files
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(96, 12)).astype("float32")
+Y = (X[:, :3].sum(axis=1) > 0).astype("int32")
+TRAIN, VALIDATION = (X[:64], Y[:64]), (X[64:], Y[64:])
+QUICK = {
+    "trials": 2,
+    "epochs": 1,
+    "final_epochs": 1,
+    "finalists": 1,
+    "quantizations": ["int8"],
+    "relax": ["none"],
+    "verbose": 0,
+}
+
+
+def network(width=16, sites=3, compiled=True):
+    model = keras.Sequential([keras.Input((12,))], name="net")
+    for i in range(sites + 1):
+        model.add(keras.layers.Dense(width, activation="relu", name=f"dense_{i}"))
+    model.add(keras.layers.Dense(2, name="head"))
+    if compiled:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    model = network()
+    model.fit(*TRAIN, epochs=10, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def interrupted(trained, tmp_path_factory):
+    """The folder of a compression that was killed when it made its second file."""
+    folder = tmp_path_factory.mktemp("compressed")
+    make = Files.make
+
+    def dies(self, name, *args):
+        if name != "quantized_only":
+            raise KeyboardInterrupt
+        return make(self, name, *args)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Files, "make", dies)
+        with pytest.raises(KeyboardInterrupt):
+            compress(trained, TRAIN, VALIDATION, output=folder, **QUICK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(trained, interrupted):
+    kept = (interrupted / "work/files/quantized_only.tflite").stat().st_mtime_ns
+    found = compress(trained, TRAIN, VALIDATION, output=interrupted, **QUICK)
+    now = (interrupted / "work/files/quantized_only.tflite").stat().st_mtime_ns
+    assert now == kept  # what was made is not made again
+    return found
+
+
+def test_the_folder_has_the_winner_and_the_report(found):
+    folder = found.folder
+    model = keras.saving.load_model(folder / "model.keras")
+    says = keras_share.predict_tflite(folder / "model.tflite", VALIDATION[0])
+    np.testing.assert_allclose(says, model.predict(VALIDATION[0], verbose=0), atol=0.2)
+    share = (says.argmax(axis=1) == VALIDATION[1]).mean()
+    assert found.winner.score.value == pytest.approx(share)
+    assert found.winner.costs["exported_bytes"] == (
+        (folder / "model.tflite").stat().st_size
+    )
+    for report in ("report.md", "report.html"):
+        text = (folder / report).read_text()
+        assert "unshared, int8" in text
+        assert "original, float32" in text
+        assert found.verdict.split(":")[0] in text
+    assert len(found.results) == 2
+    json.dumps(found.to_dict())
+
+
+def test_the_model_only_quantized_is_always_among_the_files(found):
+    names = [one.name for one in found.finalists]
+    assert names[:2] == ["original, float32", "unshared, int8"]
+    assert any(one.is_shared for one in found.finalists)
+
+
+def test_it_goes_on_only_with_the_same(trained, found):
+    with pytest.raises(ValueError, match=r"Changed since .* was begun: epochs"):
+        changed = {**QUICK, "epochs": 2}
+        compress(trained, TRAIN, VALIDATION, output=found.folder, **changed)
+
+
+def test_a_dry_run_trains_nothing(trained, tmp_path):
+    before = trained.get_weights()
+    plan = compress(trained, TRAIN, VALIDATION, output=tmp_path, dry_run=True, **QUICK)
+    assert plan.sites == {"dense_1": 3}
+    assert plan.candidates == 5  # all partitions of three sites
+    assert "5 candidates" in str(plan)
+    assert plan.seconds > 0
+    assert not (tmp_path / "work/search").exists()
+    assert not (tmp_path / "work/begun.json").exists()
+    for one, other in zip(before, trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def broken():
+    model = network()
+    weights = model.get_weights()
+    weights[0][0, 0] = np.nan
+    model.set_weights(weights)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "options", "message"),
+    [
+        (broken, TRAIN, {}, "weights of a model to compress must be finite"),
+        (lambda: network(compiled=False), TRAIN, {}, "not compiled"),
+        (lambda: network(sites=1), TRAIN, {}, "nothing can be shared"),
+        (network, (X[:, :5], Y), {}, r"what the model takes.*\[\(None, 12\)\]"),
+        (network, (X[:9], Y[:9]), {}, "at least 30 samples"),
+        (network, TRAIN, {"objective": "val_auc"}, "compiled with.*val_accuracy"),
+        (network, TRAIN, {"quantizations": ["int3"]}, "`quantization` must be one"),
+        (network, TRAIN, {"widths": [8]}, "`widths` are those of a function"),
+        (network, TRAIN, {"trials": 0}, "`trials` must be an integer"),
+    ],
+)
+def test_what_it_refuses_before_any_training(
+    model, train, options, message, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(keras.Model, "fit", None)
+    given = {**QUICK, **options}
+    with pytest.raises(ValueError, match=message):
+        compress(model(), train, VALIDATION, output=tmp_path, **given)
+
+
+def test_a_budget_that_nothing_keeps_names_the_nearest(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", None)
+    given = {**QUICK, "max_bytes": 100}
+    with pytest.raises(ValueError, match="nearest comes 'AAA, int8' with about"):
+        compress(trained, TRAIN, VALIDATION, output=tmp_path, **given)
