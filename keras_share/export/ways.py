@@ -70,8 +70,8 @@ def first_that_works(
         raise reason from None
     warnings.warn(
         f"The model '{model.name}' was converted as it is, as Keras's own export does: "
-        f"{first_sentence(reason)} So the converter may store a weight that sites share "
-        "once for each. See `Audit.untied` for those that it did.",
+        f"{first_sentence(reason)} Nothing keeps the converter from storing a weight "
+        "that sites share once for each; `Audit.untied` lists those that it did.",
         stacklevel=3,
     )
     if shapes is not None:
@@ -88,7 +88,7 @@ def _as_it_is(
     given = tree.flatten(structure)
     inputs = [
         fresh_input(x, batch_size, x.name, shape)
-        for x, shape in zip(given, shapes or [None] * len(given), strict=True)
+        for x, shape in zip(given, shapes or (None,) * len(given), strict=True)
     ]
     packed = tree.pack_sequence_as(structure, inputs)
     return keras.Model(packed, model(packed), name=model.name)

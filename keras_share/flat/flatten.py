@@ -73,7 +73,7 @@ def flatten(
         structure,
         [
             fresh_input(x, batch_size, x.name, shape)
-            for x, shape in zip(given, shapes or [None] * len(given), strict=True)
+            for x, shape in zip(given, shapes or (None,) * len(given), strict=True)
         ],
     )
     with full_precision():

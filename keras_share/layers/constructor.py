@@ -45,7 +45,7 @@ def arguments_of(layer: keras.Layer) -> Iterator[dict[str, Any]]:
             break
         if "__init__" not in vars(cls):
             continue
-        _, *parameters = inspect.signature(cls.__init__).parameters.values()
+        _, *parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
         for x in parameters:
             kept = getattr(layer, x.name, getattr(layer, f"_{x.name}", x))
             if kept is not x and x.kind is not x.VAR_KEYWORD:
