@@ -12,6 +12,7 @@ import numpy as np
 from keras_share.atomic import check_writable, write_atomically
 from keras_share.export.conversion_error import check_operators
 from keras_share.export.converter import convert
+from keras_share.export.elsewhere import export_elsewhere
 from keras_share.export.ends import (
     Ends,
     check_types,
@@ -45,7 +46,6 @@ from keras_share.quantize.quantization import (
     quantization_of,
 )
 from keras_share.quantize.representative import Representative, random_sample, samples
-from keras_share.quantize.tfmot import check_backend
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.file.loops import carry_integers
@@ -74,6 +74,10 @@ def export_tflite(
     the sites that share become calls of one subgraph (`roll`), so that the weights are
     in memory once, too. The file is run in the LiteRT interpreter and compared with
     the Keras model before it is written, first to a temporary name.
+
+    What can't be exported so is exported as Keras's own `model.export` does, and a
+    warning tells what is lost. Where Keras runs on JAX or PyTorch the model is saved,
+    and exported by TensorFlow in a process of its own.
 
     Args:
         model: A built Sequential or Functional model, or one from `quantize_model`.
@@ -122,8 +126,7 @@ def export_tflite(
             its target.
         OSError: If the folder doesn't exist or can't be written; told before the
             conversion.
-        RuntimeError: If Keras doesn't run on the TensorFlow backend, or a rolled file
-            computes something else than the unrolled one.
+        RuntimeError: If a rolled file computes something else than the unrolled one.
 
     Example:
     >>> import keras, keras_share
@@ -133,10 +136,27 @@ def export_tflite(
     >>> [(b.shape, b.uses) for b in report.buffers if b.nbytes > 1000]
     [((64, 64), 4)]
     """
-    check_backend("export_tflite")
     check_numbers(model)
     check_target(target)
     check_timeout(timeout)
+    if keras.backend.backend() != "tensorflow":
+        check_writable(path)
+        given = representative_dataset
+        return export_elsewhere(
+            model,
+            path,
+            None if given is None else list(samples(given, model)),
+            {
+                "target": target,
+                "quantization": quantization,
+                "inference_input_type": inference_input_type,
+                "inference_output_type": inference_output_type,
+                "dynamic_batch": dynamic_batch,
+                "metadata": metadata,
+                "strict": strict,
+                "timeout": timeout,
+            },
+        )
     aware = quantization_of(model) is not None
     quantization = _quantization(model, quantization, target)
     check_types(types := (inference_input_type, inference_output_type), quantization)

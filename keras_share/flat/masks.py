@@ -8,6 +8,9 @@ import inspect
 from typing import Any
 
 import keras
+from keras import tree
+
+from keras_share.flat.tensors import tensors
 
 _ATTRIBUTE = "_keras_mask"
 
@@ -33,15 +36,15 @@ def mask_arguments(layer: keras.Layer, args: tuple, kwargs: dict) -> dict[str, A
         given = signature.bind(*args, **kwargs).arguments
     except TypeError:
         return {}
-    tensors = {k: x for k, x in given.items() if isinstance(x, keras.KerasTensor)}
-    names = dict.fromkeys(tensors, "mask")
-    if len(tensors) > 1:
-        names = {name: f"{name}_mask" for name in tensors}
-    masks = {names[name]: mask_of(x) for name, x in tensors.items()}
+    read = {k: x for k, x in given.items() if tensors(x)}
+    names = dict.fromkeys(read, "mask")
+    if len(read) > 1:
+        names = {name: f"{name}_mask" for name in read}
+    masks = {names[name]: tree.map_structure(mask_of, x) for name, x in read.items()}
     return {
         name: mask
         for name, mask in masks.items()
-        if mask is not None
+        if tensors(mask)
         and name in signature.parameters
         and given.get(name) is None
     }

@@ -13,6 +13,7 @@ import keras
 from keras import ops, tree
 
 from keras_share.flat.any_batch import SIZES, Call, for_any_batch
+from keras_share.flat.masks import mask_arguments, mask_of, set_mask
 from keras_share.flat.on_tensors import Reads, on_tensors, own_weights
 from keras_share.flat.tensors import corresponding, fresh_input, replaced, tensors
 from keras_share.flat.written import Refusal, Written, on_symbols
@@ -26,17 +27,52 @@ _NO_TENSORS = "All operation outputs must be tensors"
 def record(model: keras.Model) -> tuple[keras.Model, list[Call]]:
     """Runs a Functional model on new inputs; returns that run and its calls."""
     calls: list[Call] = []
+    inputs = tree.map_structure(lambda x: fresh_input(x, name=x.name), model.input)
+    for x, given in corresponding(inputs, model.input):
+        if mask_of(given) is not None:  # one of the inputs, too
+            pairs = corresponding(model.input, inputs)
+            set_mask(x, next((b for a, b in pairs if a is mask_of(given)), None))
 
     def call(op: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         op = _with_free_size(op)
+        if isinstance(op, keras.Layer):
+            _call_masks(tensors((args, kwargs)), tree.flatten(inputs), calls)
+            kwargs = {**kwargs, **mask_arguments(op, args, kwargs)}
         outputs = op(*args, **kwargs)
         calls.append(Call(op, args, kwargs, outputs))
         return outputs
 
     run = keras.models.clone_model(
-        model, clone_function=lambda op: op, call_function=call
+        model,
+        input_tensors=inputs,
+        clone_function=lambda op: op,
+        call_function=call,
     )
     return run, calls
+
+
+def _call_masks(
+    given: list[keras.KerasTensor], inputs: list[keras.KerasTensor], calls: list[Call]
+) -> None:
+    """Makes the masks of tensors by calls of the record."""
+    known = {id(x) for x in inputs}
+    known.update(id(x) for call in calls for x in tree.flatten(call.outputs))
+    for x in given:
+        mask = mask_of(x)
+        if mask is None or id(mask) in known:
+            continue
+        made, steps = record(keras.Model(inputs, mask))
+        env = dict(zip(made.inputs, inputs, strict=True))
+        for op, args, kwargs, outputs in steps:
+            args, kwargs = replaced((args, kwargs), env)
+            results = op(*args, **kwargs)
+            calls.append(Call(op, args, kwargs, results))
+            env.update(corresponding(outputs, results))
+        new = env[made.outputs[0]]
+        for other in given:
+            if mask_of(other) is mask:
+                set_mask(other, new)
+        known.add(id(new))
 
 
 class Program:
@@ -66,6 +102,8 @@ class Program:
     def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict, inference: bool):
         # Each once: attention takes one tensor as query, value and key.
         self.outer = list(dict.fromkeys(tensors((args, kwargs))))
+        masks = [mask_of(x) for x in self.outer if mask_of(x) is not None]
+        self.outer = list(dict.fromkeys([*self.outer, *masks]))
         modeled = isinstance(layer, (*_FUNCTIONAL, Written))
         self.weights = [] if modeled else own_weights(layer)
         self._inlined: list[keras.Layer] = []
@@ -112,6 +150,9 @@ class Program:
             for x in self.outer
         ]
         fresh = dict(zip(self.outer, inputs, strict=True))
+        for x, new in fresh.items():
+            if mask_of(x) is not None:
+                set_mask(new, fresh[mask_of(x)])
         args, kwargs = replaced((args, kwargs), fresh)
         training = None
         with on_tensors(layer, self.weights, self._inlined) as weights:
@@ -148,6 +189,9 @@ class Program:
         """
         env = dict(zip(self.inputs, [*self.outer, *(weights or ())], strict=True))
         for op, args, kwargs, outputs in self.calls:
+            for x in tensors((args, kwargs)):
+                if mask_of(x) in env:
+                    set_mask(env[x], env[mask_of(x)])
             results = call(op, replaced(args, env), replaced(kwargs, env))
             env.update(corresponding(outputs, results))
         return replaced(self.outputs, env)
