@@ -206,7 +206,12 @@ def export_tflite(
         return data, check_outputs(model, data, rows, quantization, aware, ends)
 
     data, agreement = first_that_works(
-        attempt, rounded, batch_size, calibrates, checked
+        attempt,
+        rounded,
+        batch_size,
+        calibrates,
+        checked,
+        given=representative_dataset is not None,
     )
     report = replace(audit(data, model), path=os.fspath(path), agreement=agreement)
     _check_tied(report, strict)

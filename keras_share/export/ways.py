@@ -14,7 +14,9 @@ from keras_share.flat.flatten import input_structure
 from keras_share.flat.precision import full_precision
 from keras_share.flat.tensors import fresh_input
 from keras_share.quantize.quantization import quantization_of
+from keras_share.quantize.representative import random_sample
 
+_SIZES = (32, 256, 16, 8, 4, 1)  # for open axes of a file that must have fixed ones
 Rows = list[list[np.ndarray]]
 Result = TypeVar("Result")
 
@@ -25,6 +27,7 @@ def first_that_works(
     batch_size: int | None,
     calibrates: bool,
     rows: Rows,
+    given: bool,
 ) -> Result:
     """What `attempt` makes of a model in the first form in which it can.
 
@@ -38,6 +41,7 @@ def first_that_works(
         batch_size: That of the form; None leaves it open.
         calibrates: As in `inference_model`.
         rows: Samples.
+        given: Whether they are the user's, of whose sizes a file should be.
 
     Raises:
         Exception: What the first form raises, or the second if there is one, when no
@@ -51,6 +55,7 @@ def first_that_works(
         reason = error
     shapes = None
     if any(None in x.shape[1:] for x in model.inputs):
+        rows = rows if given else [random_sample(model, sizes=_SIZES)]
         shapes = [x.shape for x in rows[0]]
         rows = [row for row in rows if [x.shape for x in row] == shapes]
         try:
@@ -60,14 +65,16 @@ def first_that_works(
         except Exception as error:
             reason = error
         else:
-            _warn_of_sizes(model, shapes, reason)
+            _warn_of_sizes(model, shapes)
             return result
     if quantization_of(model) is not None:
         raise reason
     try:
         result = attempt(_as_it_is(model, batch_size, shapes), rows)
     except Exception:
-        raise reason from None
+        result = None
+    if result is None:
+        raise reason
     warnings.warn(
         f"The model '{model.name}' was converted as it is, as Keras's own export does: "
         f"{first_sentence(reason)} Nothing keeps the converter from storing a weight "
@@ -75,7 +82,7 @@ def first_that_works(
         stacklevel=3,
     )
     if shapes is not None:
-        _warn_of_sizes(model, shapes, reason)
+        _warn_of_sizes(model, shapes)
     return result
 
 
@@ -94,9 +101,7 @@ def _as_it_is(
     return keras.Model(packed, model(packed), name=model.name)
 
 
-def _warn_of_sizes(
-    model: keras.Model, shapes: Sequence[Sequence[int]], reason: Exception
-) -> None:
+def _warn_of_sizes(model: keras.Model, shapes: Sequence[Sequence[int]]) -> None:
     sizes = {
         x.name: tuple(shape[1:])
         for x, shape in zip(model.inputs, shapes, strict=True)

@@ -44,7 +44,5 @@ def mask_arguments(layer: keras.Layer, args: tuple, kwargs: dict) -> dict[str, A
     return {
         name: mask
         for name, mask in masks.items()
-        if tensors(mask)
-        and name in signature.parameters
-        and given.get(name) is None
+        if tensors(mask) and name in signature.parameters and given.get(name) is None
     }
