@@ -20,11 +20,11 @@ from keras_share.search.project.connection import STUDY, VARIABLE
 from keras_share.search.project.leaderboard import leaderboard
 from keras_share.search.project.record import TrialRecord, record_of
 from keras_share.search.project.stock import records_of_tuner
-from keras_share.search.project.study import Project, objectives_of
+from keras_share.search.project.study import Project
+from keras_share.search.trial.objectives import direction, objectives_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class SearchResults:
     """The results of a search: one record per trial, failed ones included.
 
     Args:
-        records: One `TrialRecord` per trial, as a tuner writes them. Those of another
-            objective, where a search went on with a new one, get the score that they
-            have in this, if they have any.
+        records: One `TrialRecord` per trial.
         objectives: The direction (`"max"` or `"min"`) of each objective by name, the
             main one first.
 
@@ -56,8 +54,6 @@ class SearchResults:
                 "`objectives` must have 'min' or 'max' for each of at least one name. "
                 f"Received: objectives={self.objectives!r}"
             )
-        records = (record.scored_by(self.objectives) for record in self.records)
-        object.__setattr__(self, "records", tuple(records))
 
     @classmethod
     def load(
@@ -149,14 +145,15 @@ class SearchResults:
             `hp/<name>`, and `message`. Trials without a score come last. What a trial
             does not have is missing (NaN or NA).
         """
-        if average:
-            return self._averaged.copy()
+        return (self._averaged if average else self._board).copy()
+
+    @cached_property
+    def _board(self) -> pd.DataFrame:
         return leaderboard(self.records, self.objective, self.direction)
 
     @cached_property
     def _averaged(self) -> pd.DataFrame:
-        records = averaged(self.records)
-        return leaderboard(records, self.objective, self.direction)
+        return leaderboard(averaged(self.records), self.objective, self.direction)
 
     def pareto_front(self, *columns: str) -> pd.DataFrame:
         """The trials that no other one beats in all columns at once.
@@ -282,8 +279,10 @@ class SearchResults:
 
     def sign(self, name: str) -> int:
         """1 if less is better in a column of the leaderboard, -1 if more is."""
-        metrics = {n: m.direction for r in self.records for n, m in r.metrics.items()}
-        return -1 if {**metrics, **self.objectives}.get(name) == "max" else 1
+        found = self.objectives.get(name, "min")
+        if any(name in record.metrics for record in self.records):
+            found = self.objectives.get(name) or direction(name)
+        return -1 if found == "max" else 1
 
     def plot_pareto(
         self,
@@ -311,22 +310,6 @@ class SearchResults:
         figures.save(ax.figure.canvas.figure, to_file)
         return ax
 
-    def plot_report(self, to_file: str | os.PathLike | None = None) -> "Figure":
-        """Draws the report of `to_html` as one picture.
-
-        Args:
-            to_file: Optional file to write, which ends in `.png`, `.svg` or `.pdf`.
-
-        Returns:
-            The matplotlib figure.
-        """
-        from keras_share.search.reporting.poster import draw_poster
-
-        figures.check_picture(to_file)
-        figure = draw_poster(self)
-        figures.save(figure, to_file)
-        return figure
-
     def to_html(
         self, path: str | os.PathLike, winner: str | os.PathLike | None = None
     ) -> None:
@@ -343,12 +326,6 @@ class SearchResults:
         from keras_share.search.reporting.page import render_page
 
         write_atomically(path, render_page(self, winner).encode())
-
-    def to_tensorboard(self, folder: str | os.PathLike) -> None:
-        """Writes the trials for TensorBoard's HParams tab; see `write_hparams`."""
-        from keras_share.search.reporting.tensorboard import write_hparams
-
-        write_hparams(self.records, folder)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the leaderboard as a CSV file, whole or not at all."""

@@ -2,11 +2,11 @@
 
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -41,8 +41,6 @@ class SharingSampler(BaseSampler):
             model: another training would bring the same, and of a pattern the number of
             groups and that of sites that share with none are all that matters.
         earlier: Observations of earlier searches, which the policy learns from.
-        constraints_func: As of Optuna's samplers. They name it deprecated: prefer
-            `trial.set_constraint`.
 
     Raises:
         ValueError: If `policy` is none of these.
@@ -67,17 +65,11 @@ class SharingSampler(BaseSampler):
         seed: int | None = None,
         sizes: Collection[int | str] = (),
         earlier: Sequence[Observation] = (),
-        constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
     ):
         self.policy = policies.get(policy)
         self.seed = random.SystemRandom().getrandbits(32) if seed is None else seed
         self.sizes = tuple(sizes)
         self.earlier = list(earlier)
-        self._constraints_sampler = (
-            None
-            if constraints_func is None
-            else NSGAIISampler(constraints_func=constraints_func)
-        )
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial | None
@@ -131,17 +123,6 @@ class SharingSampler(BaseSampler):
         seed = f"{self.seed}/{trial.number}/{space.dimensions[0].name}"
         return space.values(self._propose(Problem(space, before), seed))[param_name]
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Keeps the values of `constraints_func`."""
-        if self._constraints_sampler is not None:
-            self._constraints_sampler.after_trial(study, trial, state, values)
-
     def problem(
         self,
         study: Study,
@@ -167,11 +148,17 @@ class SharingSampler(BaseSampler):
         patterns = pattern_spaces(declared)
         space = ValueSpace(search_space, patterns)
         points = [space.read(other.params, other.user_attrs) for other in others]
-        pairs = list(zip(others, points, strict=True))
-        finished = [point for other, point in pairs if other.state in _FINISHED]
+        finished = [
+            point
+            for other, point in zip(others, points, strict=True)
+            if other.state in _FINISHED
+        ]
         decided = conditions(finished, [d.name for d in space.dimensions])
         signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in study.directions]
-        known = [_observation(other, point, signs) for other, point in pairs]
+        known = [
+            observation(other, point, signs, other.constraints)
+            for other, point in zip(others, points, strict=True)
+        ]
         return Problem(
             ValueSpace(search_space, patterns, decided),
             [*self.earlier, *known],
@@ -208,7 +195,20 @@ def _others(study: Study, number: int | None = None) -> list[FrozenTrial]:
     ]
 
 
-def _observation(trial: FrozenTrial, point: Point, signs: Sequence[int]) -> Observation:
+def observation(
+    trial: FrozenTrial,
+    point: Point,
+    signs: Sequence[int],
+    measures: Mapping[str, float],
+) -> Observation:
+    """A trial of a study as a policy sees it.
+
+    Args:
+        trial: The trial.
+        point: What it tries.
+        signs: For each objective what makes less better.
+        measures: What limits are set on, as far as it is known.
+    """
     values = trial.values if trial.state in _FINISHED else None
     scores = None
     if values is not None and len(values) == len(signs):
@@ -216,7 +216,7 @@ def _observation(trial: FrozenTrial, point: Point, signs: Sequence[int]) -> Obse
     return Observation(
         point,
         scores if scores and all(map(math.isfinite, scores)) else None,
-        trial.constraints,
+        measures,
         is_running=trial.state == TrialState.RUNNING,
-        is_pruned=trial.state == TrialState.PRUNED,
+        is_pruned=trial.state == TrialState.PRUNED and scores is not None,
     )

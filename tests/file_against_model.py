@@ -68,7 +68,9 @@ def _simulated(graph: FlatGraph, x: list[np.ndarray]) -> tuple[dict, dict]:
     for step in graph:
         args, kwargs = replaced((step.args, step.kwargs), numbers)
         numbers.update(corresponding(step.outputs, step.op(*args, **kwargs)))
-        if isinstance(step.op, FakeQuantize):
+        # A weight that operations read has no batch.
+        of_batch = step.output.shape[:1] in ((None,), (len(x[0]),))
+        if isinstance(step.op, FakeQuantize) and of_batch:
             places = _in_kernel(graph, step, keras.ops.convert_to_numpy(args[0]))
             numbers[step.output] = step.op(places * _scale(step.op))
             places = np.where(np.isfinite(places), places, 0.0).reshape(len(x[0]), -1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras_tuner as kt
 
 from keras_share.search import SharingSearch, sharing_pattern
-from keras_share.search.project import study
+from keras_share.search.project import connection, study
 
 TRIALS = 30
 
@@ -54,12 +54,9 @@ def whole(folder, **kwargs):
     Journaling(folder, **{"max_trials": TRIALS, **kwargs}).search(verbose=0)
 
 
-def impatient(folder, lost=2.0, **kwargs):
+def impatient(folder, lost=3, **kwargs):
     """A search that takes a silent trial for lost soon."""
-    study.LOST, study.BEAT = lost, lost / 4
-    from keras_share.search.tuner import pulse
-
-    pulse.BEAT = lost / 4
+    connection.BEAT, connection.LOST = 1, lost
     whole(folder, **kwargs)
 
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults
-from keras_share.search.project.record import Metric, TrialRecord
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.project.study import Project
 from keras_share.search.space.pattern_space import PatternSpace
 
@@ -50,8 +50,8 @@ def trial(number, rng, sites=6, names=("sharing",), noise=0.004, objectives=ONE)
         objectives=objectives,
         score=float(score),
         metrics={
-            "val_accuracy": Metric(float(score), "max"),
-            "val_loss": Metric(1 - float(score), "min"),
+            "val_accuracy": float(score),
+            "val_loss": 1 - float(score),
         },
         measures={"exported_bytes": size, "latency_ms": latency},
         seconds=12.5 + units / 10,

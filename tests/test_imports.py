@@ -54,6 +54,14 @@ def test_every_package_is_installed():
     assert listed == names
 
 
+def test_threads_of_tensorflow_can_be_chosen_after_the_import():
+    done = run(
+        "import keras, keras_share, tensorflow as tf\n"
+        "tf.config.threading.set_intra_op_parallelism_threads(1)\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_is_imported_before_it_is_used():
     done = run(
         "import sys, keras_share\n"

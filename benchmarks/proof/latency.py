@@ -20,6 +20,7 @@ def measure(task: str, folder: Path) -> None:
     path = folder / "latency.csv"
     files = sorted(folder.glob(f"{task}_*.tflite"))
     frame = ks.benchmark(*files).to_dataframe()
+    frame["file"] = [Path(name).name for name in frame.file]
     frame.insert(0, "task", task)
     if path.exists():
         known = pd.read_csv(path)

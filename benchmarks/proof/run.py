@@ -74,12 +74,14 @@ def main() -> None:
     add("--budgets", type=int, nargs="+", help="kilobytes of the int8 file")
     add("--steps", type=int, help="of each training")
     add("--seeds", type=int, default=5, help="of each finalist")
+    add("--explore", type=int, default=2, help="seeds of each other candidate")
+    add("--finalists", type=int, default=2, help="of either side")
     add("--quick", action="store_true", help="one budget, short trainings, 2 seeds")
     add("--output", type=Path, help=f"folder; by default {FOLDER}")
     options = parser.parse_args()
     single_core()
     task = TASKS[options.task](options.data)
-    plan = Plan(confirm=options.seeds)
+    plan = Plan(options.explore, options.seeds, options.finalists)
     if options.quick:
         plan = Plan(explore=1, confirm=2, finalists=1)
         task.steps = QUICK_STEPS

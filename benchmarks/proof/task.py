@@ -41,7 +41,7 @@ class Task(ABC):
     """
 
     source: str | None = None
-    steps: int = 1000
+    steps: int = 1500
 
     name: ClassVar[str]
     # Kilobytes (1,000 bytes) of the int8 file.
@@ -52,11 +52,10 @@ class Task(ABC):
     batch: ClassVar[int] = 64
     # Peak rates, among which either side chooses, and by which of its candidates.
     rates: ClassVar[tuple[float, ...]] = (0.004, 0.008, 0.016)
-    tuned_by: ClassVar[tuple[str, str]] = ("AB", "AAAA")
+    tuned_by: ClassVar[tuple[str, str]] = ("AB", "ABAB")
     candidates: ClassVar[tuple[str, ...]] = (
-        *("AB", "ABC", "ABCD", "ABCDEF", "ABCDEFGH"),
-        *("AAAA", "AAAAAA", "AABB", "ABAB", "ABBBC", "AABBCC", "AABBCCDD"),
-        *("AAAA rank 4", "AAAA expand"),
+        *("A", "AB", "ABC", "ABCD"),
+        *("AA", "AAA", "AAAA", "AABB", "ABAB", "ABBC", "AABBCC", "AABB expand"),
     )
 
     @abstractmethod

@@ -23,12 +23,7 @@ class Text(Task):
     sign = -1
     unit = "bits per byte"
     batch = 32
-    rates = (0.008, 0.016, 0.032)
-    candidates = (
-        *("A", "AB", "ABC", "ABCD", "ABCDEF"),
-        *("AA", "AAA", "AAAA", "AAAAAA", "AABB", "ABAB", "ABBBC", "AABBCC"),
-        *("AAAA rank 4", "AAAA expand"),
-    )
+    rates = (0.016, 0.032, 0.064)
 
     @cached_property
     def ids(self) -> np.ndarray:

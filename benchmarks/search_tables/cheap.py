@@ -25,7 +25,7 @@ from rich.console import Console
 from keras_share import SharingPattern
 from keras_share.atomic import write_atomically
 from search_tables.data import load as load_data
-from search_tables.inheritance import SEED, donor, merged
+from search_tables.inheritance import SEED, donor, fitted, merged
 from search_tables.network import NUM_SITES
 from search_tables.signals import SIGNALS
 from search_tables.tables import FOLDER, load
@@ -36,8 +36,10 @@ DRAWS = 2  # donors, and seeds of what starts from scratch
 console = Console()
 
 
-def run_draw(trainer: Trainer, draw: int) -> pd.DataFrame:
-    """Every signal of one donor or seed, by pattern."""
+def run_draw(
+    trainer: Trainer, x: np.ndarray, draw: int, names: list[str]
+) -> pd.DataFrame:
+    """Signals of one donor or seed, by pattern; and the errors of merging."""
     donors = {start: donor(trainer, start, draw) for start in ("apart", "alike")}
     rows = []
     for pattern in SharingPattern.all(NUM_SITES):
@@ -46,8 +48,10 @@ def run_draw(trainer: Trainer, draw: int) -> pd.DataFrame:
         row = {}
         for start, weights in donors.items():
             starts[start], row[f"{start}_error_{draw}"] = merged(weights, pattern)
+        starts["fitted"] = fitted(donors["apart"], pattern, x)
         batches = trainer.batches(rng)
-        for name, signal in SIGNALS.items():
+        for name in names:
+            signal = SIGNALS[name]
             weights = starts[signal.start]
             if signal.part:
                 _, [score] = trainer.train(
@@ -70,12 +74,16 @@ def make(table: str, source: str, draws: int) -> None:
     single_core()
     path = FOLDER / f"{table}_cheap.csv"
     frame = pd.read_csv(path) if path.exists() else load(table)[["pattern"]]
-    trainer = Trainer(load_data(table, source))
+    data = load_data(table, source)
+    trainer = Trainer(data)
     for draw in range(draws):
-        if f"apart_error_{draw}" in frame:
+        names = [name for name in SIGNALS if f"{name}_seed_{draw}" not in frame]
+        if not names:
             continue
         start = time.perf_counter()
-        frame = pd.concat([frame, run_draw(trainer, draw)], axis=1)
+        new = run_draw(trainer, data.x, draw, names)
+        new = new[[column for column in new if column not in frame]]
+        frame = pd.concat([frame, new], axis=1)
         write_atomically(path, frame.to_csv(index=False).encode())
         seconds = time.perf_counter() - start
         console.print(f"{table}, draw {draw}: {seconds:.0f} seconds")

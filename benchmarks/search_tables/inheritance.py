@@ -7,6 +7,7 @@ from search_tables.network import NUM_SITES
 from search_tables.training import Trainer, initial_weights
 
 SEED = 1000  # none of the tables'
+_RIDGE = 1e-3  # as in `keras_share.retrofit.moments`
 
 
 def donor(trainer: Trainer, start: str, draw: int) -> dict[str, np.ndarray]:
@@ -35,3 +36,24 @@ def merged(weights: dict, pattern: SharingPattern) -> tuple[dict, float]:
             weights[name][group] = values[list(members)].mean(axis=0)
     distance = sites["kernels"] - weights["kernels"][list(pattern.labels)]
     return weights, float(np.sum(distance**2))
+
+
+def fitted(weights: dict, pattern: SharingPattern, x: np.ndarray) -> dict:
+    """Each group's kernel as `share(..., data=x)` starts it: the closest on its inputs.
+
+    Args:
+        weights: Of the donor.
+        pattern: Which sites share.
+        x: Inputs of the network, `(n, 96)`.
+    """
+    merged_weights, _ = merged(weights, pattern)
+    parts = np.split(x.astype("float64"), NUM_SITES, axis=1)
+    moments = [part.T @ part for part in parts]
+    for group, members in enumerate(pattern.groups):
+        total = np.sum([moments[i] for i in members], axis=0)
+        ridge = _RIDGE * np.trace(total) / len(total) * np.eye(len(total))
+        each = [moments[i] + ridge / len(members) for i in members]
+        aims = [c @ weights["kernels"][i] for c, i in zip(each, members, strict=True)]
+        best = np.linalg.solve(total + ridge, np.sum(aims, axis=0))
+        merged_weights["kernels"][group] = best.astype("float32")
+    return merged_weights

@@ -51,19 +51,10 @@ if TYPE_CHECKING:
     help="The file made from the best trial: its audit is added to the page.",
 )
 @click.option(
-    "--png", metavar="PNG", type=Picture(), help="Where to draw it as one picture."
-)
-@click.option(
     "--plot",
     metavar="PNG",
     type=Picture(),
     help="Where to draw the Pareto front, of its last two columns.",
-)
-@click.option(
-    "--tensorboard",
-    metavar="DIR",
-    type=click.Path(),
-    help="Where to write the trials for TensorBoard's HParams tab.",
 )
 def report(
     project_dir: str,
@@ -72,9 +63,7 @@ def report(
     csv: str | None,
     html: str | None,
     winner: str | None,
-    png: str | None,
     plot: str | None,
-    tensorboard: str | None,
 ) -> Outcome:
     """Show what a search has found so far.
 
@@ -89,7 +78,7 @@ def report(
         raise click.UsageError("--winner is told on the page: add --html report.html.")
     if plot is not None and len(columns) == 1:
         raise click.UsageError("--plot draws two columns: repeat --column, or omit it.")
-    for path in (csv, html, png, plot):
+    for path in (csv, html, plot):
         if path is not None:
             check_writable(path)
     results = SearchResults.load(project_dir, storage)
@@ -98,13 +87,9 @@ def report(
         results.to_csv(csv)
     if html is not None:
         results.to_html(html, winner)
-    if png is not None:
-        results.plot_report(png)
     if plot is not None:
         axes = (columns[-2], columns[-1]) if columns else None
         results.plot_pareto(plot, columns=axes)
-    if tensorboard is not None:
-        results.to_tensorboard(tensorboard)
     return outcome
 
 

@@ -97,6 +97,17 @@ def search(
     if workers is None and (threads is not None or gpus):
         raise click.UsageError("--threads and --gpus need --workers.")
     from keras_share.search import launching
+    from keras_share.search.tuner.halting import HaltedError
 
-    launch = launching.Launch(function, workers or 0, storage, recycle, threads, gpus)
-    return show(launching.search(launch) if workers else launching.alone(launch))
+    try:
+        results = launching.search(
+            function,
+            workers or 0,
+            storage=storage,
+            recycle=recycle,
+            threads=threads,
+            gpus=gpus,
+        )
+    except HaltedError as error:  # no bug of ours, as other errors in running are
+        raise ValueError(str(error)) from error
+    return show(results)

@@ -38,6 +38,7 @@ from keras_share.export.target import (
 from keras_share.export.ways import first_that_works
 from keras_share.flat.flatten import check_numbers
 from keras_share.layers.sublayers import sublayers
+from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import (
     CONVERTED,
@@ -53,7 +54,7 @@ from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
 
-def export_tflite(
+def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
     model: keras.Model,
     path: str | os.PathLike,
     *,
@@ -187,7 +188,7 @@ def export_tflite(
         if quantization_of(rounded):
             keep_kernels(file, exported)
         if quantization_of(rounded) and quantization.activations is not None:
-            keep_float(file)
+            keep_float(file, _look_ups(exported))
             sum_exactly(file)
         else:
             drop_edges(file)
@@ -217,6 +218,10 @@ def export_tflite(
     _check_tied(report, strict)
     write_atomically(path, data)
     return report
+
+
+def _look_ups(model: keras.Model) -> list[LookUp]:
+    return [part for part in sublayers(model) if isinstance(part, LookUp)]
 
 
 def _has_recurrent_layers(model: keras.Model) -> bool:

@@ -15,6 +15,7 @@ from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.float_edge import FloatEdge
+from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantization import Quantization
 
 _LOOPS = ("While", "StatelessWhile")
@@ -90,7 +91,7 @@ def _convert(
             tf.as_dtype, ends.types
         )
         converter.allow_custom_ops = any(
-            isinstance(part, FloatEdge) for part in sublayers(model)
+            isinstance(part, (FloatEdge, LookUp)) for part in sublayers(model)
         )
         if calibration is not None:
             converter.representative_dataset = lambda: (

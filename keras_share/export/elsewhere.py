@@ -79,9 +79,9 @@ def export_saved(
         What `found` is: "report", "unknown" (why the model can't be loaded) or the
         class of an error; what was found; and what was warned of.
     """
-    from keras_share.export.convert import export_tflite
-
-    kind, found = "report", None
+    export_tflite = importlib.import_module("keras_share").export_tflite  # no circle
+    kind: str = "report"
+    found: Any = None
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
         try:

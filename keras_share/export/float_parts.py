@@ -2,12 +2,14 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
+from keras_share.export.tables import TableWriter
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE
+from keras_share.quantize.look_up import LookUp
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.unused import drop_codes, drop_tensors
@@ -19,7 +21,7 @@ _BETWEEN = ("DEQUANTIZE", "QUANTIZE")
 _MOVES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")
 
 
-def keep_float(model: schema.ModelT) -> None:
+def keep_float(model: schema.ModelT, look_ups: Iterable[LookUp] = ()) -> None:
     """Takes the edges out of a parsed file, and checks what lies between them.
 
     Each edge of a quantized model (`FloatEdge`) is an operator of the file here.
@@ -30,16 +32,17 @@ def keep_float(model: schema.ModelT) -> None:
 
     Args:
         model: The parsed file of a model whose activations are integers.
+        look_ups: Its layers that look up, which are written as tables.
 
     Raises:
         ValueError: If the file computes something in floating point that the model
             computes in integers, or the other way round.
     """
     floating: set[int] = set()  # subgraphs that floating operators run
-    graphs = model.subgraphs
+    graphs, tables = model.subgraphs, TableWriter(model, look_ups)
     for index, graph in enumerate(graphs):
         if index not in floating:
-            floating |= _mend(model, graph)
+            floating |= _mend(model, graph, tables)
     left = list(floating)
     while left:
         graph = graphs[left.pop()]
@@ -64,9 +67,12 @@ def _edge(model: schema.ModelT, op: schema.OperatorT) -> str | None:
     return kind if kind in (BETWEEN, ENTER, LEAVE) else None
 
 
-def _mend(model: schema.ModelT, graph: schema.SubGraphT) -> set[int]:
+def _mend(
+    model: schema.ModelT, graph: schema.SubGraphT, tables: TableWriter
+) -> set[int]:
     """Mends one subgraph; returns those that its floating operators run."""
     _round_before_moving(model, graph)
+    tables.write(graph)
     edges: list[schema.OperatorT] = []
     others: list[tuple[schema.OperatorT, list[int]]] = []
     beyond: list[int] = []  # tensors on the floating side of an edge

@@ -29,6 +29,7 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, FloatEdge
+from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.rules import operation_name
@@ -62,7 +63,11 @@ def inference_model(
             set.
     """
     graph = flatten(
-        model, batch_size, leaves=(QuantizeWeights,), inference=True, shapes=shapes
+        model,
+        batch_size,
+        leaves=(QuantizeWeights, LookUp),
+        inference=True,
+        shapes=shapes,
     )
     steps = list(graph.all_steps)
     quantized = any(isinstance(step.op, FakeQuantize) for step in steps)
@@ -89,7 +94,8 @@ def inference_model(
             loop = FileLoop(model, rounders, **step.op.settings())
             return loop(*builder.resolve(step.args))
         if _is_sum(step):
-            return Sum(name=step.name)(builder.resolve(list(step.args)))
+            # Not the name of the step, which another operation may have.
+            return Sum(name=f"{step.name}_sum")(builder.resolve(list(step.args)))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
@@ -116,7 +122,7 @@ def inference_model(
             layer.bake()
         elif isinstance(layer, FakeQuantize):
             layer.check_range()
-        elif isinstance(layer, FloatEdge):
+        elif isinstance(layer, (FloatEdge, LookUp)):
             layer.mark()
         elif isinstance(layer, WholeTable):
             layer.find_extremes()

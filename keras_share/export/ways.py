@@ -1,5 +1,6 @@
 """The ways of writing a model for the converter, the best one first."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -69,11 +70,10 @@ def first_that_works(
             return result
     if quantization_of(model) is not None:
         raise reason
-    try:
-        result = attempt(_as_it_is(model, batch_size, shapes), rows)
-    except Exception:
-        result = None
-    if result is None:
+    found: list[Result] = []
+    with contextlib.suppress(Exception):  # the first reason is told
+        found.append(attempt(_as_it_is(model, batch_size, shapes), rows))
+    if not found:
         raise reason
     warnings.warn(
         f"The model '{model.name}' was converted as it is, as Keras's own export does: "
@@ -83,7 +83,7 @@ def first_that_works(
     )
     if shapes is not None:
         _warn_of_sizes(model, shapes)
-    return result
+    return found[0]
 
 
 def _as_it_is(

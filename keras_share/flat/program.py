@@ -64,9 +64,9 @@ def _call_masks(
         made, steps = record(keras.Model(inputs, mask))
         env = dict(zip(made.inputs, inputs, strict=True))
         for op, args, kwargs, outputs in steps:
-            args, kwargs = replaced((args, kwargs), env)
-            results = op(*args, **kwargs)
-            calls.append(Call(op, args, kwargs, results))
+            given_args, given_kwargs = replaced((args, kwargs), env)
+            results = op(*given_args, **given_kwargs)
+            calls.append(Call(op, given_args, given_kwargs, results))
             env.update(corresponding(outputs, results))
         new = env[made.outputs[0]]
         for other in given:
@@ -268,11 +268,15 @@ def _check_constants(layer: keras.Layer, calls: list[Call]) -> None:
     weights = _weights(layer)
     scalars = any(len(v.shape) == 0 for v in weights)
     integers = any("float" not in v.dtype for v in weights)
+    op = layer.use.op if isinstance(layer, Written) else layer
+    can_have = isinstance(op, keras.Layer) and bool(op.variables)
 
     def may_be_weight(x: Any) -> bool:
         if not isinstance(layer, Written) or not ops.is_tensor(x):
             return False
         if len(x.shape) == 0 and not scalars:
+            return False
+        if not can_have:
             return False
         return "float" in keras.backend.standardize_dtype(x.dtype) or integers
 

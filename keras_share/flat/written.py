@@ -109,15 +109,25 @@ class LayerUse:
         weights: list[keras.Variable],
     ) -> Any:
         """`call` with a part that `key` tells from others, whatever its weights."""
+        return self.part_layer(key, make, x.shape, weights)(x)
+
+    def part_layer(
+        self,
+        key: tuple[Hashable, ...],
+        make: Callable[[], keras.Layer],
+        shape: tuple[int | None, ...],
+        weights: list[keras.Variable],
+    ) -> keras.Layer:
+        """The layer of a `part` that is called on tensors of this shape."""
         key = (self.op, *key)
         if key not in self._parts:
             self._parts[key] = make()
-            self._parts[key].build(x.shape)
+            self._parts[key].build(shape)
             self._parts[key].trainable = getattr(self.op, "trainable", True)
         layer = self._parts[key]
         for own, weight in zip(layer.weights, weights, strict=True):
             self.stand_ins[own] = self.stand_ins.of(weight)
-        return layer(x)
+        return layer
 
     def refuse(self, reason: str) -> NoReturn:
         """Leaves this use as it is, in floating point, and reports the reason."""

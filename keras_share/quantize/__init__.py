@@ -2,8 +2,10 @@
 
 import keras  # noqa: F401 (first, see keras_share.registered)
 
+import keras_share.quantize.attention_rules
 import keras_share.quantize.operation_rules
 import keras_share.quantize.recurrent_rules
+import keras_share.quantize.table_rules
 import keras_share.quantize.weight_rules
 import keras_share.quantize.written_rules  # noqa: F401 (the rules register themselves)
 from keras_share.quantize.fake_quantize import FakeQuantize

@@ -8,6 +8,20 @@ import keras
 ENTER, LEAVE, BETWEEN = "EnterFloat", "LeaveFloat", "BetweenRanges"
 
 
+def custom_operator(name: str, inputs: Any) -> Any:
+    """An operator of this name for the converter, which doesn't know it."""
+    import tensorflow as tf
+
+    quoted = json.dumps(name, ensure_ascii=False)
+    custom = f'name: {quoted} attr {{ key: "tfl_fusable_op" value {{ b: true }} }}'
+
+    @tf.function(experimental_implements=custom, autograph=False)
+    def operator(x):
+        return tf.identity(x)
+
+    return operator(inputs)
+
+
 @keras.saving.register_keras_serializable(package="keras_share")
 class FloatEdge(keras.layers.Layer):
     """Passes numbers on between what is computed in integers and what is not.
@@ -36,16 +50,7 @@ class FloatEdge(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         if not self._marked:
             return inputs
-        import tensorflow as tf
-
-        name = json.dumps(f"{self.kind}:{self.name}", ensure_ascii=False)
-        custom = f'name: {name} attr {{ key: "tfl_fusable_op" value {{ b: true }} }}'
-
-        @tf.function(experimental_implements=custom, autograph=False)
-        def edge(x):
-            return tf.identity(x)
-
-        return edge(inputs)
+        return custom_operator(f"{self.kind}:{self.name}", inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -20,12 +20,11 @@ from keras_share.layers.tied_cloner import warn_of_lost_methods
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
-from keras_share.quantize.opening import open_model
+from keras_share.quantize.opening import open_and_place
 from keras_share.quantize.placement import (
     Placement,
     is_taken_apart,
     only_moves,
-    place,
     takes_one_tensor_twice,
 )
 from keras_share.quantize.quantization import (
@@ -41,7 +40,7 @@ from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import LayerReport, report_of
 from keras_share.quantize.representative import Representative, batches
 from keras_share.quantize.rules import operation_name
-from keras_share.quantize.selection import Selection, check_uses
+from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
 
 
@@ -140,9 +139,8 @@ def quantize_model(
             f"The model '{model.name}' is quantized already. Pass the float model."
         )
     _check_lora(model)
-    graph = open_model(model, quantization.activations)
-    placements = place(graph, Selection(model, quantize, skip))
-    check_uses(placements)
+    selection = Selection(model, quantize, skip)
+    graph, placements = open_and_place(model, quantization.activations, selection)
     report = report_of(graph, placements, quantization)
     _warn([row for row in report.float_layers if not row.skipped], strict)
     per_group = ranges == "group"

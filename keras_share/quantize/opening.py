@@ -5,20 +5,32 @@ from typing import Any
 
 import keras
 
-from keras_share.flat.flat_graph import FlatGraph
+from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import OWN_CALL, flatten
 from keras_share.flat.folding import IDENTITY_LAYERS
 from keras_share.flat.written import Written
+from keras_share.layers.recurrent import Recurrent
+from keras_share.layers.relax.affine import Affine
+from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
-from keras_share.layers.substitute import accepts_training
+from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
+from keras_share.quantize.look_up import LookUp
+from keras_share.quantize.own_weights import has_weights_to_read, run_on_values
+from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.pointwise import with_look_ups
 from keras_share.quantize.rules import find_rule, operation_name
+from keras_share.quantize.selection import Selection, check_uses
 from keras_share.quantize.sixteen_bits import written_in_16_bits
 from keras_share.quantize.weight_rules import (
     linear_then_activation,
     product_then_bias,
     split_activation,
 )
+
+# Layers that are opened in ways of their own.
+_CLOSED = (Affine, SharedStack, Tied, Relaxed, Recurrent, keras.layers.RNN, Transposed)
 
 
 def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
@@ -34,6 +46,39 @@ def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
     transposed = [x for x in sublayers(model) if isinstance(x, Transposed)]
     both_ways = {x for t in transposed for x in (t, t.source)}
     return flatten(model, open_with=partial(_function, both_ways, bits))
+
+
+def open_and_place(
+    model: keras.Model, bits: int | None, selection: Selection
+) -> tuple[FlatGraph, dict[Step, Placement]]:
+    """The graph of a model as it is quantized, and what is done with each step.
+
+    Args:
+        model: A built Sequential or Functional model.
+        bits: Bits of the activations.
+        selection: What is left in floating point by request.
+
+    Raises:
+        ValueError: If some uses of a kernel are left out and others are not.
+    """
+    graph = open_model(model, bits)
+    placements = place(graph, selection)
+    check_uses(placements)
+    if bits != 8:  # a table of 16 bits is too large
+        return graph, placements
+    excluded: set[keras.KerasTensor] = set()
+    while True:
+        looked_up = with_look_ups(graph, placements, excluded)
+        placed = place(looked_up, selection)
+        # What reads them is in floating point, and wants them exact.
+        exact = {step.output for step in looked_up.all_steps if _is_float(step, placed)}
+        if not exact:
+            return looked_up, placed
+        excluded |= exact
+
+
+def _is_float(step: Step, placements: dict[Step, Placement]) -> bool:
+    return isinstance(step.op, LookUp) and placements[step].is_float
 
 
 def _function(
@@ -63,11 +108,11 @@ def _function(
         return linear_then_activation if split_activation(op) else None
     if isinstance(op, Written):
         return OWN_CALL
-    if not isinstance(op, keras.Layer) or isinstance(op, IDENTITY_LAYERS):
+    if not isinstance(op, keras.Layer) or isinstance(op, (*IDENTITY_LAYERS, *_CLOSED)):
         return None
-    of_keras = type(op).__module__.split(".")[0] in ("keras", "keras_share")
-    if op.variables and of_keras:
+    if len(list(sublayers(op))) > 1:
         return None
-    if accepts_training(op) and not isinstance(op, keras.layers.Lambda):
-        return None
-    return OWN_CALL if len(list(sublayers(op))) == 1 else None
+    if bits == 8 and has_weights_to_read(op):
+        return run_on_values
+    # What runs other operations in training stays closed.
+    return None if op.variables else OWN_CALL

@@ -10,8 +10,8 @@ from keras_share.quantize.rules import QuantizeRule, register_rules
 # may not be known then.
 _MOVED = """
     amax amin average_pool broadcast_to concatenate copy depth_to_space expand_dims
-    get_item max max_pool min moveaxis pad ravel repeat reshape resize roll slice
-    space_to_depth split squeeze stack swapaxes take tile transpose
+    get_item max max_pool min moveaxis pad ravel repeat reshape resize roll
+    slice space_to_depth split squeeze stack swapaxes take tile transpose
 """
 _MOVED_LAYERS = (
     *(layers.Flatten, layers.Permute, layers.RepeatVector, layers.Reshape),
@@ -43,7 +43,11 @@ register_rules(
     ("rsqrt",), QuantizeRule(how="int8, of what is never negative, as a sum of squares")
 )
 # TFLite fixes the ranges of these outputs.
-for _names, _range in ((("sigmoid", "softmax"), (0.0, 1.0)), (("tanh",), (-1.0, 1.0))):
+for _names, _range in (
+    (("sigmoid", "softmax"), (0.0, 1.0)),
+    (("tanh",), (-1.0, 1.0)),
+    (("log_softmax",), (-16.0 + 1 / 16, 1 / 16)),
+):
     register_rules(
         _names, QuantizeRule(output=_range, how=f"int8, in the range {_range}")
     )

@@ -21,7 +21,7 @@ from keras_share.quantize.signs import is_never_negative
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS
 
 # What makes a small error of a small number a large one.
-_MAGNIFIES = (
+MAGNIFIES = (
     *("divide", "log", "log10", "log1p", "log2", "power", "reciprocal", "rsqrt"),
     *("sqrt", "true_divide"),
 )
@@ -35,6 +35,7 @@ _MASKED = (
     "large numbers mask its scores, beside which integers can't tell these apart; "
     "keras.layers.Softmax and attention with a mask are computed in integers"
 )
+_NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Of two of these one may undo the other.
@@ -82,7 +83,7 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
         if step.body is not None:
             placements.update(place(step.body, selection))
         reason = selection(step) if selection else None
-        placement = Placement(reason=reason) if reason else _place(graph, step)
+        placement = Placement(reason=reason) if reason else place_alone(graph, step)
         if placement.rule.weights and any(map(graph.is_used_transposed, step.weights)):
             # The same integers in both directions.
             rule = replace(placement.rule, channels=(), min_bits=8)
@@ -90,6 +91,11 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
         placements[step] = placement
     _keep_precise(graph, placements)
     for step in graph:
+        if placements[step].output == "weights" and all(
+            placements[reader].is_float for reader in graph.consumers(step.output)
+        ):
+            # Of the rows alone the converter makes no integers.
+            placements[step] = Placement(reason=_NOT_READ)
         if placements[step].output == "next":
             [reader] = graph.consumers(step.output)
             if placements[reader].is_float:
@@ -113,7 +119,7 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
             pulls[step] = step.name
             masked.add(step)
         if placements[step].is_float:
-            if name in _MAGNIFIES:
+            if name in MAGNIFIES:
                 pulls[step] = step.name
             continue
         outputs = keras.tree.flatten(step.outputs)
@@ -226,7 +232,8 @@ def _operation(step: Step) -> str | None:
     return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
 
 
-def _place(graph: FlatGraph, step: Step) -> Placement:
+def place_alone(graph: FlatGraph, step: Step) -> Placement:
+    """What is done with a step, whatever is with those around it."""
     op = step.op
     if step.body is not None:
         return Placement("own")

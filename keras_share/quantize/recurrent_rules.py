@@ -12,6 +12,8 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.rules import writes
 from keras_share.quantize.weight_rules import activate
 
+_CONVOLUTIONAL = (layers.ConvLSTM1D, layers.ConvLSTM2D)
+
 
 def _refuses(layer: layers.RNN) -> str | None:
     if layer.stateful:
@@ -19,7 +21,8 @@ def _refuses(layer: layers.RNN) -> str | None:
     cells = list(sublayers(layer))
     if any(getattr(cell, "recurrent_dropout", 0) for cell in cells):
         return "it drops out of its states (recurrent_dropout)"
-    if type(layer) is layers.RNN and any(getattr(x, "dropout", 0) for x in cells):
+    dropouts = any(getattr(cell, "dropout", 0) for cell in cells)
+    if dropouts and type(layer) in (layers.RNN, *_CONVOLUTIONAL):
         return "its cell drops out of its inputs"
     if not isinstance(layer.cell, keras.Layer):
         return "its cell is no layer"
@@ -27,7 +30,7 @@ def _refuses(layer: layers.RNN) -> str | None:
 
 
 @writes(
-    *(layers.GRU, layers.LSTM, layers.RNN, layers.SimpleRNN),
+    *(layers.GRU, layers.LSTM, layers.RNN, layers.SimpleRNN, *_CONVOLUTIONAL),
     refuse=_refuses,
     how="one step of the cell, in a loop over a known length; the steps share kernels "
     "and ranges",
@@ -82,11 +85,46 @@ def _lstm_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
     cell = use.op
     h, c = states
     x = use.dense(x, cell.kernel, cell.bias)
-    i, f, g, o = ops.split(x + use.dense(h, cell.recurrent_kernel), 4, axis=-1)
+    return _gated(cell, x + use.dense(h, cell.recurrent_kernel), c)
+
+
+def _gated(cell: keras.Layer, x: Any, c: Any) -> Any:
+    i, f, g, o = ops.split(x, 4, axis=-1)
     new = activate(cell.recurrent_activation, i) * activate(cell.activation, g)
     c = activate(cell.recurrent_activation, f) * c + new
     h = activate(cell.recurrent_activation, o) * activate(cell.activation, c)
     return h, [h, c]
+
+
+# The class is not public by itself, and a variable of a real layer would start
+# TensorFlow, whose threads can't be chosen any more after that.
+with keras.StatelessScope(initialize_variables=False):
+    _CONVOLUTIONAL_CELL = type(layers.ConvLSTM2D(1, 1).cell)
+
+
+@writes(_CONVOLUTIONAL_CELL, how="convolutions, sums, gates")
+def _convolutional_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
+    cell = use.op
+    if cell.data_format != "channels_last":
+        use.refuse("its channels are not the last axis")
+    kind = layers.Conv1D if cell.rank == 1 else layers.Conv2D
+
+    def convolved(x: Any, weights: list[keras.Variable], **settings: Any) -> Any:
+        def make() -> keras.Layer:
+            filters, size = 4 * cell.filters, cell.kernel_size
+            return kind(filters, size, use_bias=len(weights) > 1, **settings)
+
+        return use.call(make, weights[0].name, x, weights)
+
+    h, c = states
+    weights = [cell.kernel] if cell.bias is None else [cell.kernel, cell.bias]
+    x = convolved(
+        *(x, weights),
+        strides=cell.strides,
+        padding=cell.padding,
+        dilation_rate=cell.dilation_rate,
+    )
+    return _gated(cell, x + convolved(h, [cell.recurrent_kernel], padding="same"), c)
 
 
 @writes(layers.GRUCell, how="products, sums, gates")

@@ -9,10 +9,10 @@ import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import IDENTITY_LAYERS
-from keras_share.quantize.opening import open_model
-from keras_share.quantize.placement import Placement, place
+from keras_share.quantize.opening import open_and_place
+from keras_share.quantize.placement import Placement
 from keras_share.quantize.quantization import TRAINED, Quantization, find_quantization
-from keras_share.quantize.selection import SKIPPED, Selection, check_uses
+from keras_share.quantize.selection import SKIPPED, Selection
 
 if TYPE_CHECKING:
     import pandas
@@ -106,16 +106,15 @@ def quantization_report(
 
     Example:
     >>> import keras, keras_share
-    >>> layers = [keras.layers.Dense(4, name="dense"), keras.layers.ELU(name="elu")]
-    >>> model = keras.Sequential([keras.Input((8,)), *layers])
+    >>> dense = keras.layers.Dense(4, activation="sparsemax", name="dense")
+    >>> model = keras.Sequential([keras.Input((8,)), dense])
     >>> print(keras_share.quantize.quantization_report(model))
     1 of 2 steps in int8
-      float32: elu (Elu): there is no rule for Elu
+      float32: dense.sparsemax (Sparsemax): there is no rule for Sparsemax
     """
     quantization = find_quantization(quantization, TRAINED)
-    graph = open_model(model, quantization.activations)
-    placements = place(graph, Selection(model, quantize, skip))
-    check_uses(placements)
+    selection = Selection(model, quantize, skip)
+    graph, placements = open_and_place(model, quantization.activations, selection)
     return report_of(graph, placements, quantization)
 
 

@@ -69,7 +69,7 @@ class QuantizeRule:
         return self.channels(layer) if callable(self.channels) else self.channels
 
 
-_LAYERS: dict[type[keras.Layer], QuantizeRule] = {}
+_LAYERS: dict[type[keras.Layer] | str, QuantizeRule] = {}
 _OPERATIONS: dict[str, QuantizeRule] = {}
 
 
@@ -78,7 +78,9 @@ def register_rule(kind: type | str, rule: QuantizeRule) -> None:
 
     Args:
         kind: A class of layers, or the name of an operation in `keras.ops`. A rule for
-            a class counts for subclasses that don't override `call`.
+            a class counts for subclasses that don't override `call`. A class of a
+            package that need not be there is told by the name under which it is
+            registered with Keras, such as `"keras_hub>PositionEmbedding"`.
         rule: The rule. It replaces the one before, if any.
 
     Raises:
@@ -102,7 +104,9 @@ def register_rule(kind: type | str, rule: QuantizeRule) -> None:
     >>> print(keras_share.quantize.quantization_report(model))
     2 of 2 steps in int8
     """
-    if isinstance(kind, type) and issubclass(kind, keras.Layer):
+    if (isinstance(kind, type) and issubclass(kind, keras.Layer)) or (
+        isinstance(kind, str) and ">" in kind
+    ):
         _LAYERS[kind] = rule
     elif isinstance(kind, str):
         _OPERATIONS[kind] = rule
@@ -139,9 +143,11 @@ def find_rule(op: keras.Operation) -> QuantizeRule | None:
     if not isinstance(op, keras.Layer):
         return _OPERATIONS.get(operation_name(op))
     for kind in type(op).__mro__:
-        if kind in _LAYERS:
+        name = keras.saving.get_registered_name(kind)
+        rule = _LAYERS.get(kind) or _LAYERS.get(name)
+        if rule is not None:
             # What a subclass computes instead is not known.
-            return _LAYERS[kind] if type(op).call is kind.call else None
+            return rule if type(op).call is getattr(kind, "call", None) else None
     return None
 
 
@@ -153,5 +159,8 @@ def operation_name(op: keras.Operation) -> str:
 
 def rules() -> dict[str, QuantizeRule]:
     """All rules, by the name of the layer or operation."""
-    named = {kind.__name__: rule for kind, rule in _LAYERS.items()}
+    named = {
+        kind.split(">")[1] if isinstance(kind, str) else kind.__name__: rule
+        for kind, rule in _LAYERS.items()
+    }
     return {**named, **{f"ops.{name}": rule for name, rule in _OPERATIONS.items()}}

@@ -11,8 +11,9 @@ from keras_share.flat.written import LayerUse
 from keras_share.quantize.rules import operation_name
 
 # Of what the converter has no 16-bit operator, or one that runs wrong.
-_MISSING = {"broadcast_to", "exp", "repeat", "resize", "tile"}
+_MISSING = {"broadcast_to", "exp", "log_softmax", "repeat", "resize", "tile"}
 _MISSING_LAYERS = (
+    layers.AdditiveAttention,  # sums of tensors of different shapes
     layers.RepeatVector,
     layers.Resizing,
     layers.UpSampling1D,

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from keras_share.flat.folding import is_linear
 from keras_share.flat.written import LayerUse, on_symbols
 from keras_share.layers.copying import copy_layer
 from keras_share.layers.transposed import Transposed
+from keras_share.quantize.look_up import LookUp
+from keras_share.quantize.own_weights import WeightValue
 from keras_share.quantize.rules import (
     QuantizeRule,
     register_rule,
@@ -54,17 +57,29 @@ def split_activation(layer: keras.Layer) -> bool:
 
 def activate(activation: Callable[..., Any], x: Any) -> Any:
     """Applies an activation function, as one operation if it is one of Keras's."""
+    if isinstance(activation, keras.Layer):
+        return activation(x)
+    operation = _operation_of(activation)
+    if operation is not None:
+        return operation(x)
+    # Opened if it can be; it may not run on symbolic tensors.
+    name = getattr(activation, "__name__", "")
+    name = name if name.isidentifier() else "activation"
+    return layers.Activation(activation, name=name)(x)
+
+
+def _operation_of(activation: Callable[..., Any]) -> Callable[[Any], Any] | None:
+    """An activation function as an operation of `keras.ops`, or None."""
     name = getattr(activation, "__name__", "")
     operation = getattr(ops, name, None)
     if operation is None or activation is not getattr(keras.activations, name, None):
-        with on_symbols():
-            return activation(x)
+        return None
     # Functions of `keras.activations` don't all take symbolic tensors, and have
     # defaults of their own.
     taken = inspect.signature(operation).parameters
     parameters = inspect.signature(activation).parameters.items()
     defaults = {k: p.default for k, p in parameters if p.default is not p.empty}
-    return operation(x, **{k: v for k, v in defaults.items() if k in taken})
+    return partial(operation, **{k: v for k, v in defaults.items() if k in taken})
 
 
 def linear_then_activation(use: LayerUse, inputs: Any, **kwargs: Any) -> Any:
@@ -139,7 +154,12 @@ def _separable(use: LayerUse, inputs: Any) -> Any:
 
 @writes(layers.Activation, how="as the function of its name")
 def _activation(use: LayerUse, inputs: Any) -> Any:
-    return activate(use.op.activation, inputs)
+    activation = use.op.activation
+    operation = _operation_of(activation)
+    if operation is not None:
+        return operation(inputs)
+    with on_symbols():
+        return activation(inputs)
 
 
 register_rules(
@@ -201,5 +221,14 @@ register_rule(
     layers.PReLU,
     QuantizeRule(
         weights=("alpha",), channels=(), min_bits=8, how="int8 slopes with one range"
+    ),
+)
+register_rule(
+    WeightValue, QuantizeRule(how="a weight that operations read: int8, in one range")
+)
+register_rule(
+    LookUp,
+    QuantizeRule(
+        how="any function of each number alone: int8, in a table of 256 integers"
     ),
 )

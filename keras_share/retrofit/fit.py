@@ -1,6 +1,6 @@
 """Carrying trained weights over to the layers of a new model."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from keras_share.layers.relax.relaxed import RelaxedKernel
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import block_of
 from keras_share.layers.variable_map import VariableMap
+from keras_share.retrofit.moments import Moments, closest
 
+NO_MOMENTS: VariableMap[Moments] = VariableMap()
 INITS = ("mean", "first", "last")
 
 
@@ -82,22 +84,35 @@ def form_of(weights: list[keras.Variable]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def carry_uses(
-    pairs: Iterable[tuple[Use, list[np.ndarray]]], init: str = "mean"
+    pairs: Iterable[tuple[Use, Use]],
+    init: str = "mean",
+    moments: Mapping[keras.Variable, Moments] = NO_MOMENTS,
 ) -> list[Use]:
-    """Gives uses of layers the weights that they should compute with.
+    """Gives uses of layers the weights of the uses that they stand for.
 
-    What several uses share starts at the mean of theirs, or that of the first or last;
-    their relaxations start as close to their own kernels as they allow.
+    What several uses share starts at the mean of theirs, or that of the first or last,
+    and a kernel of whose inputs the moments are known at the closest one; their
+    relaxations start as close to their own kernels as they allow.
+
+    Args:
+        pairs: A use and the trained one whose weights it should compute with.
+        init: One of `INITS`.
+        moments: Of the trained kernels.
 
     Returns:
         The uses that have several relaxations of one kernel, which can't be fitted.
     """
     starts: VariableMap[list[np.ndarray]] = VariableMap()
+    met: VariableMap[list[Moments | None]] = VariableMap()
     groups: dict[Hashable, list[tuple[RelaxedKernel, np.ndarray]]] = {}
     unfit = []
-    for use, values in pairs:
-        for variable, value in zip(use.variables, values, strict=True):
+    for use, source in pairs:
+        values = source.values()
+        for variable, old, value in zip(
+            use.variables, source.variables, values, strict=True
+        ):
             starts.setdefault(variable, []).append(value)
+            met.setdefault(variable, []).append(moments.get(old))
         for position, kernel in use.kernels.items():
             if len(kernel.chain) > 1:
                 unfit.append(use)
@@ -105,7 +120,11 @@ def carry_uses(
                 group = groups.setdefault(_group(kernel), [])
                 group.append((kernel, values[position]))
     for variable, values in starts.items():
-        variable.assign(_merge(values, init))
+        known = [m for m in met[variable] if m is not None]
+        if len(known) == len(values) > 1 and init == "mean":
+            variable.assign(closest(values, known))
+        else:
+            variable.assign(_merge(values, init))
     for group in groups.values():
         kernels, values = zip(*group, strict=True)
         # With nothing to add, both factors of `LowRank` would be zero and not train.

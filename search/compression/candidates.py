@@ -7,12 +7,14 @@ from typing import Any
 
 import keras
 import keras_tuner as kt
-import numpy as np
 import pandas as pd
 
+from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.scale import Scale
+from keras_share.layers.sublayers import sublayers
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.retrofit.find_sites import find_sites
+from keras_share.retrofit.find_sites import find_kinds, find_sites
+from keras_share.retrofit.nodes import walk
 from keras_share.retrofit.share import share
 from keras_share.search.compression.originals import Originals
 from keras_share.search.space.sharing_space import (
@@ -104,10 +106,12 @@ class Designer:
 
     @cached_property
     def ranks(self) -> list[int]:
-        """The ranks that are less than half of what each kernel has."""
-        shapes = [shape for row in self.sites["shapes"] for shape in row]
-        sizes = [min(np.prod(s[:-1]), s[-1]) for s in shapes if len(s) > 1]
-        return [rank for rank in _RANKS if 2 * rank <= min(sizes)]
+        """The ranks that are at most half of what the smallest kernel has."""
+        sites = [kind.sites[0] for kind in find_kinds(walk(self.originals.fresh()))]
+        parts = [p for site in sites for node in site for p in sublayers(node.op)]
+        kernels = filter(None, map(kernel_of, parts))
+        least = min((min(k.num_inputs, k.num_outputs) for k in kernels), default=0)
+        return [rank for rank in _RANKS if 2 * rank <= least]
 
     def candidate(self, hp: kt.HyperParameters) -> Candidate:
         """The candidate of a trial."""
@@ -188,13 +192,14 @@ class Designer:
                 trained first if need be.
         """
         width = candidate.design.width
-        original = self.originals.fresh(width)
+        original, data = self.originals.fresh(width), None
         if trained:
             original = self.originals.trained(width)
+            data = self.originals.samples()
         groups = self.groups(candidate)
         if not groups:
             return share(original, dict.fromkeys(self.kinds, "unshared"))
-        return share(original, groups, relax=candidate.design.relax)
+        return share(original, groups, relax=candidate.design.relax, data=data)
 
     def groups(self, candidate: Candidate) -> list[list[str]]:
         """The names of the layers that are to share one another's weights."""

@@ -246,6 +246,11 @@ class Job:
             "target": options.target,
             "seed": options.seed,
             "learning_rate": options.learning_rate,
+            "objective": str(options.objective),
+            "widths": options.widths,
+            "quantizations": self.quantizations,
+            "relax": options.relax,
+            **{f"limit of {name}": most for name, most in options.limits.items()},
         }
         now = json.loads(json.dumps(now))
         path = self.work / "begun.json"
@@ -253,7 +258,8 @@ class Job:
             write_atomically(path, json.dumps(now).encode())
             return False
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name, value in now.items() if before.get(name) != value]
+        names = dict.fromkeys([*before, *now])
+        changed = [name for name in names if before.get(name) != now.get(name)]
         if changed:
             raise ValueError(
                 "A compression that goes on must be of the same model and samples, and "

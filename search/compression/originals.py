@@ -11,6 +11,8 @@ from keras_share.atomic import write_atomically
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.training import initial_rate, train
 
+_SAMPLES = 256
+
 
 class Originals:
     """The trained model, or of a function of the width one model for each width.
@@ -70,6 +72,10 @@ class Originals:
             assert self._build is not None and width is not None  # else it is there
             self._fresh[width] = _checked(self._build(width))
         return self._fresh[width]
+
+    def samples(self) -> Any:
+        """Inputs by which shared kernels are fitted."""
+        return self._data.samples(_SAMPLES)
 
     def trained(self, width: int | None = None) -> keras.Model:
         """The trained model of a width; of None the widest.

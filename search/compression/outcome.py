@@ -9,8 +9,8 @@ import pandas as pd
 
 from keras_share.atomic import write_atomically
 from keras_share.search.compression.files import Finalist
+from keras_share.search.reporting.formats import format_number
 from keras_share.search.reporting.page import render_page
-from keras_share.search.reporting.summary import number
 from keras_share.search.results import SearchResults
 
 
@@ -125,7 +125,7 @@ class Compression:
                 if name in row:
                     value = row[name]
                     known = value == value  # noqa: PLR0124 (NaN where it has none)
-                    cells[title] = number(float(value)) if known else "-"
+                    cells[title] = format_number(float(value)) if known else "-"
             found.append(cells)
         return found
 
@@ -141,5 +141,6 @@ def markdown(table: pd.DataFrame) -> list[str]:
     """The lines of a table."""
     lines = [list(table.columns), ["---", *["---:"] * (len(table.columns) - 1)]]
     for row in table.to_dict("records"):
-        lines.append([v if isinstance(v, str) else number(v) for v in row.values()])
+        values = row.values()
+        lines.append([v if isinstance(v, str) else format_number(v) for v in values])
     return [f"| {' | '.join(line)} |" for line in lines]

@@ -1,11 +1,14 @@
 """`plan`: what a compression will try, and about how long it takes."""
 
+import itertools
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import keras
 import keras_tuner as kt
 
 from keras_share.search.engine import Choice, Int
@@ -83,26 +86,32 @@ def plan(job: "Job") -> Plan:
     )
 
 
+class _Clock(keras.callbacks.Callback):
+    """When each batch of a training ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.ends.append(time.monotonic())
+
+
 def _seconds(job: "Job") -> float:
     candidate = job.designer.smallest(job.quantizations[0])
-    began = time.monotonic()
+    began, clock = time.monotonic(), _Clock()
     model = job.designer.build(candidate, trained=False)
     built = time.monotonic()
-    original = job.originals.fresh()
-    job.recipe.fit(model, original, 1, steps=1)
-    first = time.monotonic()
     steps = min(_TIMED, job.train.num_steps)
-    job.recipe.fit(model, original, 1, steps=steps)
-    ended = time.monotonic()
-    # Both traced: what the second took beyond the first are its further steps.
-    step = max(ended - first - (first - built), 0.0) / max(steps - 1, 1)
-    options = job.options
-    # Steps with rounded weights take about two and a half times as long.
-    gentle = 2.5 * max(options.epochs // 3, 1)
-    per_trial = (
-        2 * (built - began)
-        + 3 * (first - built)
-        + (options.epochs + gentle) * job.train.num_steps * step
-    )
-    per_file = per_trial * options.final_epochs / options.epochs + 4 * (first - built)
-    return options.trials * per_trial + (options.finalists + 2) * per_file
+    job.recipe.fit(model, job.originals.fresh(), 1, steps=steps, callbacks=[clock])
+    first = clock.ends[0] - built  # most of it to trace
+    times = [later - end for end, later in itertools.pairwise(clock.ends)]
+    step = statistics.median(times) if times else first
+    options, batches = job.options, job.train.num_steps
+    # With rounded weights to trace takes about twice and a step two and a half times
+    # as long.
+    per_trial = 2 * (built - began) + 3 * first
+    per_trial += (options.epochs + 2.5 * max(options.epochs // 3, 1)) * batches * step
+    longer = 1.5 * options.final_epochs * batches * step
+    files = options.finalists + 2
+    return options.trials * per_trial + files * (per_trial + longer + 2 * first)

@@ -5,6 +5,6 @@ The process that is started by hand starts the workers of its machine and shows 
 search.
 """
 
-from keras_share.search.launching.launch import Launch, alone, search
+from keras_share.search.launching.launch import search
 
-__all__ = ["Launch", "alone", "search"]
+__all__ = ["search"]

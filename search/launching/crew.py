@@ -4,34 +4,12 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_share.search.launching.worker import MORE
 from keras_share.search.tuner.sharing_search import WORKER
 
-MAX_DEATHS = 5  # in a row, without a trial that ended
-
-
-@dataclass
-class Worker:
-    """One worker and its present process.
-
-    Attributes:
-        name: Its name in the search.
-        log: What it and its libraries print.
-        environment: Variables of its own.
-        process: Its process, None before it is started and when it is done.
-        deaths: How often in a row it died without having ended a trial.
-        ended: How many trials it had ended when it died last.
-    """
-
-    name: str
-    log: Path
-    environment: Mapping[str, str]
-    process: subprocess.Popen | None = None
-    deaths: int = 0
-    ended: int = field(default=0)
+MAX_DEATHS = 5  # of each worker, without a trial that ended
 
 
 class Crew:
@@ -52,64 +30,52 @@ class Crew:
         environments: Sequence[Mapping[str, str]],
     ):
         self._command = list(command)
-        logs.mkdir(parents=True, exist_ok=True)
-        self.workers = [
-            Worker(name, logs / f"{name}.log", {**own, WORKER: name})
-            for name, own in zip(names, environments, strict=True)
-        ]
-
-    @property
-    def is_done(self) -> bool:
-        """Whether each worker has found that no trials are left."""
-        return all(worker.process is None for worker in self.workers)
+        self._logs = logs
+        self._environments = dict(zip(names, environments, strict=True))
+        self._deaths, self._ended = 0, 0
+        # Those that have not yet found that no trials are left, by name.
+        self.processes: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> "Crew":
         """Starts all workers; leaves none behind."""
-        for worker in self.workers:
-            self._start(worker)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for name in self._environments:
+            self._start(name)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for worker in self.workers:
-            if worker.process is not None:
-                worker.process.kill()
-                self._clear(worker)
+        for name, process in list(self.processes.items()):
+            process.kill()
+            self._clear(name)
 
-    def check(self, ended: Mapping[str, int]) -> None:
+    def check(self, ended: int) -> None:
         """Starts workers again that died, or that were to make room in memory.
 
         Args:
-            ended: How many trials each worker has ended, by its name.
+            ended: How many trials have ended.
 
         Raises:
-            ChildProcessError: If one ended with an error, or dies again and again.
+            ChildProcessError: If one ended with an error, or they die again and again.
         """
-        for worker in self.workers:
-            if worker.process is None or worker.process.poll() is None:
+        if ended > self._ended:
+            self._deaths, self._ended = 0, ended
+        for name, process in list(self.processes.items()):
+            code = process.poll()
+            if code is None:
                 continue
-            code = worker.process.returncode
-            self._clear(worker)
+            self._clear(name)
             if code == 0:
                 continue
-            if code == 1:
-                raise ChildProcessError(
-                    "A worker must end without an error. Received: "
-                    f"{worker.name}, which said: {_last(worker.log)}\nThe whole is in "
-                    f"{worker.log}. What was found is kept: the same command goes on."
-                )
-            if code != MORE:
-                count = ended.get(worker.name, 0)
-                worker.deaths = 1 if count > worker.ended else worker.deaths + 1
-                worker.ended = count
-            if worker.deaths >= MAX_DEATHS:
-                raise ChildProcessError(_died(worker, code))
-            self._start(worker)
+            self._deaths += code != MORE
+            if code == 1 or self._deaths >= MAX_DEATHS * len(self._environments):
+                raise ChildProcessError(self._complaint(name, code))
+            self._start(name)
 
-    def _start(self, worker: Worker) -> None:
-        with open(worker.log, "ab") as log:
-            worker.process = subprocess.Popen(
+    def _start(self, name: str) -> None:
+        with open(self._log(name), "ab") as log:
+            self.processes[name] = subprocess.Popen(
                 self._command,
-                env={**os.environ, **worker.environment},
+                env={**os.environ, **self._environments[name], WORKER: name},
                 # Closed when this process ends, in whatever way: the worker's sign to
                 # end as well.
                 stdin=subprocess.PIPE,
@@ -118,11 +84,26 @@ class Crew:
                 start_new_session=True,  # Ctrl-C is for this process
             )
 
-    def _clear(self, worker: Worker) -> None:
-        assert worker.process is not None  # of one that was started
-        with contextlib.suppress(OSError), worker.process:
+    def _clear(self, name: str) -> None:
+        with contextlib.suppress(OSError), self.processes.pop(name):
             pass  # closes its pipe and waits
-        worker.process = None
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _complaint(self, name: str, code: int) -> str:
+        log = self._log(name)
+        lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        rule = "A worker must end without an error."
+        how = name
+        if code != 1:
+            memory = ", as when memory runs out" if code == -9 else ""
+            rule = "A worker must live to end a trial, or it is started again in vain."
+            how += f", the last of {self._deaths} deaths (exit code {code}{memory})"
+        return (
+            f"{rule} Received: {how}, which said: {lines[-1] if lines else 'nothing'}\n"
+            f"The whole is in {log}. What was found is kept: the same command goes on."
+        )
 
 
 def environments(workers: int, threads: int | None, gpus: bool) -> list[dict[str, str]]:
@@ -181,18 +162,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _died(worker: Worker, code: int) -> str:
-    memory = ", as when memory runs out" if code == -9 else ""
-    return (
-        "A worker must live to end a trial, or it is started again in vain. "
-        f"Received: {worker.name}, which ended {worker.deaths} times in a row (exit "
-        f"code {code}{memory}) and last said: {_last(worker.log)}\nThe whole is in "
-        f"{worker.log}. What was found is kept: the same command goes on."
-    )
-
-
-def _last(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
-    return lines[-1] if lines else "nothing"

@@ -1,116 +1,106 @@
-"""A search by several processes of one machine, beside those of others."""
+"""A search by one or several processes of this machine, beside those of others."""
 
 import contextlib
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import TrialState
 
-from keras_share.search.display.live import display
-from keras_share.search.display.progress import SilentProgress
+from keras_share.search.display import Display
 from keras_share.search.launching.crew import Crew, environments
-from keras_share.search.launching.script import faults_of, prepare
+from keras_share.search.launching.script import prepare
 from keras_share.search.project.connection import VARIABLE
 from keras_share.search.project.record import format_patterns
 from keras_share.search.project.study import Project
 from keras_share.search.results import SearchResults
 from keras_share.search.space.numbering import patterns_from_values
+from keras_share.search.trial.pruning import PLANNED
 from keras_share.search.tuner.sharing_search import SharingSearch
 
 _TICK = 0.5  # seconds between two looks at the study
 
 
-@dataclass(frozen=True)
-class Launch:
-    """How to start the workers of one machine.
+def search(
+    function: str,
+    workers: int = 0,
+    *,
+    storage: str | None = None,
+    recycle: int = 20,
+    threads: int | None = None,
+    gpus: bool = False,
+) -> SearchResults:
+    """Searches on this machine; others may take part at the same time.
 
     Args:
         function: `MODULE:FUNCTION` of the user, which each process calls.
-        workers: Number of worker processes.
+        workers: Number of worker processes; 0 to search in this one.
         storage: Where the study is kept, where the user's function doesn't say; see
             `SharingSearch`.
         recycle: A worker's process is replaced after this many trials, as TensorFlow
             keeps about 11 MB of each.
         threads: Threads of each worker; by default they share the cores.
         gpus: Whether each worker gets a GPU of its own.
-    """
-
-    function: str
-    workers: int
-    storage: str | None = None
-    recycle: int = 20
-    threads: int | None = None
-    gpus: bool = False
-
-
-def alone(launch: Launch) -> SearchResults:
-    """Searches in this process; `search` says what it returns and raises."""
-    with _kept_in(launch.storage):
-        tuner, arguments = prepare(launch.function)
-        with faults_of(launch.function):
-            tuner.search(**arguments)
-        return tuner.results
-
-
-def search(launch: Launch) -> SearchResults:
-    """Searches with workers on this machine; others may search at the same time.
 
     Returns:
         What the workers of all machines found.
 
     Raises:
-        ValueError: If the user's function fails, or the search it made.
-        ChildProcessError: If a worker ends with an error, or dies again and again.
+        ValueError: If the user's function fails, or the search is not as it was begun.
+        HaltedError: If trial after trial fails.
+        ChildProcessError: If a worker ends with an error, or they die again and again.
         ConnectionError: If the storage doesn't answer.
     """
-    own = environments(launch.workers, launch.threads, launch.gpus)
-    with _kept_in(launch.storage):
-        tuner, arguments = prepare(launch.function)
-        with faults_of(launch.function):
-            _search(launch, own, tuner, arguments)
+    own = environments(workers, threads, gpus) if workers else []
+    with _kept_in(storage):
+        tuner, arguments = prepare(function)
+        if workers:
+            machine = f"{socket.gethostname()}-{os.getpid()}"
+            names = {f"{machine}-{i}": one for i, one in enumerate(own)}
+            _lead(function, recycle, names, tuner, arguments)
+        else:
+            tuner.search(**arguments)
         return tuner.results
 
 
-def _search(
-    launch: Launch,
-    own: Sequence[Mapping[str, str]],
+def _lead(
+    function: str,
+    recycle: int,
+    workers: Mapping[str, Mapping[str, str]],
     tuner: SharingSearch,
     arguments: dict[str, Any],
 ) -> None:
     verbose = arguments.pop("verbose", "auto")
     tuner.prepare(**arguments)
     project = tuner.oracle.project
-    machine = f"{socket.gethostname()}-{os.getpid()}"
-    names = [f"{machine}-{number}" for number in range(launch.workers)]
-    module = "keras_share.search.launching.worker"
     crew = Crew(
-        [sys.executable, "-m", module, launch.function, str(launch.recycle)],
-        names,
+        [sys.executable, "-m", _WORKER, function, str(recycle)],
+        list(workers),
         Path(tuner.project_dir, "logs"),
-        own,
+        list(workers.values()),
     )
-    progress = display(verbose, project.records(), tuner.oracle.max_trials)
+    display = Display(verbose, project.records(), tuner.oracle.max_trials)
     try:
-        with progress, crew:
-            while not crew.is_done:
+        with display, crew:
+            while crew.processes:
                 time.sleep(_TICK)
-                show(project, progress)
-                if tuner.oracle.halted:
-                    raise RuntimeError(tuner.oracle.halted)
-                crew.check(_ended(progress))
-            show(project, progress)
+                show(project, display)
+                tuner.oracle.check()
+                crew.check(len(display.records))
+            show(project, display)
     finally:
         # Their processes were ended, and did not die of them.
         for trial in project.trials():
             is_running = trial.state == TrialState.RUNNING
-            if is_running and trial.user_attrs.get("worker") in names:
+            if is_running and trial.user_attrs.get("worker") in workers:
                 project.release(trial.number)
+
+
+_WORKER = "keras_share.search.launching.worker"
 
 
 @contextlib.contextmanager
@@ -127,34 +117,18 @@ def _kept_in(storage: str | None) -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
-def show(project: Project, progress: SilentProgress) -> None:
+def show(project: Project, display: Display) -> None:
     """Shows what has happened in a study since it was shown last."""
-    for record in project.records():
-        if record.trial_id not in progress.records:
-            progress.on_end(record)
-            if record.status == "FAILED":
-                where = f" (on {record.worker})" if record.worker else ""
-                print(
-                    f"Trial {record.trial_id} failed: {record.reason}{where}",
-                    file=sys.stderr,
-                )
-    running = [t for t in project.trials() if t.state == TrialState.RUNNING]
-    names = {trial.user_attrs.get("worker", ""): trial for trial in running}
-    for worker in progress.running.keys() - names.keys():
-        progress.on_gone(worker)
-    for worker, trial in names.items():
-        epochs = [epoch + 1 for epoch in trial.intermediate_values]
-        progress.on_trial(str(trial.number), worker)
+    trials = project.trials()
+    for record in project.records(trials):
+        if record.trial_id not in display.records:
+            display.ended(record)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    by_worker = {trial.user_attrs.get("worker", ""): trial for trial in running}
+    for worker in display.running - by_worker.keys():
+        display.rests(worker)
+    for worker, trial in by_worker.items():
         patterns = patterns_from_values(trial.params, trial.user_attrs)
-        progress.on_pattern(format_patterns(patterns), worker)
-        planned = trial.user_attrs.get("planned_epochs")
-        progress.on_epoch(max(epochs, default=0), planned, worker)
-
-
-def _ended(progress: SilentProgress) -> dict[str, int]:
-    """How many trials each worker has ended."""
-    found: dict[str, int] = {}
-    for record in progress.records.values():
-        name = record.worker or ""
-        found[name] = found.get(name, 0) + 1
-    return found
+        epoch = max((epoch + 1 for epoch in trial.intermediate_values), default=0)
+        said = f"trial {trial.number}  {format_patterns(patterns)}"
+        display.runs(said, epoch, trial.user_attrs.get(PLANNED), worker)

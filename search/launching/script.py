@@ -5,18 +5,12 @@ import importlib
 import importlib.util
 import os
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from keras_share.search.tuner.sharing_search import SharingSearch
-
-_STDLIB = sysconfig.get_path("stdlib")
-# With these a library complains of what it was given.
-_COMPLAINTS = (ValueError, TypeError, OSError, RuntimeError)
 
 
 def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
@@ -43,38 +37,18 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
 
 @contextlib.contextmanager
 def faults_of(function: str) -> Iterator[None]:
-    """Tells an error in a user's function, or in the search it made, as such.
-
-    It stays what it is if the fault is ours: it came up in keras_share and not in what
-    of the user's is called there, and is no complaint about what was given.
+    """Tells an error in a user's function as such; nothing else is to be called here.
 
     Raises:
-        ValueError: In place of an error of the user's.
+        ValueError: In place of the error.
     """
     try:
         yield
     except Exception as error:
-        if not isinstance(error, _COMPLAINTS) and _is_ours(error):
-            raise
         raise ValueError(
             f"{function} must run without an error; --debug shows where it was. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether it came up in keras_share, or in a library that it called."""
-    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
-        name = frame.f_globals.get("__name__", "")
-        if name == __name__:
-            return False  # where the user's module and function are called
-        if name.startswith("keras_share."):
-            return True
-        path = Path(frame.f_code.co_filename)
-        installed = {"site-packages", "dist-packages"} & {*path.parts}
-        if path.exists() and not installed and not path.is_relative_to(_STDLIB):
-            return False
-    return False
 
 
 def load_module(module: str) -> ModuleType:

@@ -1,7 +1,7 @@
 """Trials that train the same choice again, to see through the noise, as one."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -31,24 +31,20 @@ def averaged(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 def _merged(records: list[TrialRecord]) -> TrialRecord:
     top = best(records) or records[0]
     seconds = [one.seconds for one in records if one.seconds is not None]
-    metrics = {
-        name: replace(
-            metric,
-            value=_mean([r.metrics[name].value for r in records if name in r.metrics]),
-        )
-        for name, metric in top.metrics.items()
-    }
     return replace(
         top,
         trials=len(records),
         score=_mean([one.score for one in records if one.score is not None]),
         seconds=_mean(seconds) if seconds else None,
-        metrics=metrics,
-        measures={
-            name: _mean([r.measures[name] for r in records if name in r.measures])
-            for name in top.measures
-        },
+        metrics=_means([record.metrics for record in records]),
+        measures=_means([record.measures for record in records]),
     )
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each number over those that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
 
 
 def _mean(values: list[float]) -> float:

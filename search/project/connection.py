@@ -1,11 +1,10 @@
 """Where a study is kept: a file in the project's folder, or a server."""
 
-import contextlib
 import os
 import sqlite3
 import time
-import zlib
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,14 +15,10 @@ STUDY = "study.db"
 # A storage for all processes that are started with it, which no command line shows.
 VARIABLE = "KERAS_SHARE_STORAGE"
 
-# Locks of servers, which end with a connection.
-_LOCKS = {
-    "postgresql": (
-        "SET lock_timeout = '%(seconds)ds'",
-        "SELECT pg_advisory_lock(%(key)d)",
-    ),
-    "mysql": ("SELECT GET_LOCK('keras_share_%(key)d', %(seconds)d)",),
-}
+# Seconds between two signs of life of a trial, and without one until it is given to
+# others.
+BEAT, LOST = 10, 120
+EXPERIMENTAL = optuna.exceptions.ExperimentalWarning
 _PATIENCE = 300.0  # seconds without the server before a search ends
 AWAY = (
     optuna.exceptions.StorageInternalError,
@@ -105,41 +100,6 @@ def patiently(method: Callable[..., _Result], *args: Any) -> _Result:
         pause = min(2 * pause, 5.0)
 
 
-@contextlib.contextmanager
-def turn(engine: sqlalchemy.Engine | None, name: str, seconds: int) -> Iterator[None]:
-    """Lets one process at a time do something, of all that share a server.
-
-    The lock is the server's and ends with the connection, however that ends. A server
-    that is away, or has no such locks, lets all do it.
-
-    Args:
-        engine: Of the server; None for a storage that is none.
-        name: What is to be done.
-        seconds: So long a process waits for the others.
-    """
-    connection = None
-    if engine is not None:
-        with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
-            connection = engine.connect()
-            for statement in _LOCKS.get(engine.dialect.name, ()):
-                values = {"key": zlib.crc32(name.encode()), "seconds": seconds}
-                connection.exec_driver_sql(statement % values)
-    try:
-        yield
-    finally:
-        if connection is not None:
-            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
-                connection.close()
-
-
-def engine_of(storage: Any) -> sqlalchemy.Engine | None:
-    """An engine for `turn`, None for a storage that is no URL of a server."""
-    storage = storage or os.environ.get(VARIABLE)
-    if not isinstance(storage, str):
-        return None
-    return sqlalchemy.create_engine(storage, poolclass=sqlalchemy.pool.NullPool)
-
-
 def _file(folder: Path) -> Any:
     path = folder / STUDY
     if os.access(folder, os.W_OK):
@@ -158,12 +118,20 @@ def _file(folder: Path) -> Any:
 
 def _opened(url: str, **arguments: Any) -> Any:
     try:
-        for _ in range(_TRIES):
-            # Two that make the tables at once get into each other's way.
-            with contextlib.suppress(*_MADE_TWICE):
-                return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        for attempt in range(_TRIES):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", category=EXPERIMENTAL)
+                    return optuna.storages.RDBStorage(
+                        url,
+                        engine_kwargs=arguments,
+                        heartbeat_interval=BEAT,
+                        grace_period=LOST,
+                    )
+            except _MADE_TWICE:  # two make the tables at once
+                if attempt + 1 == _TRIES:
+                    raise
             time.sleep(0.5)
-        return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     except ImportError as error:
         raise ValueError(
             "The driver of a database must be installed, such as psycopg[binary] for "

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.engine import infer_metric_direction
 from keras_share.search.space.numbering import patterns_from_values
 
 _STATUS = {
@@ -16,20 +16,14 @@ _STATUS = {
     TrialState.PRUNED: "PRUNED",
     TrialState.FAIL: "FAILED",
 }
-_OWN = ("planned_epochs",)  # numbers that are no result
+# Attributes of a trial in the study; those that begin with an underscore are our own.
+MESSAGE, WORKER = "message", "worker"
+MEASURES, REJECTED = "_measures", "_rejected"
+_NO_RESULT = ("planned_epochs",)  # a number that is none
 
-
-@dataclass(frozen=True)
-class Metric:
-    """The value of a metric at its best epoch.
-
-    Attributes:
-        value: The value.
-        direction: `"max"` or `"min"`, whichever is better.
-    """
-
-    value: float
-    direction: str
+_LOST = (
+    "its process ended again and again while it ran this trial, probably out of memory"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +37,7 @@ class TrialRecord:
         parameters: Number of weights of its model, None if that is unknown.
         objectives: The direction of each objective of the search, the main one first.
         score: Its value of the main objective, None unless it was completed.
-        metrics: The metrics of its training.
+        metrics: The metrics of its training, at its best epoch.
         measures: What was measured of its model, by name.
         hyperparameters: The values that KerasTuner gave it, which encode patterns too.
         seconds: How long it took.
@@ -69,7 +63,7 @@ class TrialRecord:
     patterns: Mapping[str, SharingPattern] = field(default_factory=dict)
     parameters: int | None = None
     score: float | None = None
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
@@ -80,7 +74,7 @@ class TrialRecord:
     place: int = 0
     trials: int | None = None
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """`ABAB`, or `attention=AABB ffn=AAAA` of patterns that have names."""
         return format_patterns(self.patterns)
@@ -127,16 +121,7 @@ class TrialRecord:
     def numbers(self) -> dict[str, float]:
         """All that was measured of the trial, by name."""
         known = {} if self.parameters is None else {"parameters": self.parameters}
-        metrics = {name: metric.value for name, metric in self.metrics.items()}
-        return {**known, **metrics, **self.measures}
-
-    def scored_by(self, objectives: Mapping[str, str]) -> "TrialRecord":
-        """The record as one of a search for other objectives."""
-        if next(iter(objectives)) == self.objective:
-            return replace(self, objectives=objectives)
-        score = self.numbers.get(next(iter(objectives)))
-        is_scored = self.status == "COMPLETED"
-        return replace(self, objectives=objectives, score=score if is_scored else None)
+        return {**known, **self.metrics, **self.measures}
 
 
 def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
@@ -147,43 +132,47 @@ def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
         objectives: The direction of each objective of the study.
     """
     found = trial.user_attrs
-    measures = found.get("_measures", ())
-    status = _STATUS[trial.state]
-    if trial.state == TrialState.COMPLETE and "_measures" not in found:
+    measures = found.get(MEASURES, ())
+    status = "REJECTED" if REJECTED in found else _STATUS[trial.state]
+    if trial.state == TrialState.COMPLETE and MEASURES not in found:
         found = {**found, **dict(zip(objectives, trial.values, strict=True))}
     numbers = {
         name: value
         for name, value in found.items()
-        if isinstance(value, int | float) and name[0] != "_" and name not in _OWN
+        if isinstance(value, int | float) and name[0] != "_" and name not in _NO_RESULT
     }
     parameters: Any = numbers.pop("parameters", None)
     started, ended = trial.datetime_start, trial.datetime_complete
     return TrialRecord(
         trial_id=str(trial.number),
-        status="REJECTED" if "_rejected" in found else status,
+        status=status,
         objectives=objectives,
         # Storages keep no order.
         patterns=dict(sorted(patterns_from_values(trial.params, found).items())),
         parameters=parameters,
         score=found.get(next(iter(objectives))) if status == "COMPLETED" else None,
         metrics={
-            name: Metric(value, _direction(name, objectives))
-            for name, value in numbers.items()
-            if name not in measures
+            name: value for name, value in numbers.items() if name not in measures
         },
         measures={name: numbers[name] for name in measures if name in numbers},
         hyperparameters=trial.params,
         seconds=(ended - started).total_seconds() if started and ended else None,
         started=started.timestamp() if started else None,
         ended=ended.timestamp() if ended else None,
-        worker=found.get("worker"),
-        message=found.get("message"),
-        place=found.get("_place", trial.number),
+        worker=found.get(WORKER),
+        message=found.get(MESSAGE, _LOST if status == "FAILED" else None),
+        place=place_of(trial),
     )
 
 
-def _direction(metric: str, objectives: Mapping[str, str]) -> str:
-    return objectives.get(metric) or infer_metric_direction(metric) or "min"
+def place_of(trial: FrozenTrial) -> int:
+    """The number of the trial of which this is a further attempt, or its own."""
+    return trial.user_attrs.get("_place", trial.number)
+
+
+def counted(trials: Iterable[FrozenTrial]) -> int:
+    """How many trials there are, but for those that were rejected."""
+    return sum(REJECTED not in one.user_attrs for one in trials)
 
 
 def format_patterns(patterns: Mapping[str, SharingPattern]) -> str:
@@ -199,8 +188,11 @@ def format_patterns(patterns: Mapping[str, SharingPattern]) -> str:
 
 def parse_patterns(text: str) -> dict[str, SharingPattern]:
     """Reads what `format_patterns` gave."""
-    parts = [part.rpartition("=") for part in text.split(" ")]
-    return _patterns({name or "sharing": pattern for name, _, pattern in parts})
+    parts = [part.rpartition("=") for part in text.split(" ") if part]
+    return {
+        name or "sharing": SharingPattern(said.split("-") if "-" in said else said)
+        for name, _, said in parts
+    }
 
 
 def best(records: Iterable[TrialRecord]) -> TrialRecord | None:
@@ -210,11 +202,3 @@ def best(records: Iterable[TrialRecord]) -> TrialRecord | None:
         return None
     pick = max if scored[0][1].direction == "max" else min
     return pick(scored, key=lambda pair: pair[0])[1]
-
-
-def _patterns(texts: Mapping[str, str]) -> dict[str, SharingPattern]:
-    return {
-        name: SharingPattern(text.split("-") if "-" in text else text)
-        for name, text in texts.items()
-        if text
-    }

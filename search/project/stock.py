@@ -3,7 +3,7 @@
 import keras_tuner as kt
 
 from keras_share.search.engine import Trial, TrialStatus
-from keras_share.search.project.record import Metric, TrialRecord
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.space.sharing_pattern import patterns_of
 
 
@@ -25,13 +25,13 @@ def records_of_tuner(
 
 def _record(trial: Trial, objectives: dict[str, str]) -> TrialRecord:
     metrics = {
-        name: Metric(float(history.get_best_value()), history.direction)
+        name: float(history.get_best_value())
         for name, history in trial.metrics.metrics.items()
     }
     score = None
     if trial.status == TrialStatus.COMPLETED and trial.score is not None:
         # Several objectives are one sum to KerasTuner.
-        score = metrics[next(iter(objectives))].value
+        score = metrics[next(iter(objectives))]
     return TrialRecord(
         trial_id=trial.trial_id,
         status=trial.status,

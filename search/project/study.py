@@ -7,10 +7,6 @@ whose names begin with an underscore are for the search itself.
 
 import contextlib
 import os
-import platform
-import socket
-import time
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,35 +14,31 @@ from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from keras_share.atomic import check_writable
-from keras_share.search.project.connection import (
-    STUDY,
-    connect,
-    engine_of,
-    patiently,
-    shown,
-    turn,
+from keras_share.search.project.connection import EXPERIMENTAL, connect, patiently
+from keras_share.search.project.opening import (
+    make_folder,
+    make_study,
+    open_study,
+    refuse_older,
 )
-from keras_share.search.project.record import TrialRecord, record_of
+from keras_share.search.project.presence import Presence, Pulse
+from keras_share.search.project.record import (
+    MESSAGE,
+    TrialRecord,
+    counted,
+    place_of,
+    record_of,
+)
+from keras_share.search.trial.objectives import objectives_of
 
-BEAT = 10.0  # seconds between two signs of life of a trial
-LOST = 120.0  # seconds without one after which it is given to others
 _ASKING = 20  # seconds to wait for others on this machine that begin a trial
+_MOST_DEATHS = 3  # of processes that run one trial
 
-# What a stock tuner or an earlier version leaves in the folder of a project.
-OLDER = ("oracle.json", "results")
-
-_MOST_DEATHS = 2  # of a process known to be gone
-_MOST_LOSSES = 5  # of one that was not heard of any more
-
-# Why an attribute is there.
-PLANNED, MESSAGE = "planned_epochs", "message"
-WORKER, MEASURES, REJECTED = "worker", "_measures", "_rejected"
-_PROCESS, _BEAT, _VOID, _RETRY_OF = "_process", "_beat", "_void", "_retry_of"
-_DEATHS, _LOSSES = "_deaths", "_losses"
+_PROCESS, _VOID, _RETRY_OF = "_process", "_void", "_retry_of"
+_DEATHS = "_deaths"  # of processes that ran the trial before, under another number
 
 TakenError = optuna.exceptions.UpdateFinishedTrialError
 
@@ -62,7 +54,7 @@ class Project:
         storage: See `connection.connect`.
         objectives: The direction of each objective by name; None to open a study that
             must be there.
-        pruner: A pruner of Optuna's, for `is_hopeless`.
+        pruner: Of `is_hopeless`.
 
     Raises:
         ValueError: If the folder holds an older project or the study has other
@@ -80,37 +72,27 @@ class Project:
     ):
         self.folder = Path(project_dir)
         self._lock = FileLock(self.folder / "search.lock")
-        self._engine = None  # before anybody is known to answer
-        name = self.folder.resolve().name
-        _refuse_older(self.folder)
+        refuse_older(self.folder)
         if objectives is None:
             self.storage = connect(self.folder, storage)
-            try:
-                self.study = patiently(
-                    lambda: optuna.load_study(study_name=name, storage=self.storage)
-                )
-            except KeyError:
-                raise FileNotFoundError(
-                    "There must be a study of the name of the project's folder. "
-                    f"Received: no {name!r} in {shown(storage or STUDY)}"
-                ) from None
+            self.study = patiently(open_study, self.folder, self.storage)
         else:
             make_folder(self.folder)
             check_writable(self.folder / "search.lock")
             with self.asking():
                 self.storage = connect(self.folder, storage)
                 self.study = patiently(
-                    lambda: _made(name, self.storage, objectives, pruner)
+                    make_study, self.folder, self.storage, objectives, pruner
                 )
-        self._id = patiently(self.storage.get_study_id_from_name, name)
+        find = self.storage.get_study_id_from_name
+        self._id = patiently(find, self.study.study_name)
         self.objectives = patiently(objectives_of, self.study)
-        self._engine = engine_of(storage)
+        self._presence = Presence(self.folder)
+        self._pulse = Pulse(self.storage)
         self._last: list[FrozenTrial] = []
-        self._own = uuid.uuid4().hex
         self._mine: set[int] = set()
         self._ids: dict[int, int] = {}
         self._noted: dict[tuple[int, str], Any] = {}
-        self._seen: dict[int, tuple[Any, float]] = {}
         self._records: dict[int, TrialRecord] = {}
 
     @property
@@ -135,7 +117,7 @@ class Project:
         lost = {one.number for one in found if _is_lost(one)}
         return sorted(
             (t for t in found if t.number not in lost and _VOID not in t.user_attrs),
-            key=_place,
+            key=place_of,
         )
 
     def records(
@@ -159,23 +141,27 @@ class Project:
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Lets one process at a time choose what to try next.
+        """Lets one process of this machine at a time choose what to try next.
 
-        All of this machine, and of those that share a server with locks. After a while
-        others go on, so that one that was stopped stops nobody: see `begin`.
+        After a while others go on, so that one that was stopped stops nobody. What two
+        machines choose at the same moment `begin` tells apart.
         """
         held: Any = contextlib.nullcontext()
         with contextlib.suppress(Timeout):
             held = self._lock.acquire(timeout=_ASKING)
-        with held, turn(self._engine, self.folder.name, _ASKING):
+        with held:
             yield
 
     def lost(self) -> FrozenTrial | None:
         """A trial whose process is gone, to be run again; None if there is none."""
+        for trial in self._all():
+            if trial.state == TrialState.RUNNING and self._is_gone(trial):
+                with contextlib.suppress(TakenError):
+                    self._end(trial.number, TrialState.FAIL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category=EXPERIMENTAL)
+            patiently(optuna.storages.fail_stale_trials, self.study)
         found = self._all()
-        running = [one for one in found if one.state == TrialState.RUNNING]
-        if any([self._is_ended(one) for one in running]):
-            found = self._all()
         again = {one.user_attrs.get(_RETRY_OF) for one in found}
         return next((t for t in found if _is_lost(t) and t.number not in again), None)
 
@@ -198,11 +184,12 @@ class Project:
             most: At most so many trials may there be.
             again: The lost trial whose values these are, if they are of one.
         """
-        attributes = {**attributes, _PROCESS: [*_process(), self._own], _BEAT: 0}
+        self._presence.show()
+        attributes = {**attributes, _PROCESS: self._presence.name}
         if again is not None:
-            attributes |= {_RETRY_OF: again.number, "_place": _place(again)}
-            for name in (_DEATHS, _LOSSES):
-                attributes[name] = again.user_attrs.get(name, 0)
+            deaths = again.user_attrs.get(_DEATHS, 0) + 1
+            attributes |= {_RETRY_OF: again.number, "_place": place_of(again)}
+            attributes[_DEATHS] = deaths
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
@@ -217,35 +204,36 @@ class Project:
                 f"than {self.study.study_name!r} has ({error}). Give the changed "
                 "hyperparameter another name, or choose another `project_name`."
             ) from error
+        self._pulse.start(trial_id)
         begun = patiently(self.storage.get_trial, trial_id)
         self._ids[begun.number] = trial_id
         known_numbers = {one.number for one in known}
         before = [one for one in self.trials() if one.number < begun.number]
         new = [one for one in before if one.number not in known_numbers]
-        counted = sum(REJECTED not in one.user_attrs for one in before)
-        if any(one.params == begun.params for one in new) or counted >= most:
+        is_same = any(one.params == begun.params for one in new)
+        if is_same or counted(before) >= most:
             self._set(begun.number, _VOID, "another process was quicker")
             self._end(begun.number, TrialState.FAIL)
             return None
         self._mine.add(begun.number)
         return begun
 
-    def beat(self, number: int, count: int) -> None:
-        """Gives a sign of life of a trial."""
-        self.storage.set_trial_user_attr(self._trial_id(number), _BEAT, count)
-
     def release(self, number: int) -> None:
         """Gives a trial back, to be run again; its process is no reason not to."""
         with contextlib.suppress(TakenError):
+            trial = patiently(self.storage.get_trial, self._trial_id(number))
+            self._set(number, _DEATHS, trial.user_attrs.get(_DEATHS, 0) - 1)
             self._end(number, TrialState.FAIL)
 
     def is_searched(self) -> bool:
         """Whether another process is known to run a trial."""
-        running = [one for one in self._all() if one.state == TrialState.RUNNING]
-        return any(
-            _is_gone(one) is False and one.user_attrs[_PROCESS][:4] != _process()
-            for one in running
-        )
+        names = [
+            one.user_attrs.get(_PROCESS)
+            for one in self._all()
+            if one.state == TrialState.RUNNING
+        ]
+        others = [name for name in names if name and name != self._presence.name]
+        return any(self._presence.is_alive(name) for name in others)
 
     # What becomes of a trial.
 
@@ -321,153 +309,25 @@ class Project:
     def _end(
         self, number: int, state: TrialState, values: Sequence[float] | None = None
     ) -> None:
+        if number in self._mine:
+            self._pulse.stop()
         trial_id = self._trial_id(number)
         patiently(self.storage.set_trial_state_values, trial_id, state, values)
 
-    def _is_ended(self, trial: FrozenTrial) -> bool:
-        """Ends a trial whose process is gone, or was not heard of for long."""
-        is_gone = _is_gone(trial)
-        is_own = trial.user_attrs.get(_PROCESS, ())[4:] == [self._own]
-        if is_own and trial.number not in self._mine:
-            # It was begun, but the server was away before it could say so.
-            self.release(trial.number)
-            return True
-        beat, now = trial.user_attrs.get(_BEAT), time.monotonic()
-        # Compared with what was seen here: clocks of machines differ.
-        last, since = self._seen.get(trial.number, (None, now))
-        if last != beat:
-            last, since = beat, now
-        self._seen[trial.number] = last, since
-        if not is_gone and now - since < LOST:
-            return False
-        name, most = (_DEATHS, _MOST_DEATHS) if is_gone else (_LOSSES, _MOST_LOSSES)
-        count = trial.user_attrs.get(name, 0) + 1
-        with contextlib.suppress(TakenError):
-            self._set(trial.number, name, count)
-            if count >= most:
-                self._set(
-                    trial.number,
-                    MESSAGE,
-                    f"the process died {count} times while it ran this trial, probably "
-                    "out of memory"
-                    if is_gone
-                    else f"{count} processes that ran this trial were not heard of any "
-                    "more",
-                )
-            self._end(trial.number, TrialState.FAIL)
-        return True
-
-
-def objectives_of(study: optuna.Study) -> dict[str, str]:
-    """The direction of each objective of a study, by name."""
-    directions = [one.name.lower()[:3] for one in study.directions]
-    names = study.metric_names or ["value"]
-    if len(names) < len(directions):
-        names = [f"value_{i}" for i in range(len(directions))]
-    return dict(zip(names, directions, strict=True))
-
-
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a project.
-
-    Raises:
-        OSError: If it can't be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            "`directory` and `project_name` must name a folder that exists or can be "
-            f"made ({error.strerror}). Received: {str(folder)!r}. Choose another.",
-        ) from error
-
-
-def _refuse_older(folder: Path) -> None:
-    found = [p for p in OLDER if folder.joinpath(p).exists()]
-    if found:
-        raise ValueError(
-            "A project must be one of this version of keras_share.search, which keeps "
-            f"it in a study of Optuna. Received: {str(folder)!r}, with {found[0]} of a "
-            "stock tuner or an earlier version. Choose another `project_name`, or pass "
-            "`overwrite=True`, which deletes it. The CSV file of an earlier "
-            "leaderboard can be given as `earlier=`."
-        )
-
-
-def _made(
-    name: str,
-    storage: optuna.storages.BaseStorage,
-    objectives: Mapping[str, str],
-    pruner: optuna.pruners.BasePruner | None,
-) -> optuna.Study:
-    """The study of a name, which must be one of these objectives if it is there."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it says what it has made
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        sampler=optuna.samplers.RandomSampler(),
-        pruner=pruner,
-        directions=[StudyDirection[d.upper() + "IMIZE"] for d in objectives.values()],
-        load_if_exists=True,
-    )
-    optuna.logging.set_verbosity(verbosity)
-    wanted = [f"{one}imize".upper() for one in objectives.values()]
-    had = [one.name for one in study.directions]
-    if wanted != had:
-        raise ValueError(
-            "A study keeps its objectives. Received: "
-            + ", ".join(f"{name} ({d})" for name, d in objectives.items())
-            + f", for the study {study.study_name!r} of {len(had)} "
-            f"({', '.join(had).lower()}: {', '.join(study.metric_names or ['?'])}). "
-            "Choose another `project_name`, or pass `overwrite=True` to delete it."
-        )
-    if study.metric_names != list(objectives):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(objectives))
-    return study
+    def _is_gone(self, trial: FrozenTrial) -> bool:
+        name = trial.user_attrs.get(_PROCESS)
+        if name == self._presence.name:
+            # Else it was begun, but the server was away before it could say so.
+            return trial.number not in self._mine
+        return name is not None and self._presence.is_alive(name) is False
 
 
 def _is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial ended with its process and not by itself."""
+    """Whether a trial ended with its process and not by itself, and may begin again."""
     found = trial.user_attrs
     return (
-        trial.state == TrialState.FAIL and MESSAGE not in found and _VOID not in found
+        trial.state == TrialState.FAIL
+        and MESSAGE not in found
+        and _VOID not in found
+        and found.get(_DEATHS, 0) + 1 < _MOST_DEATHS
     )
-
-
-def _place(trial: FrozenTrial) -> int:
-    """The number of the trial whose first attempt it was."""
-    return trial.user_attrs.get("_place", trial.number)
-
-
-def _process() -> list[Any]:
-    """This process, as no other on any machine is called."""
-    space = "/proc/self/ns/pid"
-    machine = os.readlink(space) if os.path.exists(space) else platform.system()
-    return [socket.gethostname(), machine, os.getpid(), _started(os.getpid())]
-
-
-def _started(pid: int) -> str | None:
-    """When a process started, None where the system doesn't tell."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()[19]  # its name may have blanks
-
-
-def _is_gone(trial: FrozenTrial) -> bool | None:
-    """Whether the process of a trial has ended; None if that can't be seen here."""
-    found = trial.user_attrs.get(_PROCESS)
-    if found is None or found[:2] != _process()[:2] or os.name == "nt":
-        return None
-    try:
-        os.kill(found[2], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return _started(found[2]) != found[3]

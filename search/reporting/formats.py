@@ -1,5 +1,11 @@
 """Numbers as people read them."""
 
+import math
+import numbers
+from typing import Any
+
+import pandas as pd
+
 
 def format_bytes(size: float) -> str:
     """Bytes in units of 1024, as flash is sold."""
@@ -16,3 +22,11 @@ def format_seconds(seconds: float) -> str:
     if minutes < 100:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_number(value: Any) -> str:
+    """A number of any kind; words as they are."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return "-" if value is None or value is pd.NA else str(value)
+    # Also of NaN and infinity `value % 1` is none.
+    return f"{math.floor(value):,}" if value % 1 == 0 else f"{value:,.4g}"

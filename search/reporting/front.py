@@ -1,7 +1,6 @@
 """The picture of a Pareto front, with the pattern of each of its trials."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,14 +8,9 @@ import pandas as pd
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
-from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Bbox
 
 from keras_share.figures import PLAIN, VERMILION, new_figure
-from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.reporting.strips import box
 
 if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
@@ -27,15 +21,7 @@ _TITLES = {
     "memory_bytes": "memory (KB)",
     "latency_ms": "latency (ms)",
 }
-# Where a strip may stand, in points from its mark to its nearest edge: best first.
-_PLACES = [
-    (dx, dy, distance)
-    for distance in (8, 15, 24, 36, 50)
-    for dx, dy in (
-        *((-1, 1), (1, -1), (0, 1), (0, -1)),
-        *((-1, 0), (1, 0), (1, 1), (-1, -1)),
-    )
-]
+_LONGEST = 24  # letters of a pattern; the table of a report draws longer ones
 
 
 def draw_front(
@@ -47,8 +33,8 @@ def draw_front(
 ) -> Axes:
     """Draws trials as points colored by `num_groups`, those of the front numbered.
 
-    A front of two columns is a line, along which each trial has its pattern beside it,
-    if there is room. One of more columns is a cloud: its numbers must do.
+    A front of two columns is a line, along which each trial has its pattern beside it.
+    One of more columns is a cloud: its numbers must do.
 
     Args:
         results: Results with completed trials.
@@ -87,11 +73,12 @@ def draw_front(
         ax.set_ylabel(title(y), parse_math=False)
         ax.grid(alpha=0.25)
         ax.margins(0.16)
-        by_id = {one.trial_id: one.patterns for one in results.records}
-        patterns = [by_id[trial_id] for trial_id in front["trial_id"]]
-        _draw_legend(ax, max(map(list, patterns), key=len) if len(columns) == 2 else [])
         if len(columns) == 2:
-            _draw_strips(ax, patterns, marks, points)
+            _name_patterns(ax, front["pattern"], marks)
+        if ax.get_legend_handles_labels()[0]:
+            # Above the axes, where it hides no trial.
+            place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+            ax.legend(frameon=False, ncols=2, **place)
     return ax
 
 
@@ -126,76 +113,19 @@ def _scatter_by_groups(ax: Axes, points: np.ndarray, groups: pd.Series) -> None:
         bar.ax.minorticks_off()
 
 
-def _draw_legend(ax: Axes, names: Sequence[str]) -> None:
-    """Above the axes, where it hides no trial."""
-    handles, labels = ax.get_legend_handles_labels()
-    if len(names) > 1:
-        handles.append(Line2D([], [], linestyle=""))
-        labels.append(f"strips: {', '.join(names)}")
-    if handles:
-        ax.legend(
-            handles,
-            labels,
-            frameon=False,
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=len(handles),
-        )
-
-
-def _draw_strips(
-    ax: Axes,
-    patterns: list[Mapping[str, SharingPattern]],
-    points: np.ndarray,
-    marks: np.ndarray,
-) -> None:
-    """Draws strips near `points`, each where it covers no strip, mark or edge."""
-    # The layout decides where points lie.
-    ax.figure.canvas.figure.draw_without_rendering()
-    pixels = ax.figure.dpi / 72
-    taken = [
-        Bbox.from_bounds(x - size / 2, y - size / 2, size, size)
-        for places, size in ((marks, 6 * pixels), (points, 11 * pixels))
-        for x, y in ax.transData.transform(places)
-    ]
-    if ax.lines:
-        corners = ax.transData.transform(np.repeat(points, 2, axis=0))
-        corners[1:-1:2, 0] = corners[2::2, 0]  # the steps of the line
-        taken += [Bbox([a, b]).padded(1) for a, b in pairwise(corners[:-1])]
-    # Nothing lies beyond the front: above it for a maximum, below for a minimum.
-    up = 1 if points[-1, 1] >= points[0, 1] else -1
-    for of_trial, point in zip(patterns, points, strict=True):
-        if not of_trial:
-            continue
-        strip = box(of_trial)
-        at = ax.transData.transform(point)
-        for dx, dy, distance in _PLACES:
-            offset = np.array(
-                [
-                    dx * (distance + strip.width / 2),
-                    up * dy * (distance + strip.height / 2),
-                ]
+def _name_patterns(ax: Axes, patterns: Iterable[str], marks: np.ndarray) -> None:
+    """Writes the pattern of each trial beside its mark, where nothing lies."""
+    # Nothing lies beyond a front: above it for a maximum, below for a minimum.
+    up = 1 if marks[-1, 1] >= marks[0, 1] else -1
+    for pattern, mark in zip(patterns, marks, strict=True):
+        if len(pattern) <= _LONGEST:
+            ax.annotate(
+                pattern,
+                tuple(mark),
+                xytext=(-6, 6 * up),
+                textcoords="offset points",
+                ha="right",
+                va="bottom" if up > 0 else "top",
+                family="monospace",
+                fontsize=6.5,
             )
-            size = np.array([strip.width, strip.height])
-            low = at + (offset - size / 2 - 1) * pixels
-            covered = Bbox.from_bounds(*low, *((size + 2) * pixels))
-            inside = ax.bbox.contains(*covered.min) and ax.bbox.contains(*covered.max)
-            if inside and not covered.count_overlaps(taken):
-                _place(ax, strip, point, offset)
-                taken.append(covered)
-                break
-
-
-def _place(ax: Axes, strip, point: np.ndarray, offset: np.ndarray) -> None:
-    label = AnnotationBbox(
-        strip,
-        tuple(point),
-        xybox=tuple(offset),
-        boxcoords="offset points",
-        frameon=False,
-        pad=0,
-        arrowprops={"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkB": 5},
-        zorder=3.5,
-    )
-    label.set_in_layout(False)  # or the points move again
-    ax.add_artist(label)

@@ -3,19 +3,42 @@
 import base64
 import io
 import os
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 
+from keras_share.figures import PLAIN, new_figure
 from keras_share.pattern.sharing_pattern import SharingPattern
-from keras_share.search.reporting.poster import draw_pane
-from keras_share.search.reporting.report import Pane, describe
+from keras_share.search.project.record import TrialRecord
+from keras_share.search.reporting import panes
+from keras_share.search.reporting.course import course
+from keras_share.search.reporting.effects import MIN_TRIALS, effects
+from keras_share.search.reporting.formats import format_number, format_seconds
+from keras_share.search.reporting.front import draw_front
 from keras_share.search.reporting.strips import strip
-from keras_share.search.reporting.trials import MIN_TRIALS
 
 if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
+
+_WORDS = {
+    "COMPLETED": "done",
+    "FAILED": "failed",
+    "REJECTED": "rejected",
+    "PRUNED": "stopped early",
+}
+_STYLE: dict[Any, Any] = {
+    **PLAIN,
+    **{"axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8},
+    **{"axes.titlesize": 8, "legend.fontsize": 7.5},
+}
+# What draws a picture into axes, by what it is about.
+Panes = list[tuple[str, Callable[[Axes], object]]]
 
 
 def render_page(
@@ -29,28 +52,109 @@ def render_page(
     Args:
         results: Results with at least one trial.
         winner: Optional .tflite file of the best trial, to be audited.
-        template: A template that extends that of the report.
-        **more: What it shows beside the search.
+        template: One of the folder `templates`.
+        **more: What the template needs beside what is told of a search.
     """
     from keras_share.tflite.inspect.audit import audit
 
-    told = None if winner is None else audit(winner)
+    passed = course(results)
+    is_scored = passed["score"].notna().any()
+    columns = results.default_columns() if is_scored else ()
+    shown = dict.fromkeys((*columns, results.objective, "parameters"))
+    objective = results.objective
+    draw_scores = partial(panes.draw_scores, course=passed, objective=objective)
     page = _ENVIRONMENT.get_template(template)
-    report = describe(results)
-    return page.render(report=report, audit=told, min_trials=MIN_TRIALS, **more)
+    return page.render(
+        title=f"Search for {results.objective}",
+        summary=_summary(results),
+        fronts=[
+            ("front", partial(draw_front, results, x, y, columns=columns))
+            for x, y in combinations(columns, 2)
+        ],
+        front=results.pareto_front() if is_scored else None,
+        front_columns=list(shown),
+        knee=results.knee()["trial_id"] if is_scored else None,
+        course=[("score", draw_scores)] if is_scored else [],
+        matters=list(_matters(results)),
+        trials=results.leaderboard(),
+        trial_columns=_trial_columns(results),
+        patterns={record.trial_id: record.patterns for record in results.records},
+        failures=_failures(results.records),
+        audit=None if winner is None else audit(winner),
+        min_trials=MIN_TRIALS,
+        **more,
+    )
 
 
-def svg(patterns: Mapping[str, SharingPattern]) -> str:
+def _summary(results: "SearchResults") -> dict[str, str]:
+    """What was found in a few words, by what they are about."""
+    counts = Counter(record.status for record in results.records)
+    words = [f"{n:,} {_WORDS.get(s, s.lower())}" for s, n in counts.most_common()]
+    found = {"trials": ", ".join(words) or "none"}
+    best = results.leaderboard(average=True)[:1]
+    if len(best):
+        score, trial_id = best[results.objective].iloc[0], best["trial_id"].iloc[0]
+        found[f"best {results.objective}"] = (
+            f"{format_number(score)} (trial {trial_id})"
+        )
+        columns, knee = results.default_columns(), results.knee()
+        values = ", ".join(f"{name} {format_number(knee[name])}" for name in columns)
+        found["knee of the front"] = f"{values} (trial {knee['trial_id']})"
+    worked = sum(record.seconds or 0 for record in results.records)
+    found["time"] = f"{format_seconds(worked)} of trials"
+    begun = [one.started for one in results.records if one.started is not None]
+    ended = [one.ended for one in results.records if one.ended is not None]
+    if begun and len(begun) == len(ended) == len(results.records):
+        passing = format_seconds(max(ended) - min(begun))
+        found["time"] += f", {passing} from the first start to the last end"
+    return found
+
+
+def _matters(results: "SearchResults") -> Iterator:
+    found = effects(results)
+    if found is None:
+        return
+    direction = "max" if results.sign(results.objective) < 0 else "min"
+    draw = partial(panes.draw_pairs, objective=results.objective, direction=direction)
+    for pairs in found.pairs:
+        yield "pairs", partial(draw, pairs=pairs)
+    if found.importance:
+        yield "importance", partial(panes.draw_importance, effects=found)
+
+
+def _trial_columns(results: "SearchResults") -> list[str]:
+    shown = {results.objective, "parameters", "seconds", *results.objectives}
+    for record in results.records:
+        shown |= {*record.measures, *(f"hp/{name}" for name in record.values)}
+    return [*(name for name in results.leaderboard() if name in shown), "status"]
+
+
+def _failures(
+    records: tuple[TrialRecord, ...],
+) -> Mapping[tuple[str, str], list[TrialRecord]]:
+    """The trials without a score, by their status and why they have none."""
+    kinds = defaultdict(list)
+    for record in records:
+        if record.status != "COMPLETED":
+            kind = record.status.lower(), record.reason or "no message"
+            kinds[kind].append(record)
+    return kinds
+
+
+def _svg(patterns: Mapping[str, SharingPattern]) -> str:
     """The strips of a trial as an element of a page."""
     if not patterns:
         return ""
-    drawing = _ENVIRONMENT.get_template("strip.svg")
-    return drawing.render(strip=strip(patterns, side=15, gap=2, room=360))
+    return _ENVIRONMENT.get_template("strip.svg").render(strip=strip(patterns))
 
 
-def _png(pane: Pane) -> str:
+def _png(draw: Callable[[Axes], object]) -> str:
+    """A picture by itself, of a size that can be read on a phone."""
     file = io.BytesIO()
-    draw_pane(pane).savefig(file, format="png")
+    with rc_context(_STYLE):
+        figure = new_figure(4.6, 3.8, dpi=220)
+        draw(figure.add_subplot())
+        figure.savefig(file, format="png")
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -62,4 +166,4 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.globals.update(svg=svg, png=_png)
+_ENVIRONMENT.globals.update(svg=_svg, png=_png, number=format_number)

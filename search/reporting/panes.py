@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from keras_share.figures import BLUE, GRAY, ORANGE, PINK, VERMILION, tidy
-from keras_share.search.reporting.pairs import PairEffects
+from keras_share.search.reporting.effects import Effects, PairEffects
 
 _ENDINGS = {
     "FAILED": (VERMILION, "x"),
@@ -58,23 +58,22 @@ def draw_pairs(ax: Axes, pairs: PairEffects, objective: str, direction: str) -> 
     )
 
 
-def draw_importance(ax: Axes, table: pd.DataFrame, patterns: set[str]) -> None:
+def draw_importance(ax: Axes, effects: Effects) -> None:
     """A bar for each hyperparameter; patterns have a color of their own."""
-    table = table.iloc[:15][::-1]
+    shown = list(effects.importance.items())[:15][::-1]
+    patterns = {pairs.name for pairs in effects.pairs}
     ax.barh(
-        [cut(name) for name in table["name"]],
-        table["importance"],
-        xerr=table["deviation"],
-        color=[ORANGE if name in patterns else BLUE for name in table["name"]],
-        error_kw={"elinewidth": 1, "ecolor": "0.3"},
+        [cut(name) for name, _ in shown],
+        [lost for _, lost in shown],
+        color=[ORANGE if name in patterns else BLUE for name, _ in shown],
         height=0.6,
     )
     ax.axvline(0, color="0.3", lw=0.8)
-    ax.set_xlabel("variance of the score lost without it")
+    ax.set_xlabel("variance of the score not predicted without it")
     tidy(ax, grid="x")
     ax.set_title(
         "What matters\npredicts "
-        f"{max(table.attrs['explained'], 0):.0%} of the variance in unseen trials",
+        f"{max(effects.explained, 0):.0%} of the variance in trials left out",
         loc="left",
     )
 
@@ -107,29 +106,16 @@ def draw_scores(ax: Axes, course: pd.DataFrame, objective: str) -> None:
         handlelength=1.3,
         handletextpad=0.4,
     )
-    _trials_along(ax, len(course))
-
-
-def draw_volume(ax: Axes, course: pd.DataFrame) -> None:
-    """The hypervolume of the front after each trial."""
-    trials = np.arange(1, len(course) + 1)
-    ax.step(trials, course["volume"], where="post", color=BLUE)
-    ax.set_ylabel("hypervolume (share of the box)")
-    ax.set_ylim(0, 1.02)
-    _trials_along(ax, len(course))
+    ax.set_xlabel("trials")
+    ax.set_xlim(0, len(course) + 1)
+    ax.locator_params(axis="x", integer=True)
+    tidy(ax)
 
 
 def cut(name: str, longest: int = _LONGEST) -> str:
     """A name that leaves room for the picture."""
     name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     return name if len(name) <= longest else f"{name[: longest - 3]}..."
-
-
-def _trials_along(ax: Axes, count: int) -> None:
-    ax.set_xlabel("trials")
-    ax.set_xlim(0, count + 1)
-    ax.locator_params(axis="x", integer=True)
-    tidy(ax)
 
 
 def _trust(pairs: PairEffects) -> str:

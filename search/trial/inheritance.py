@@ -12,7 +12,8 @@ from keras_share import SharedStack
 from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import block_of
-from keras_share.retrofit.fit import Use, carry_uses, form_of
+from keras_share.retrofit.fit import NO_MOMENTS, Use, carry_uses, form_of
+from keras_share.retrofit.moments import input_moments
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.search.trial.donor import load_donor
 
@@ -33,7 +34,11 @@ class InheritReport:
 
 
 def inherit(
-    model: keras.Model, donor: keras.Model | str | os.PathLike, *, strict: bool = True
+    model: keras.Model,
+    donor: keras.Model | str | os.PathLike,
+    *,
+    data: Any = None,
+    strict: bool = True,
 ) -> InheritReport:
     """Gives a new model the weights of a trained one that shares otherwise.
 
@@ -58,6 +63,10 @@ def inherit(
         model: A built model, which is changed.
         donor: A built model, or the path to one in a `.keras` file, which is loaded
             once and again only when the file changes.
+        data: Samples of the donor's inputs, as `model.predict` takes arrays; a few
+            hundred do. With them, a kernel that several sites share starts at the one
+            whose outputs are closest to theirs on what each of them meets, and not at
+            their mean: see `keras_share.share`.
         strict: Whether a layer whose weights have other shapes than the donor's is an
             error. Else it stays as it is.
 
@@ -87,6 +96,7 @@ def inherit(
                 f"`{role}` must be built, to have weights. Give it a `keras.Input`, or "
                 f"call it once. Received: '{network.name}', not built"
             )
+    moments = NO_MOMENTS if data is None else input_moments(donor, data)
     pairs, fresh = _pair(model, donor)
     carried, inherited = [], []
     for path, layer, source in pairs:
@@ -113,7 +123,7 @@ def inherit(
             f"'{model.name}'. Give the layers the same names in both. Received: layers "
             f"{fresh} and donor layers {[path for path, _ in _units(donor)]}"
         )
-    unfit = carry_uses((use, source.values()) for _, use, source in carried)
+    unfit = carry_uses(((use, source) for _, use, source in carried), moments=moments)
     fresh += [place for place, use, _ in carried if use in unfit]
     _finish(inherited)
     paths = dict.fromkeys(place for place, _, _ in carried)

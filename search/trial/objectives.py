@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras_tuner as kt
+import optuna
 
 from keras_share.search.engine import infer_metric_direction
 from keras_share.search.trial.measures import MEASURES
@@ -55,6 +56,24 @@ def direction(metric: str) -> str:
 def signs(objectives: Sequence[kt.Objective]) -> tuple[int, ...]:
     """What makes less better: -1 for what is to be maximized, else 1."""
     return tuple(-1 if o.direction == "max" else 1 for o in objectives)
+
+
+def objectives_of(study: optuna.Study) -> dict[str, str]:
+    """The direction of each objective of a study, by name."""
+    directions = [one.name.lower()[:3] for one in study.directions]
+    names = study.metric_names or ["value"]
+    if len(names) < len(directions):
+        names = [f"value_{i}" for i in range(len(directions))]
+    return dict(zip(names, directions, strict=True))
+
+
+def unknown(missing: Iterable[str], known: Iterable[str]) -> str:
+    """What is said of objectives that no trial of a search would have."""
+    return (
+        "Each objective must be a metric of `fit`, or a measure of what the tuner "
+        f"exports (`export`) or `measure` returns. Received: no {list(missing)} among "
+        f"{sorted(known)}"
+    )
 
 
 def _read(objective: Any) -> kt.Objective:

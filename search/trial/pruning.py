@@ -1,15 +1,23 @@
-"""Pruning: a trial that is hopeless after few epochs is stopped."""
+"""Pruning: a trial that is hopeless after few epochs is stopped.
+
+The rules are pruners of Optuna's that know several objectives, too.
+"""
 
 import math
 import statistics
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner as kt
 import optuna
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
+
+from keras_share.search.trial.objectives import objectives_of
+
+PLANNED = "planned_epochs"  # the attribute that says for how long a trial is to train
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,17 @@ class Curve:
         return statistics.fmean(v for e, v in self.values.items() if e <= epochs)
 
 
-class PruningRule(ABC):
-    """When to stop a trial. A subclass may be passed as `pruning=` to a tuner."""
+class PruningRule(BasePruner):
+    """A pruner of Optuna for one objective or several, by what `stops` says.
+
+    A trial is compared with those that are to train for as many epochs. Of several
+    objectives the first is judged, among the trials that are no worse in the others: a
+    small model is not stopped because larger ones are more accurate.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether to stop a trial, as `Study` asks it."""
+        return self.stops(*_curves(study, trial))
 
     @abstractmethod
     def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
@@ -129,7 +146,7 @@ class SuccessiveHalving(PruningRule):
 
 def get(
     pruning: Any, objectives: Sequence[kt.Objective], executions_per_trial: int = 1
-) -> PruningRule | optuna.pruners.BasePruner | None:
+) -> BasePruner | None:
     """Reads the argument `pruning=` of a tuner.
 
     Args:
@@ -145,14 +162,13 @@ def get(
         return None
     named = {"median": MedianStopping, "halving": SuccessiveHalving}
     rule = named[pruning]() if pruning in ("median", "halving") else pruning
-    is_optuna = isinstance(rule, optuna.pruners.BasePruner)
-    if not isinstance(rule, PruningRule) and not is_optuna:
+    if not isinstance(rule, BasePruner):
         raise ValueError(
             "`pruning` must be 'median', 'halving', a PruningRule such as "
             "MedianStopping(warmup_trials=10), a pruner of optuna.pruners, or None to "
             f"stop no trial. Received: pruning={pruning!r}"
         )
-    if is_optuna and len(objectives) > 1:
+    if not isinstance(rule, PruningRule) and len(objectives) > 1:
         raise ValueError(
             "A pruner of Optuna's judges one objective. Received: pruning="
             f"{type(rule).__name__} for {[one.name for one in objectives]}. 'median' "
@@ -168,35 +184,23 @@ def get(
     return rule
 
 
-def curves(
-    number: int, trials: Sequence[FrozenTrial], objectives: Sequence[kt.Objective]
-) -> tuple[Curve, list[Curve]]:
-    """How a trial went, and those it is compared with.
-
-    These are to train for as many epochs. Of several objectives the first is judged,
-    among the trials that are no worse in the others: a small model is not stopped
-    because larger ones are more accurate.
-
-    Args:
-        number: Of the trial.
-        trials: Of the study.
-        objectives: Of the search.
-    """
-    main, *others = objectives
-    own = next(one for one in trials if one.number == number)
-    epochs = own.user_attrs.get("planned_epochs")
+def _curves(study: optuna.Study, own: FrozenTrial) -> tuple[Curve, list[Curve]]:
+    """How a trial went, and those it is compared with."""
+    main, *others = objectives_of(study).items()
+    epochs = own.user_attrs.get(PLANNED)
     rivals = [
         one
-        for one in trials
-        if one is not own
-        and one.user_attrs.get("planned_epochs") == epochs
-        and all(_no_worse(other, one, own) for other in others)
+        for one in study.get_trials(deepcopy=False)
+        if one.number != own.number
+        and one.state != TrialState.FAIL
+        and one.user_attrs.get(PLANNED) == epochs
+        and all(_no_worse(*other, one, own) for other in others)
     ]
-    return _curve(own, main), [_curve(one, main) for one in rivals]
+    return _curve(own, main[1]), [_curve(one, main[1]) for one in rivals]
 
 
-def _curve(trial: FrozenTrial, objective: kt.Objective) -> Curve:
-    sign = 1 if objective.direction == "max" else -1
+def _curve(trial: FrozenTrial, direction: str) -> Curve:
+    sign = 1 if direction == "max" else -1
     return Curve(
         {
             epoch + 1: -math.inf if math.isnan(value) else sign * value
@@ -206,10 +210,12 @@ def _curve(trial: FrozenTrial, objective: kt.Objective) -> Curve:
     )
 
 
-def _no_worse(objective: kt.Objective, a: FrozenTrial, b: FrozenTrial) -> bool:
+def _no_worse(name: str, direction: str, a: FrozenTrial, b: FrozenTrial) -> bool:
     # What was not measured is not compared.
-    values = [one.user_attrs.get(objective.name) for one in (a, b)]
-    return None not in values and not objective.better_than(values[1], values[0])
+    first, second = (one.user_attrs.get(name) for one in (a, b))
+    if first is None or second is None:
+        return False
+    return first >= second if direction == "max" else first <= second
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:

@@ -1,8 +1,9 @@
-"""KerasTuner's hyperparameters as distributions of Optuna."""
+"""KerasTuner's hyperparameters and trials, and Optuna's distributions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras_tuner as kt
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -10,7 +11,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from keras_share.search.engine import Float, HyperParameter, Int
+from keras_share.search.engine import Float, HyperParameter, Int, Trial
 from keras_share.search.policies import ValueSpace
 from keras_share.search.space.pattern_space import SUFFIX, pattern_spaces
 
@@ -76,3 +77,27 @@ def value_space(parameters: Sequence[HyperParameter]) -> ValueSpace:
         pattern_spaces(declared),
         {p.name: p.conditions for p in own},
     )
+
+
+def with_values(
+    space: kt.HyperParameters, values: Mapping[str, Any]
+) -> kt.HyperParameters:
+    """A copy of hyperparameters that has these values, and those that are fixed."""
+    found = space.copy()
+    found.values = dict(values)
+    found.ensure_active_values()
+    return found
+
+
+def with_metrics(
+    trial: Trial,
+    numbers: Mapping[str, float],
+    direction: Callable[[str], str],
+    step: int = 0,
+) -> Trial:
+    """A trial, to which metrics were added that are new or of a further execution."""
+    for name, value in numbers.items():
+        if not trial.metrics.exists(name):
+            trial.metrics.register(name, direction(name))
+        trial.metrics.update(name, value, step=step)
+    return trial

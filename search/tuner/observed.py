@@ -11,10 +11,9 @@ import numpy as np
 
 from keras_share.search.project.record import format_patterns
 from keras_share.search.space.sharing_pattern import patterns_of
-from keras_share.search.trial import budget
+from keras_share.search.trial import budget, objectives
 from keras_share.search.trial.inheritance import inherit
 from keras_share.search.trial.measures import MEASURES, measure_file
-from keras_share.search.tuner.oracle import unknown_objectives
 
 if TYPE_CHECKING:
     from keras_share.search.tuner.sharing_search import SharingSearch
@@ -37,12 +36,17 @@ class ObservedHyperModel(kt.HyperModel):
 
     def build(self, hp: kt.HyperParameters) -> keras.Model:
         """Builds the user's model and names its pattern in the display."""
-        model = self._hypermodel.build(hp)
         tuner = self._tuner
+        if tuner.distribution is not None:
+            # KerasTuner has cleared the global state of Keras, and this with it.
+            keras.distribution.set_distribution(tuner.distribution)
+        model = self._hypermodel.build(hp)
         if tuner.running:
-            tuner.progress.on_pattern(format_patterns(patterns_of(hp)))
-            if isinstance(model, keras.Model) and model.built:
-                tuner.oracle.note(tuner.running, parameters=model.count_params())
+            tuner.shown = format_patterns(patterns_of(hp))
+            tuner.progress.runs(f"trial {tuner.running}  {tuner.shown}")
+            is_built = isinstance(model, keras.Model) and model.built
+            if is_built and not tuner.run.is_measured:  # by an earlier execution
+                tuner.run.note(model.count_params())
             if tuner.inherit is not None:
                 inherit(model, tuner.inherit)
         return model
@@ -87,21 +91,19 @@ class ObservedHyperModel(kt.HyperModel):
 
     def _measure(self, model: keras.Model) -> None:
         tuner = self._tuner
-        if tuner.is_measured:
+        if tuner.run.is_measured:
             return
         measures = {}
         if tuner.export is not None:
-            measures.update(measure_file(model, tuner.export, tuner.measured))
+            wanted = {*tuner.oracle.limits, *tuner.oracle.project.objectives}
+            measures.update(measure_file(model, tuner.export, wanted))
         if tuner.measure is not None:
             measures.update(tuner.measure(model))
         measures = {
             name: value if isinstance(value, int) else float(value)
             for name, value in measures.items()
         }
-        tuner.is_measured = True
-        tuner.oracle.note(
-            tuner.running, parameters=model.count_params(), measures=measures
-        )
+        tuner.run.note(model.count_params(), measures)
         budget.check(measures, tuner.oracle.limits)
 
 
@@ -122,32 +124,35 @@ class ReportEpochs(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Starts at none of the epochs."""
-        self._tuner.progress.on_epoch(0, self.params.get("epochs"))
+        self._show(0, self.params.get("epochs"))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Reports an epoch in which the first objective was computed."""
         tuner, epochs = self._tuner, self.params.get("epochs") or epoch + 1
         numbers = {name: float(value) for name, value in (logs or {}).items()}
-        tuner.progress.on_epoch(epoch + 1, epochs)
+        self._show(epoch + 1, epochs)
         is_validated = any(name.startswith("val_") for name in numbers)
         if self._checks and (self._every or is_validated or epoch + 1 >= epochs):
             _check_objectives(tuner, numbers)
         if tuner.oracle.objectives[0].name in numbers:
             told = tuner.oracle.report(tuner.running, epoch, epochs, numbers)
             if told == "STOPPED":
-                reason = f"pruned after epoch {epoch + 1}"
-                tuner.oracle.note(tuner.running, pruned=reason)
+                tuner.run.stopped = f"pruned after epoch {epoch + 1}"
                 self.model.stop_training = True
+
+    def _show(self, epoch: int, epochs: int | None) -> None:
+        said = f"trial {self._tuner.running}  {self._tuner.shown}"
+        self._tuner.progress.runs(said, epoch, epochs)
 
 
 def _check_objectives(tuner: "SharingSearch", metrics: Iterable[str]) -> None:
     """Ends a search whose objectives no trial will have."""
-    known = {*metrics, *tuner.oracle.known(tuner.running)}
-    to_come = () if tuner.is_measured else MEASURES  # of a model that `fit` builds
+    known = {*metrics, *tuner.run.numbers}
+    to_come = () if tuner.run.is_measured else MEASURES  # of a model that `fit` builds
     names = [one.name for one in tuner.oracle.objectives]
     missing = [name for name in names if name not in known and name not in to_come]
-    if missing and (tuner.is_measured or tuner.measure is None):
-        raise kt.errors.FatalValueError(unknown_objectives(missing, known))
+    if missing and (tuner.run.is_measured or tuner.measure is None):
+        raise kt.errors.FatalValueError(objectives.unknown(missing, known))
 
 
 def _of_best_epoch(result: Any, objective: kt.Objective) -> Any:

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,13 +11,13 @@ import keras
 import keras_tuner as kt
 import pandas as pd
 
-from keras_share.search.display.live import display
-from keras_share.search.display.progress import SilentProgress
+from keras_share.search.display import Display
 from keras_share.search.engine import Trial
-from keras_share.search.project import checkpoints, identity
-from keras_share.search.project.connection import STUDY, VARIABLE
+from keras_share.search.project import checkpoints
+from keras_share.search.project.deleting import delete_project
 from keras_share.search.project.earlier import observations
-from keras_share.search.project.study import OLDER, Project, make_folder
+from keras_share.search.project.identity import agree, code_of, identity
+from keras_share.search.project.opening import make_folder
 from keras_share.search.results import SearchResults
 from keras_share.search.trial import budget, objectives
 from keras_share.search.trial.donor import check_donor
@@ -27,6 +25,7 @@ from keras_share.search.trial.outcomes import TrialRejected
 from keras_share.search.trial.pruning import get as read_pruning
 from keras_share.search.tuner.observed import Measure, ObservedHyperModel
 from keras_share.search.tuner.oracle import SharingOracle
+from keras_share.search.tuner.running import Running
 
 DYNAMIC = MappingProxyType({"quantization": "dynamic"})
 # The name of a process that a launcher started, which has prepared the project.
@@ -162,9 +161,10 @@ class SharingSearch(kt.Tuner):
         self.trials_per_process = trials_per_process
         self.inherit = check_donor(inherit)
         self.running = ""  # the id of the trial
-        self.is_measured = False
+        self.shown = ""  # its pattern
         self.is_over = False
-        self.progress = SilentProgress()
+        self.progress = Display()
+        self.distribution = keras.distribution.distribution()
         self._trials_run = 0
         several = objectives.get(objective)
         executions = kwargs.get("executions_per_trial", 1)
@@ -184,13 +184,12 @@ class SharingSearch(kt.Tuner):
         )
         make_folder(folder)
         if kwargs.pop("overwrite", False) and WORKER not in os.environ:
-            _delete(folder, storage)
+            delete_project(folder, storage)
         self._space = kt.HyperParameters()
         super().__init__(oracle, hypermodel, **kwargs)
         self.tuner_id = os.environ.get(WORKER, f"tuner-{os.getpid()}")
-        self._code: Mapping[str, str] = {}
+        self._code = code_of(self.hypermodel)
         if self.hypermodel is not None:
-            self._code = identity.code_of(self.hypermodel)
             self.hypermodel = ObservedHyperModel(self.hypermodel, self)
         elif type(self).run_trial is SharingSearch.run_trial:
             raise ValueError(
@@ -200,9 +199,9 @@ class SharingSearch(kt.Tuner):
             )
 
     @property
-    def measured(self) -> set[str]:
-        """What must be measured of each trial's file, beside what always is."""
-        return {*self.oracle.limits, *(one.name for one in self.oracle.objectives)}
+    def run(self) -> Running:
+        """The trial that runs, and what is known of it."""
+        return self.oracle.running[self.running]
 
     @property
     def results(self) -> SearchResults:
@@ -227,21 +226,21 @@ class SharingSearch(kt.Tuner):
 
         Args:
             *fit_args: Arguments of `fit`, such as the data.
-            verbose: `"auto"` or 1: progress bars on a terminal, elsewhere one line per
-                finished trial. 2: one line per finished trial. 0: nothing. Failures
-                are reported on stderr in any case.
+            verbose: `"auto"` or 1: one line per finished trial, and progress bars on a
+                terminal. 2: one line per finished trial. 0: nothing. Failures are
+                reported on stderr in any case.
             **fit_kwargs: Keyword arguments of `fit`.
 
         Raises:
             ValueError: If the search goes on with other things than it began with (see
                 `on_change`), or no trial will have an objective.
-            RuntimeError: If `max_consecutive_failed_trials` trials in a row fail.
+            HaltedError: If `max_consecutive_failed_trials` trials in a row fail.
             ConnectionError: If the storage doesn't answer.
         """
         self.prepare(*fit_args, **fit_kwargs)
         oracle, self.is_over = self.oracle, False
         records = oracle.project.records()
-        self.progress = display(verbose, records, oracle.max_trials)
+        self.progress = Display(verbose, records, oracle.max_trials)
         oracle.verbose = 0
         try:
             with self.progress:
@@ -255,8 +254,7 @@ class SharingSearch(kt.Tuner):
             raise
         finally:
             self.running = ""
-        if oracle.halted:
-            raise RuntimeError(oracle.halted)
+        oracle.check()
 
     def prepare(self, *fit_args: Any, **fit_kwargs: Any) -> None:
         """Opens the study and compares what it is of with these arguments.
@@ -265,25 +263,21 @@ class SharingSearch(kt.Tuner):
             ValueError: If it is of something else.
             ConnectionError: If the storage doesn't answer.
         """
-        arguments = {f"argument {i}": value for i, value in enumerate(fit_args)}
-        settings = identity.settings_of(
-            self.export, self.inherit, self.executions_per_trial, self.oracle.limits
-        )
-        now = identity.take(
-            self._space,
-            self.oracle.objectives,
-            self._code,
-            settings,
-            {**arguments, **fit_kwargs},
-        )
-        changed = identity.agree(self.oracle.project, now, self.on_change)
+        settings = {
+            "export": self.export,
+            "inherit": self.inherit,
+            "executions_per_trial": self.executions_per_trial,
+            **{f"limit of {name}": most for name, most in self.oracle.limits.items()},
+        }
+        plain = {f"argument {i}": value for i, value in enumerate(fit_args)}
+        now = identity(self._space, self._code, settings, {**plain, **fit_kwargs})
+        changed = agree(self.oracle.project, now, self.on_change)
         self.oracle.begin(self._space if changed else None)
 
     def save(self) -> None:
         """The study has everything already."""
 
-    def reload(self) -> None:
-        """The study has everything already."""
+    reload = save
 
     def pre_create_trial(self) -> None:
         """Ends the search once this process has run `trials_per_process` trials."""
@@ -294,8 +288,8 @@ class SharingSearch(kt.Tuner):
     def on_trial_begin(self, trial: Trial) -> None:
         """Shows that a trial begins."""
         super().on_trial_begin(trial)
-        self.running, self.is_measured = trial.trial_id, False
-        self.progress.on_trial(trial.trial_id)
+        self.running, self.shown = trial.trial_id, ""
+        self.progress.runs(f"trial {trial.trial_id}")
 
     def run_trial(self, trial: Trial, *fit_args: Any, **fit_kwargs: Any) -> Any:
         """Runs a trial; one that is rejected ends here, without training."""
@@ -303,20 +297,19 @@ class SharingSearch(kt.Tuner):
             return super().run_trial(trial, *fit_args, **fit_kwargs)
         except TrialRejected as rejection:
             # Here, because KerasTuner would print its traceback.
-            self.oracle.note(trial.trial_id, rejected=str(rejection))
+            self.run.stopped, self.run.is_rejected = str(rejection), True
             return {self.oracle.objective.name: float("nan")}
 
     def on_trial_end(self, trial: Trial) -> None:
         """Ends a trial."""
         self.running = ""
+        self.progress.rests()
         self._trials_run += 1
         super().on_trial_end(trial)
         records = self.results.records
         for record in records:
             if record.trial_id not in self.progress.records:
-                self.progress.on_end(record)  # also of other processes
-                if record.trial_id == trial.trial_id and record.status == "FAILED":
-                    _report_failure(record)
+                self.progress.ended(record)  # also of other processes
         if self.keep_checkpoints is not None:
             kept = checkpoints.best(
                 records, self.oracle.objectives, self.keep_checkpoints
@@ -355,37 +348,3 @@ _OF_ORACLE = (
     "max_retries_per_trial",
     "max_consecutive_failed_trials",
 )
-
-
-def _delete(folder: Path, storage: Any) -> None:
-    """Deletes a project, unless somebody searches in it."""
-    for old in OLDER:  # of a stock tuner, or an earlier version
-        path = folder / old
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
-    is_file = storage is None and VARIABLE not in os.environ
-    if not is_file or folder.joinpath(STUDY).exists():
-        with contextlib.suppress(FileNotFoundError):
-            project = Project(folder, storage)
-            if project.is_searched():
-                raise BlockingIOError(
-                    "`overwrite=True` deletes a project, in which nobody may search. "
-                    f"Received: {str(folder)!r}, in which another process runs a "
-                    "trial. Wait for its end, leave out `overwrite` to take part, or "
-                    "choose another `project_name`."
-                )
-            project.delete()
-    shutil.rmtree(folder)
-    make_folder(folder)
-
-
-def _report_failure(record: Any) -> None:
-    # KerasTuner has printed the traceback of an exception just before, without a word
-    # about the trial. (A test fails once it no longer does.)
-    print(
-        f"Trial {record.trial_id} failed: {record.reason}\n"
-        f"  pattern: {record.pattern or 'unknown'}\n"
-        f"  hyperparameters: {record.hyperparameters}",
-        file=sys.stderr,
-    )

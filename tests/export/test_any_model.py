@@ -1,4 +1,4 @@
-"""Models that people have: shared, quantized and exported, tiny and with random weights."""
+"""Models that people have, tiny and with random weights."""
 
 import keras
 import numpy as np

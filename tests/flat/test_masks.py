@@ -29,10 +29,10 @@ class Block(layers.Layer):
 
 
 MODELS = {
-    "lstm": lambda x: layers.LSTM(4)(x),
+    "lstm": layers.LSTM(4),
     "sequence": lambda x: layers.GRU(4, return_sequences=True)(x)[:, :1],
-    "both_ways": lambda x: layers.Bidirectional(layers.LSTM(3))(x),
-    "pooling": lambda x: layers.GlobalAveragePooling1D()(x),
+    "both_ways": layers.Bidirectional(layers.LSTM(3)),
+    "pooling": layers.GlobalAveragePooling1D(),
     "block": lambda x: layers.GlobalAveragePooling1D()(Block()(x)),
     "list": lambda x: layers.GlobalAveragePooling1D()(layers.Attention()([x, x])),
     "dropped": lambda x: layers.LSTM(4)(x * 2.0),

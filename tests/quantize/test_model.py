@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 from random_data import randomize, values
 
 import keras_share
@@ -265,19 +265,19 @@ def test_what_is_not_covered_is_named():
     model = keras.Sequential(
         [
             keras.Input((4, 8)),
-            layers.Dense(8, activation="selu", name="odd"),
-            layers.TimeDistributed(layers.Dense(8), name="each"),
+            layers.Dense(8, activation="sparsemax", name="odd"),
+            layers.Dense(8, activation=ops.cumsum, name="each"),
         ]
     )
-    named = r"floating point: 'odd.selu' \(Selu\): .*'each' \(TimeDistributed\)"
+    named = r"floating point: 'odd.sparsemax' \(Sparsemax\): .*'each.cumsum' \(Cumsum\)"
     with pytest.warns(UserWarning, match=named):
         quantize_model(model)
-    with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.selu'"):
+    with pytest.raises(ValueError, match=r"strict=True every layer.*'odd.sparsemax'"):
         quantize_model(model, strict=True)
     report = keras_share.quantize.quantization_report(model)
-    assert [row.name for row in report.float_layers] == ["odd.selu", "each"]
-    assert "odd.selu (Selu): there is no rule for Selu" in str(report)
-    assert str(report).startswith("1 of 3 steps in int8")
+    assert [row.name for row in report.float_layers] == ["odd.sparsemax", "each.cumsum"]
+    assert "odd.sparsemax (Sparsemax): there is no rule for Sparsemax" in str(report)
+    assert str(report).startswith("2 of 4 steps in int8")
     assert list(report.to_frame().columns) == ["name", "kind", "dtype", "reason"]
 
 
@@ -292,9 +292,9 @@ def test_normalization_that_cannot_be_quantized_is_named():
 def test_float_layers_between_quantized_ones(tmp_path):
     x = values(32, 4, 8)
     inputs = keras.Input((4, 8))
-    block = keras.Sequential([layers.Dense(16, "selu"), layers.Dense(8, "relu")])
+    block = keras.Sequential([layers.Dense(16, "sparsemax"), layers.Dense(8, "relu")])
     model = keras.Model(inputs, SharedStack(block, "AA")(inputs))
-    with pytest.warns(UserWarning, match="Selu"):
+    with pytest.warns(UserWarning, match="Sparsemax"):
         quantized = quantize_model(model, representative_dataset=x)
     report = export_tflite(
         quantized, tmp_path / "model.tflite", representative_dataset=x

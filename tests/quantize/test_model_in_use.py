@@ -75,8 +75,8 @@ def test_trains_with_callbacks_clones_and_loops_of_ones_own():
 def test_integer_ends_need_integers_throughout(tmp_path):
     path = tmp_path / "model.tflite"
     x = values(8, 4, 8)
-    odd = keras.Sequential([keras.Input((4, 8)), layers.Dense(8, "selu")])
-    with pytest.warns(UserWarning, match="Selu"):
+    odd = keras.Sequential([keras.Input((4, 8)), layers.Dense(8, "sparsemax")])
+    with pytest.warns(UserWarning, match="Sparsemax"):
         odd = quantize_model(odd, representative_dataset=x)
     with pytest.raises(
         ValueError, match="integers as inputs or outputs must compute with"

@@ -73,6 +73,9 @@ MODELS = {
     "gru": lambda: sequential(layers.GRU(5, return_sequences=True), layers.GRU(4)),
     "gru, reset before": lambda: sequential(layers.GRU(5, reset_after=False)),
     "gru without bias": lambda: sequential(layers.GRU(5, use_bias=False)),
+    "convolutions": lambda: keras.Sequential(
+        [keras.Input((3, 5, 2)), layers.ConvLSTM1D(2, 3, padding="same")]
+    ),
     "simple": lambda: sequential(layers.SimpleRNN(5, return_sequences=True)),
     "simple without function": lambda: sequential(layers.SimpleRNN(5, "linear")),
     "both directions": lambda: sequential(

@@ -144,18 +144,18 @@ class Unknown(layers.Layer):
     def build(self, shape):
         self.offset = self.add_weight(shape=shape[-1:], name="offset")
 
-    def call(self, x):
+    def call(self, x, training=None):
         return x + self.offset
 
 
 def odd_model():
     inputs = keras.Input((8,))
-    x = layers.Dense(8, activation=ops.sin, name="dense")(inputs)
+    x = layers.Dense(8, activation=ops.sparsemax, name="dense")(inputs)
     return keras.Model(inputs, Unknown(name="own")(x))
 
 
 def test_what_is_skipped_is_not_warned_of():
-    with pytest.warns(UserWarning, match=r"'dense\.sin'.*'own'"):
+    with pytest.warns(UserWarning, match=r"'dense\.sparsemax'.*'own'"):
         quantize_model(odd_model())
     with pytest.warns(UserWarning) as caught:
         quantize_model(odd_model(), skip=["own"])
@@ -164,7 +164,7 @@ def test_what_is_skipped_is_not_warned_of():
 
 
 def test_what_is_skipped_is_not_refused():
-    with pytest.raises(ValueError, match=r"strict=True.*'dense\.sin'.*'own'"):
+    with pytest.raises(ValueError, match=r"strict=True.*'dense\.sparsemax'.*'own'"):
         quantize_model(odd_model(), strict=True)
     with pytest.raises(ValueError, match=r"strict=True.*'own'"):
         quantize_model(odd_model(), strict=True, skip=["dense"])

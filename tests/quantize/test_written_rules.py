@@ -104,11 +104,10 @@ def test_relu_variants():
     assert agrees(model, values(4, *SEQUENCE) * 4) == ["Minimum", "Relu"]
 
 
-def test_relu_with_a_threshold_stays():
+def test_relu_with_a_threshold_is_looked_up():
     model = sequential(SEQUENCE, layers.ReLU(threshold=0.5))
-    agrees(model, values(4, *SEQUENCE), tolerance=0)
-    [row] = quantization_report(model).float_layers
-    assert row.reason == "it has a threshold"
+    [row] = quantization_report(model).rows
+    assert (row.kind, row.dtype) == ("LookUp", "int8")
 
 
 @pytest.mark.parametrize(
@@ -297,3 +296,91 @@ def test_dropout_of_attention_is_active_in_training_only():
     np.testing.assert_array_equal(*still)
     moving = [ops.convert_to_numpy(opened(data, training=True)) for _ in range(2)]
     assert np.abs(moving[0] - moving[1]).max() > 1e-2
+
+
+LAYERS = {
+    "time distributed": (
+        IMAGE,
+        lambda: layers.TimeDistributed(layers.Conv1D(3, 2, activation="relu")),
+        ["Reshape", "Conv1D", "Reshape"],
+    ),
+    "spectral": (SEQUENCE, lambda: layers.SpectralNormalization(layers.Dense(3)), None),
+    "unit": (SEQUENCE, layers.UnitNormalization, None),
+    "unit, two axes": (SEQUENCE, lambda: layers.UnitNormalization(axis=(1, 2)), None),
+    "crop": (IMAGE, lambda: layers.CenterCrop(3, 4), ["GetItem"]),
+    "mean of three": (
+        IMAGE,
+        lambda: layers.AdaptiveAveragePooling2D((3, 2)),
+        ["AveragePool"],
+    ),
+    "largest of three": (IMAGE, lambda: layers.AdaptiveMaxPooling2D(3), ["MaxPool"]),
+    "normalization": (
+        SEQUENCE,
+        lambda: layers.Normalization(mean=np.arange(8.0), variance=np.arange(1.0, 9.0)),
+        ["Subtract", "Multiply"],
+    ),
+    "inverse": (
+        SEQUENCE,
+        lambda: layers.Normalization(mean=1.0, variance=4.0, invert=True),
+        ["Multiply", "Add"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_other_layers(name):
+    shape, make, expected = LAYERS[name]
+    steps = agrees(sequential(shape, make()), values(4, *shape))
+    assert expected in (None, steps)
+
+
+def test_pooling_to_sizes_that_do_not_divide_stays():
+    model = sequential(IMAGE, layers.AdaptiveAveragePooling2D(4))
+    [row] = quantization_report(model).float_layers
+    assert "no multiples" in row.reason
+
+
+ATTENTION = {
+    "dot": layers.Attention,
+    "scaled": lambda: layers.Attention(use_scale=True, dropout=0.5),
+    "concat": lambda: layers.Attention(score_mode="concat", use_scale=True),
+    "additive": layers.AdditiveAttention,
+    "additive without scale": lambda: layers.AdditiveAttention(use_scale=False),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_layers(name):
+    query, value = keras.Input(SEQUENCE), keras.Input((4, 8))
+    attend = ATTENTION[name]()
+    y, scores = attend([query, value], return_attention_scores=True)
+    model = keras.Model([query, value], [y, scores])
+    agrees(model, [values(4, *SEQUENCE), values(4, 4, 8)])
+    assert not quantization_report(model).float_layers
+
+
+def test_attention_that_is_causal_and_masked():
+    query, mask = keras.Input(SEQUENCE), keras.Input((6,), dtype="bool")
+    masks, attend = [mask, mask], layers.Attention()
+    y = attend([query, query], mask=masks, use_causal_mask=True)
+    model = keras.Model([query, mask], y)
+    seen = np.arange(6) < np.array([[6], [4], [3], [1]])
+    agrees(model, [values(4, *SEQUENCE), seen], tolerance=1e-3)
+    assert not quantization_report(model).float_layers
+
+
+def test_tables_in_both_directions():
+    for settings in ({}, {"logit_soft_cap": 3.0}, {"tie_weights": False}):
+        ids = keras.Input((6,), dtype="int32")
+        table = layers.ReversibleEmbedding(9, 4, **settings)
+        model = keras.Model(ids, table(ops.tanh(table(ids)), reverse=True))
+        x = np.random.default_rng(0).integers(0, 9, (4, 6))
+        assert agrees(model, x)[0] == "Embedding"
+        assert not quantization_report(model).float_layers
+
+
+def test_gated_and_logarithmic_activations():
+    x = keras.Input(SEQUENCE)
+    for function in (ops.glu, ops.log_softmax):
+        agrees(keras.Model(x, function(x)), values(4, *SEQUENCE))
+        assert not quantization_report(keras.Model(x, function(x))).float_layers

@@ -10,11 +10,10 @@ import pytest
 import synthetic_search
 import synthetic_search as synthetic
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox
 
 from keras_share import SharingPattern
 from keras_share.search import SearchResults, pareto
-from keras_share.search.project.record import Metric, TrialRecord, parse_patterns
+from keras_share.search.project.record import TrialRecord, parse_patterns
 
 
 def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs):
@@ -26,8 +25,8 @@ def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs)
         "objectives": {"val_accuracy": direction},
         "score": score,
         "metrics": {
-            "val_accuracy": Metric(score, direction),
-            "val_loss": Metric(number / 7, "min"),
+            "val_accuracy": score,
+            "val_loss": number / 7,
         },
         "measures": {"exported_bytes": exported_bytes},
         "seconds": 1.5,
@@ -299,29 +298,12 @@ def test_plot(tmp_path):
     assert ax.get_xlabel() == "size of the exported file (KB)"
     front = found.pareto_front()
     numbers = [str(number) for number in range(1, len(front) + 1)]
-    assert [text.get_text() for text in ax.texts] == numbers
-    assert len(strips(ax)) == len(front)
+    said = [text.get_text() for text in ax.texts]
+    assert said == [*numbers, *front["pattern"]]
     assert len(ax.collections[0].get_offsets()) == len(found) - 1
     line = ax.lines[0].get_xydata()
     np.testing.assert_allclose(line[:, 0] * 1024, front["exported_bytes"].astype(float))
     np.testing.assert_allclose(line[:, 1], front["val_accuracy"])
-
-
-def strips(ax):
-    return [artist for artist in ax.artists if isinstance(artist, AnnotationBbox)]
-
-
-def test_strips_do_not_overlap():
-    ax = plotted().plot_pareto()
-    ax.figure.draw_without_rendering()
-    boxes = [strip.offsetbox.get_window_extent() for strip in strips(ax)]
-    assert len(boxes) > 3
-    for a, b in itertools.combinations(boxes, 2):
-        assert not a.overlaps(b)
-    marks = ax.transData.transform(ax.collections[0].get_offsets())
-    for box in boxes:
-        assert ax.bbox.contains(*box.min) and ax.bbox.contains(*box.max)
-        assert not any(box.contains(*mark) for mark in marks)
 
 
 def test_plot_into_axes_of_the_user(tmp_path):

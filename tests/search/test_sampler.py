@@ -194,21 +194,6 @@ def test_constraints_are_learned():
     assert kept(study.best_trial)
 
 
-def test_constraints_func():
-    def constraints(trial):
-        return [float(trial.params["sharing"] > 100)]
-
-    with pytest.warns(FutureWarning, match="constraints_func"):
-        sampler = SharingSampler("random", seed=0, constraints_func=constraints)
-    study = study_of(sampler)
-    study.optimize(objective, n_trials=8)
-    for trial, known in zip(
-        study.trials, sampler.problem(study).observations, strict=True
-    ):
-        assert known.measures == {"0": float(trial.params["sharing"] > 100)}
-    assert sampler.problem(study).limits == {"0": 0.0}
-
-
 def test_what_the_policy_is_told():
     study = study_of(directions=["minimize", "maximize"])
     study.optimize(lambda trial: (objective(trial), 1.0), n_trials=3)

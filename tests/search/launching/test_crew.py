@@ -48,10 +48,10 @@ def crew(tmp_path, monkeypatch):
         made.__exit__()
 
 
-def run(crew, ended=lambda: {}):
+def run(crew, ended=lambda: 0):
     """Watches a crew until it is done."""
     end = time.monotonic() + 30
-    while not crew.is_done:
+    while crew.processes:
         crew.check(ended())
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -70,7 +70,7 @@ def test_the_dead_and_the_replaced_come_back_until_all_is_over(crew):
 def test_deaths_with_progress_are_endured(crew):
     made = crew("die " * (2 * MAX_DEATHS) + "exit:0", "a")
     counts = itertools.count(1)
-    run(made, ended=lambda: {"a": next(counts)})  # each has ended one more trial
+    run(made, ended=lambda: next(counts))  # each has ended one more trial
     assert turns() == 2 * MAX_DEATHS + 1
 
 
@@ -79,8 +79,8 @@ def test_deaths_without_progress_end_it(crew, tmp_path):
         run(crew("exit:7", "a"))
     assert turns() == MAX_DEATHS
     message = str(raised.value)
-    assert f"a, which ended {MAX_DEATHS} times in a row (exit code 7)" in message
-    assert "last said: line of None 7\n" in message
+    assert f"a, the last of {MAX_DEATHS} deaths (exit code 7)" in message
+    assert "which said: line of None 7\n" in message
     assert str(tmp_path / "logs" / "a.log") in message
     assert (tmp_path / "logs" / "a.log").read_text().count("line") == MAX_DEATHS
 
@@ -93,7 +93,7 @@ def test_an_error_ends_it_at_once(crew):
 
 def test_the_end_is_the_end(crew):
     made = crew("wait", "a", "b")
-    processes = [worker.process for worker in made.workers]
+    processes = list(made.processes.values())
     made.__exit__()
     assert all(process.poll() is not None for process in processes)
 

@@ -1,13 +1,10 @@
-"""Whose fault an error is that ends a search."""
+"""Errors of a user's function are told as such."""
 
 import sys
 
-import pandas as pd
 import pytest
 
-from keras_share.search import SearchResults
-from keras_share.search.launching.script import faults_of, prepare
-from keras_share.search.project.record import format_patterns
+from keras_share.search.launching.script import prepare
 
 SCRIPT = """
 import helper
@@ -76,20 +73,3 @@ def test_faults_of_the_user(function, message, script):
 def test_a_module_that_is_missing():
     with pytest.raises(ValueError, match=r"ModuleNotFoundError: No module named 'gone"):
         prepare("gone_module:function")
-
-
-def of_ours():
-    format_patterns(["a"])
-
-
-def of_a_library_that_ours_called():
-    SearchResults((), {"loss": "min"}).points(pd.DataFrame(), ["gone"])
-
-
-@pytest.mark.parametrize(
-    "bug, kind", [(of_ours, AttributeError), (of_a_library_that_ours_called, KeyError)]
-)
-def test_faults_of_ours(bug, kind):
-    with pytest.raises(kind) as raised, faults_of("train.py:own"):
-        bug()
-    assert raised.value.__cause__ is None

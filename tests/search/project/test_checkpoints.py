@@ -10,7 +10,6 @@ from quick_search import DATA, Untrained, build, quick, size
 
 from keras_share.search import SharingSearch
 from keras_share.search.project import checkpoints
-from keras_share.search.project.record import Metric
 from keras_share.search.trial import objectives
 
 
@@ -142,7 +141,7 @@ def test_of_a_long_front_its_ends_and_the_lonely_stay():
         replace(
             record,
             score=place / 10,
-            metrics={"val_accuracy": Metric(place / 10, "max")},
+            metrics={"val_accuracy": place / 10},
             measures={"exported_bytes": int(1000 * place)},
         )
         for record, place in zip(

@@ -10,7 +10,6 @@ from quick_search import patterns, quick
 
 from keras_share.search import SearchResults, SharingSearch
 from keras_share.search.project.earlier import observations
-from keras_share.search.project.record import Metric
 from keras_share.search.trial import objectives
 
 SCORE = objectives.get("val_accuracy")
@@ -47,7 +46,7 @@ def test_numbers_keep_their_type_beside_trials_without_one(tmp_path):
 def test_scores_that_are_not_finite_are_left_out(tmp_path):
     scores = [0.5, np.nan, np.inf]
     records = [
-        replace(record, metrics={"val_accuracy": Metric(value, "max")}, score=value)
+        replace(record, metrics={"val_accuracy": value}, score=value)
         for record, value in zip(
             synthetic.search(trials=3).records, scores, strict=True
         )

@@ -1,27 +1,26 @@
 """What a search is a search of: every change is told, and none that is none."""
 
 import functools
+import inspect
 import re
 
 import keras_tuner as kt
 import pytest
 
-from keras_share.search.project import identity
-from keras_share.search.trial import objectives
+from keras_share.search.project.identity import code_of, differences, identity
 
-
-def helper(width):
-    return 2 * width
-
-
-class Layers:
-    def make(self):
-        return helper(3)
+SETTINGS = {"export": None, "inherit": None, "executions_per_trial": 1}
 
 
 def build(hp):
-    """Names a class that names a function."""
-    return Layers().make()
+    return 1
+
+
+class Function(kt.HyperModel):
+    """As KerasTuner wraps a function."""
+
+    def __init__(self, function):
+        self.build = function
 
 
 class Model(kt.HyperModel):
@@ -30,7 +29,7 @@ class Model(kt.HyperModel):
         self.width = width
 
     def build(self, hp):
-        return helper(self.width)
+        return self.width
 
 
 def space(most=8, scoped=False):
@@ -45,16 +44,13 @@ def space(most=8, scoped=False):
 
 
 def taken(**changes):
-    settings = identity.settings_of(None, None, 1, {})
     arguments = {
         "space": space(),
-        "objectives": objectives.get("val_loss"),
-        "code": {"build": "1"},
-        "settings": settings,
+        "code": code_of(Model()),
+        "settings": SETTINGS,
         "arguments": {"epochs": 3, "x": [1.0]},
-        **changes,
     }
-    return identity.take(*arguments.values())
+    return identity(**{**arguments, **changes})
 
 
 @pytest.mark.parametrize(
@@ -65,23 +61,23 @@ def taken(**changes):
         ({"arguments": {"epochs": 4}}, ["arguments of `search`: epochs: 3 -> 4"]),
         ({"space": space(9)}, [r"search space: units: .*=8.* -> .*max_value=9"]),
         ({"space": space(8, True)}, [r"search space: units: .*if deep in \[True\]"]),
+        ({"code": code_of(Model(4))}, ["code: width: 3 -> 4"]),
         (
-            {"objectives": objectives.get("val_accuracy")},
-            ["objective: val_loss is gone", "objective: val_accuracy is new"],
+            {"code": code_of(Function(build))},
+            [*("name is gone", "tunable is", "width is", "Model is"), "build is new"],
         ),
-        ({"code": {"build": "2"}}, ["code: build: 1 -> 2"]),
         (
             {
-                "settings": identity.settings_of(
-                    {"quantization": "int8", "data": []},
-                    "a/donor.keras",
-                    2,
-                    {"exported_bytes": 9},
-                )
+                "settings": {
+                    "export": {"quantization": "int8", "data": []},
+                    "inherit": "a/donor.keras",
+                    "executions_per_trial": 2,
+                    "limit of exported_bytes": 9,
+                }
             },
             [
-                r"tuner: inherit: None -> donor\.keras",
-                r"export: None -> quantization='int8'",
+                r"tuner: export: None -> quantization='int8'",
+                r"inherit: None -> donor\.keras",
                 r"executions_per_trial: 1 -> 2",
                 r"limit of exported_bytes is new",
             ],
@@ -89,47 +85,23 @@ def taken(**changes):
     ],
 )
 def test_differences(changes, told):
-    lines = identity.differences(taken(), taken(**changes))
-    assert len(lines) == len(told)
+    lines = differences(taken(), taken(**changes))
+    assert len(lines) == len(told), lines
     for line, pattern in zip(lines, told, strict=True):
         assert re.search(pattern, line), line
 
 
-def test_code_is_what_is_named(monkeypatch):
-    found = identity.code_of(_Function(build))
-    assert found.keys() == {"build", "Layers", "helper"}
-    of_model = identity.code_of(Model())
-    assert of_model.keys() >= {"Model", "helper", "width"}
-    assert identity.code_of(Model(4)) != of_model
-    partial = functools.partial(functools.partial(build), None)
-    assert identity.code_of(_Function(partial)) == found
-    monkeypatch.setattr(
-        identity.inspect, "getsource", lambda thing: f"def {thing.__name__}(): return 7"
-    )
-    assert identity.code_of(_Function(build))["build"] != found["build"]
-
-
-class _Function(kt.HyperModel):
-    """As KerasTuner wraps a function."""
-
-    def __init__(self, function):
-        self.build = function
-
-
-def test_comments_and_docstrings_do_not_count(monkeypatch):
-    texts = iter(
-        [
-            'def build(hp):\n    """Old."""\n    return 1\n',
-            'def build(hp):\n    """New."""\n\n    return 1  # as before\n',
-        ]
-    )
-    monkeypatch.setattr(identity.inspect, "getsource", lambda thing: next(texts))
-    first, second = (identity.code_of(_Function(helper)) for _ in range(2))
-    assert first == second
+def test_code_is_the_text_without_comments(monkeypatch):
+    found = code_of(Function(build))
+    assert code_of(Function(functools.partial(functools.partial(build), None))) == found
+    texts = iter(["def build(hp):\n    return 1  # old\n", "def build(hp): return 2"])
+    monkeypatch.setattr(inspect, "getsource", lambda thing: next(texts))
+    assert code_of(Function(build)) == found
+    assert code_of(Function(build)) != found
 
 
 def test_code_without_a_source_counts_by_its_name():
     made = {}
     exec("def build(hp):\n    return 1\n", made)
-    assert identity.code_of(_Function(made["build"])).keys() == {"build"}
-    assert identity.code_of(_Function(lambda hp: 1)).keys()
+    assert code_of(Function(made["build"])).keys() == {"build"}
+    assert code_of(Function(lambda hp: 1)).keys()

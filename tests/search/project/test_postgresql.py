@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from killed_search import score_of
 
 from keras_share.search import SearchResults
-from keras_share.search.project.connection import engine_of, turn
 from keras_share.search.project.study import Project
 
 pytest.importorskip("psycopg")
@@ -140,25 +138,6 @@ def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
     assert sum(counts.values()) == TRIALS
     # The third may come when all is done.
     assert len({row.worker for row in rows}) > 1
-
-
-def test_turns_of_all_that_share_the_server(server):
-    order = []
-
-    def wait(seconds):
-        with turn(engine_of(server.url), "p", seconds):
-            order.append(seconds)
-
-    engine = engine_of(server.url)
-    with turn(engine, "p", 20), turn(engine, "q", 20):
-        waiting = [threading.Thread(target=wait, args=(s,)) for s in (20, 1)]
-        for thread in waiting:
-            thread.start()
-        waiting[1].join(20)
-        order.append("mine")
-    waiting[0].join(20)
-    # The impatient one went on, the other one waited.
-    assert order == [1, "mine", 20]
 
 
 @pytest.mark.parametrize(

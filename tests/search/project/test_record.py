@@ -30,19 +30,3 @@ def test_values_do_not_encode_a_pattern():
     patterns = {"a(": SharingPattern("AAB")}
     found = record(patterns=patterns, hyperparameters={"a(": 1, "a(.2": 2, "a": 3})
     assert found.values == {"a": 3}
-
-
-def test_another_objective_has_its_own_score():
-    first = record()
-    loss = first.metrics["val_loss"].value
-    assert first.scored_by({"val_loss": "min"}).score == loss
-    assert (
-        first.scored_by({"exported_bytes": "min"}).score
-        == 1.0 * (first.measures["exported_bytes"])
-    )
-    assert first.scored_by({"val_auc": "max"}).score is None
-    assert first.scored_by({"val_auc": "max"}).is_completed is False
-    assert (
-        replace(first, status="PRUNED", score=None).scored_by({"val_loss": "min"}).score
-        is None
-    )

@@ -45,7 +45,7 @@ def test_results_of_a_stock_tuner(cls, arguments, tmp_path):
             assert row.reason == "OSError: no such weights"
         else:
             assert row.score == trial.score == row.num_groups / 10
-            assert row.metrics["val_loss"].value == 1.0
+            assert row.metrics["val_loss"] == 1.0
     front = results.pareto_front("val_loss", "val_accuracy")
     assert front["val_accuracy"].max() == board["val_accuracy"].max()
     results.to_html(tmp_path / "report.html")

@@ -42,14 +42,6 @@ class Outline(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_estimates():
-    """Importance has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_share.search.reporting.importance._SHUFFLES", 1)
-        yield
-
-
 def test_page():
     results = synthetic.with_failures(
         synthetic.search(trials=60), "FAILED", "FAILED", "REJECTED", "PRUNED"
@@ -57,8 +49,8 @@ def test_page():
     text = page.render_page(results)
     outline = Outline(text)
     assert outline.tags.count("h2") == 6
-    # Front, scores, volume, pairs, importance.
-    assert outline.tags.count("img") == 5
+    # Front, scores, pairs, importance.
+    assert outline.tags.count("img") == 4
     assert "60 done, 2 failed, 1 rejected, 1 stopped early" in outline.texts
     assert "... and 14 more" in outline.texts
     front = results.pareto_front()
@@ -97,7 +89,7 @@ def test_it_loads_nothing(hostile):
     outline = Outline(hostile)
     loading = {"src", "href", "srcset", "action", "data", "background", "style"}
     sources = [value for name, value in outline.attributes if name in loading]
-    assert len(sources) >= 4
+    assert len(sources) >= 3
     assert all(value.startswith("data:image/png;base64,") for value in sources)
     assert "url(" not in hostile and "@import" not in hostile
     assert "default-src 'none'" in hostile
@@ -118,7 +110,7 @@ def test_few_trials(trials, tmp_path):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>") and text.endswith("</html>\n")
     outline = Outline(text)
-    assert outline.tags.count("img") == [0, 2, 3][trials]
+    assert outline.tags.count("img") == [0, 2, 2][trials]
     assert any("10 completed trials" in found for found in outline.texts)
 
 
@@ -126,5 +118,26 @@ def test_three_objectives_of_48_sites():
     objectives = {**synthetic.OBJECTIVES, "latency_ms": "min"}
     results = synthetic.search(trials=12, sites=48, objectives=objectives)
     outline = Outline(page.render_page(results))
-    assert outline.tags.count("img") == 3 + 2 + 2
+    assert outline.tags.count("img") == 3 + 1 + 2
     assert outline.tags.count("rect") >= 12 * 48
+
+
+def test_summary():
+    results = synthetic.with_failures(
+        synthetic.search(trials=20), "FAILED", "REJECTED", "PRUNED", "PRUNED"
+    )
+    found = page._summary(results)
+    assert found["trials"] == "20 done, 2 stopped early, 1 failed, 1 rejected"
+    best = max(results.records[:20], key=lambda row: row.score)
+    assert found["best val_accuracy"].endswith(f"(trial {best.trial_id})")
+    assert results.knee()["trial_id"] in found["knee of the front"]
+    # Trials start every 20 seconds and take 15.
+    assert found["time"].endswith("8 min from the first start to the last end")
+
+
+def test_records_that_do_not_say_when_they_ran():
+    record = replace(synthetic.unscored(0), started=None, ended=None)
+    results = SearchResults((record,), synthetic.ONE)
+    found = page._summary(results)
+    assert list(found) == ["trials", "time"]
+    assert found["time"] == "14 s of trials"

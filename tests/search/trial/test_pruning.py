@@ -13,7 +13,6 @@ from keras_share.search.trial.pruning import (
     MedianStopping,
     PruningRule,
     SuccessiveHalving,
-    curves,
     get,
 )
 
@@ -99,36 +98,64 @@ def test_bad_numbers(cls, name, value, least):
         cls(**{name: value})
 
 
-def trial(number, values, size=None, planned=3, state=TrialState.RUNNING):
-    made = create_trial(
+def trial(values, size=None, planned=3, state=TrialState.RUNNING, scores=(0.0, 0.0)):
+    return create_trial(
         state=state,
-        values=[0.0, 0.0] if state == TrialState.COMPLETE else None,
+        values=list(scores) if state == TrialState.COMPLETE else None,
         intermediate_values=dict(enumerate(values)),
         user_attrs={"planned_epochs": planned}
         | ({} if size is None else {"exported_bytes": size}),
     )
-    made.number = number
-    return made
+
+
+class Seeing(PruningRule):
+    """Stops nothing and keeps what it was asked."""
+
+    def stops(self, curve, others):
+        self.seen = curve, others
+        return False
 
 
 def test_who_is_compared_with_whom():
     done, pruned = TrialState.COMPLETE, TrialState.PRUNED
-    trials = [
-        trial(0, [0.5, 0.6, 0.7], 100, state=done),
-        trial(1, [0.9], 300, state=pruned),
-        trial(2, [0.4, 0.2], 200),
-        trial(3, [0.1, float("nan")], 200),
-        trial(4, [0.8], 100, planned=9),
-        trial(5, [0.8]),
-    ]
-    both = objectives.get(["val_accuracy", "exported_bytes"])
-    own, rivals = curves(3, trials, both)
-    assert own == Curve({1: 0.1, 2: -np.inf})
+    rule = Seeing()
+    study = optuna.create_study(directions=["maximize", "minimize"], pruner=rule)
+    study.set_metric_names(["val_accuracy", "exported_bytes"])
+    study.add_trials(
+        [
+            trial([0.5, 0.6, 0.7], 100, state=done),
+            trial([0.9], 300, state=pruned),
+            trial([0.4, 0.2], 200),
+            trial([0.1, float("nan")], 200),
+            trial([0.8], 100, planned=9),
+            trial([0.8]),
+            trial([0.8], 100, state=TrialState.FAIL),
+        ]
+    )
+    assert rule.prune(study, study.trials[3]) is False
     # No larger models, of as many epochs, whose size is known.
-    assert rivals == [
-        Curve({1: 0.5, 2: 0.6, 3: 0.7}, ended=True),
-        Curve({1: 0.4, 2: 0.2}),
-    ]
-    own, rivals = curves(3, trials, objectives.get("val_loss"))
-    assert own == Curve({1: -0.1, 2: -np.inf})
-    assert [curve.ended for curve in rivals] == [True, True, False, False]
+    assert rule.seen == (
+        Curve({1: 0.1, 2: -np.inf}),
+        [Curve({1: 0.5, 2: 0.6, 3: 0.7}, ended=True), Curve({1: 0.4, 2: 0.2})],
+    )
+    one = optuna.create_study(direction="minimize")
+    one.add_trials([trial([0.5], state=done, scores=[0.0]), trial([0.1]), trial([0.9])])
+    rule.prune(one, one.trials[1])
+    own, rivals = rule.seen
+    assert own == Curve({1: -0.1})
+    assert [curve.ended for curve in rivals] == [True, False]
+
+
+@pytest.mark.parametrize("rule", [MedianStopping(2), SuccessiveHalving()])
+def test_a_study_without_us_can_have_the_rules(rule):
+    study = optuna.create_study(direction="maximize", pruner=rule)
+
+    def objective(asked):
+        for epoch in range(3):
+            asked.report(-asked.number, epoch)
+            if asked.should_prune():
+                raise optuna.TrialPruned
+        return -asked.number
+
+    study.optimize(objective, n_trials=6)
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}

@@ -64,7 +64,7 @@ def check_whole(records, trials=TRIALS):
         if row.status == "COMPLETED":
             assert row.score == score_of(row.pattern)
         else:
-            assert "the process died 2 times while it ran" in row.message
+            assert "its process ended again and again while it ran" in row.message
 
 
 def test_kills_lose_and_repeat_nothing(start, tmp_path):
@@ -124,16 +124,14 @@ def test_killed_before_every_write(start, tmp_path):
 
 def test_process_that_its_trial_kills(start, tmp_path):
     deadly = journal_of_one(start, tmp_path / "first")
-    for code in (-signal.SIGKILL, -signal.SIGKILL, 0):
+    for code in (*[-signal.SIGKILL] * 3, 0):
         process = start(killed_search.whole, tmp_path, deadly=[deadly], max_trials=4)
         process.join()
         assert process.exitcode == code
     status = {row.pattern: row for row in results(tmp_path)}
     dead = status.pop(deadly)
     assert dead.status == "FAILED"
-    assert dead.message == (
-        "the process died 2 times while it ran this trial, probably out of memory"
-    )
+    assert "its process ended again and again while it ran" in dead.message
     assert [row.status for row in status.values()] == ["COMPLETED"] * 3
 
 
@@ -157,7 +155,7 @@ def test_two_processes_share_one_project(start, tmp_path):
 
 
 def test_four_workers_one_killed_one_stopped_one_late(start, tmp_path):
-    arguments = {"seconds": 0.3, "lost": 3.0}
+    arguments = {"seconds": 0.3, "lost": 3}
     first = [start(killed_search.impatient, tmp_path, **arguments) for _ in range(3)]
     wait_for(lambda: len({pid for pid, _ in journal(tmp_path)}) == 3)
     killed, stopped, _ = first
@@ -205,11 +203,11 @@ def outcome(start, tmp_path, folder, size, user=None):
 
 
 def test_disk_without_room(start, tmp_path):
-    kind, message = outcome(start, tmp_path, tmp_path, 400_000)
+    kind, message = outcome(start, tmp_path, tmp_path, 500_000)
     assert kind == "OSError"
     assert "must be readable and writable, in a folder that is writable and" in message
     held = {row.trial_id: row.score for row in results(tmp_path)}
-    assert 2 < len(held) < TRIALS
+    assert 1 < len(held) < TRIALS
     assert outcome(start, tmp_path, tmp_path, 10**8) is None
     rows = results(tmp_path)
     check_whole(rows)

@@ -181,7 +181,7 @@ def test_real_training_is_stopped(pruning, tmp_path):
     rows = tuner.results.records
     assert [row.status for row in rows] == ["COMPLETED"] * 2 + ["PRUNED"]
     assert rows[2].message == "pruned after epoch 2"
-    assert rows[2].score is None and rows[2].metrics["val_mae"].value > 0
+    assert rows[2].score is None and rows[2].metrics["val_mae"] > 0
     for trial, row in zip(tuner.oracle.project.trials(), rows, strict=True):
         values = [*trial.intermediate_values.values()]
         assert len(values) == (2 if row.status == "PRUNED" else 4)

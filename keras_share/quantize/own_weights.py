@@ -1,0 +1,97 @@
+"""Layers whose operations read weights, opened to these operations."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_share.flat.tensors import tensors
+from keras_share.flat.written import LayerUse, on_symbols
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.substitute import accepts_training
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class WeightValue(keras.layers.Layer):
+    """A weight as a tensor that operations read, whatever the input is.
+
+    Args:
+        shape: The shape of the weight.
+        **kwargs: Base layer keyword arguments, such as `name`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weight."""
+        self.value = self.add_weight(name="value", shape=self.shape)
+
+    def call(self, inputs: Any) -> Any:
+        return ops.convert_to_tensor(self.value.value)
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(self.shape, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shape": self.shape}
+
+
+def value_of(use: LayerUse, weight: keras.Variable, x: Any) -> Any:
+    """A weight of a layer as a tensor; `x` is one that the layer reads."""
+    shape = tuple(weight.shape)
+    return use.call(
+        lambda: WeightValue(shape, name=weight.name), weight.name, x, [weight]
+    )
+
+
+def has_weights_to_read(layer: keras.Operation) -> bool:
+    """Whether operations of a layer may read its weights as tensors."""
+    if not isinstance(layer, keras.Layer) or accepts_training(layer):
+        return False
+    own = _own(layer)
+    # A seed, or what a layer counts, is no weight.
+    return bool(own) and len(layer.variables) == len(layer.weights)
+
+
+def run_on_values(use: LayerUse, *args: Any, **kwargs: Any) -> Any:
+    """What a layer computes, with tensors in place of its weights."""
+    layer = use.op
+    assert isinstance(layer, keras.Layer)
+    [x, *_] = tensors((args, kwargs))
+    own = {id(v) for v in _own(layer)}
+    with _standing_in(layer, own, lambda v: value_of(use, v, x)) as found:
+        if found != own:
+            use.refuse("its weights are no attributes of it")
+        with on_symbols():
+            return layer.call(*args, **kwargs)
+
+
+def _own(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights of a layer that those inside of it don't have."""
+    parts = [part for part in sublayers(layer) if part is not layer]
+    below = {id(v) for part in parts for v in part.weights}
+    return [v for v in layer.weights if id(v) not in below]
+
+
+@contextmanager
+def _standing_in(
+    layer: keras.Layer, ids: set[int], stand_in: Callable[[keras.Variable], Any]
+) -> Iterator[set[int]]:
+    """While it lasts, attributes of a layer are tensors where they were weights."""
+    attributes = vars(layer)
+    before = {
+        name: value
+        for name, value in attributes.items()
+        if isinstance(value, keras.Variable) and id(value) in ids
+    }
+    made = {id(value): stand_in(value) for value in before.values()}
+    try:
+        for name, value in before.items():
+            attributes[name] = made[id(value)]
+        yield set(made)
+    finally:
+        attributes.update(before)

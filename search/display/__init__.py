@@ -1,1 +1,0 @@
-"""What a search shows while it runs."""

@@ -1,0 +1,76 @@
+"""A trial that runs in this process, and how it ends."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras_tuner as kt
+from optuna.trial import TrialState
+
+from keras_share.search.engine import Trial, TrialStatus
+from keras_share.search.project.record import MEASURES, MESSAGE, REJECTED
+
+
+@dataclass
+class Running:
+    """A trial that runs here, and what its model and its training told.
+
+    Attributes:
+        trial: The trial, with the metrics of its training.
+        numbers: What was measured of its model.
+        measures: Which of the numbers are measures.
+        is_measured: Whether the model was measured; it may have to be built by `fit`.
+        stopped: Why it ends early, None if it does not.
+        is_rejected: Whether it ends before it was trained.
+        runs: How often it has been run.
+        is_to_be_retried: Whether it is to be run once more.
+    """
+
+    trial: Trial
+    numbers: dict[str, float] = field(default_factory=dict)
+    measures: list[str] = field(default_factory=list)
+    is_measured: bool = False
+    stopped: str | None = None
+    is_rejected: bool = False
+    runs: int = 0
+    is_to_be_retried: bool = False
+
+    def note(
+        self, parameters: int, measures: Mapping[str, float] | None = None
+    ) -> None:
+        """Notes what is known of the model; None for measures that are to come."""
+        self.is_measured = measures is not None
+        self.numbers = {"parameters": parameters, **(measures or {})}
+        self.measures = list(measures or ())
+
+    def outcome(
+        self, ended: Trial, objectives: Sequence[kt.Objective]
+    ) -> tuple[TrialState, list[float] | None, dict[str, Any]]:
+        """How the trial ended: its state, objectives and attributes in the study.
+
+        Args:
+            ended: The trial as KerasTuner hands it back.
+            objectives: Of the search.
+        """
+        metrics = self.trial.metrics.metrics
+        numbers = {n: float(m.get_best_value()) for n, m in metrics.items()}
+        numbers |= self.numbers
+        named = {one.name: numbers.get(one.name, math.nan) for one in objectives}
+        missing = [name for name, value in named.items() if math.isnan(value)]
+        state, message = TrialState.FAIL, ended.message or "unknown"
+        if self.stopped is not None:
+            state, message = TrialState.PRUNED, self.stopped
+        elif ended.status == TrialStatus.COMPLETED and missing:
+            message = f"{', '.join(missing)} is NaN"
+        elif ended.status == TrialStatus.COMPLETED:
+            state, message = TrialState.COMPLETE, None
+        values = None if missing else list(named.values())
+        if state == TrialState.FAIL or self.is_rejected:
+            numbers, values = self.numbers, None
+        attributes: dict[str, Any] = {**numbers, MEASURES: self.measures}
+        if self.is_rejected:
+            attributes[REJECTED] = True
+        if message is not None:
+            attributes[MESSAGE] = message[-20_000:]
+        return state, values, attributes
