@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
+from keras_share.flat.folding import base_layer
 from keras_share.flat.tensors import corresponding, replaced
 from keras_share.quantize import QuantizeWeights
 from keras_share.quantize.fake_quantize import FakeQuantize
@@ -88,9 +89,10 @@ def _in_kernel(graph: FlatGraph, step: Step, x: np.ndarray) -> np.ndarray:
     places = x / _scale(step.op)
     maker = graph.producer(step.inputs[0])
     scales = [
-        _scale(reader.op)
-        for y in (maker.inputs if maker else ())
-        if isinstance((reader := graph.producer(y)) and reader.op, FakeQuantize)
+        _scale(given.op)
+        for y in keras.tree.flatten(maker.args if maker else ())
+        if isinstance(y, keras.KerasTensor)
+        if isinstance((given := graph.producer(y)) and given.op, FakeQuantize)
     ]
     if not scales:
         return places
@@ -100,8 +102,8 @@ def _in_kernel(graph: FlatGraph, step: Step, x: np.ndarray) -> np.ndarray:
         return _rounded(places, factors)
     if name == "leaky_relu":
         lower = factors * maker.op.negative_slope
-    elif isinstance(maker.op, keras.layers.PReLU):
-        lower = factors * np.abs(maker.op.alpha).max() / 127
+    elif isinstance(layer := base_layer(maker), keras.layers.PReLU):
+        lower = factors * np.abs(layer.alpha).max() / 127
     else:
         return places
     return np.where(places < 0, _rounded(places, lower), _rounded(places, factors))

@@ -43,6 +43,17 @@ class Case:
                 weight.assign(weight + noise.astype("float32"))
         return model
 
+    def repeated(self, model: keras.Model) -> keras.Model | None:
+        """A model with this one twice in a row; None if it can't follow itself."""
+        if self.ids or len(model.inputs) > 1 or not model.trainable_weights:
+            return None
+        x = y = keras.Input(self.shapes[0])
+        for _ in range(2):
+            y = self.make(y)
+            if getattr(y, "shape", None) != x.shape:
+                return None
+        return keras.Model(x, y)
+
     def samples(self, number: int) -> list[np.ndarray]:
         """Inputs for the model."""
         rng = np.random.default_rng(1)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from coverage_parts.cases import (
     Case,
@@ -34,8 +35,8 @@ def find_case(name: str) -> Case:
     if kind == ACTIVATIONS:
         return activation_case(name)
     if kind == APPLICATIONS:
-        return _application(name, _APPLICATIONS[name])
-    return _backbone(name)
+        return _Application(name, _APPLICATIONS[name])
+    return _Backbone(name)
 
 
 # One of each family: the smallest that it has.
@@ -58,15 +59,20 @@ _APPLICATIONS = {
 }
 
 
-def _application(name: str, size: int) -> Case:
-    function = getattr(keras.applications, name)
-    shape = (size, size, 3)
+class _Application(Case):
+    """A model of keras.applications."""
 
-    def make(x: Any) -> Any:
-        model = function(weights=None, input_shape=shape, classes=10, input_tensor=x)
-        return model.output
+    def __init__(self, name: str, size: int):
+        super().__init__(_no_layer, ((size, size, 3),))
+        object.__setattr__(self, "name", name)
 
-    return Case(make, (shape,))
+    def model(self) -> keras.Model:
+        keras.utils.set_random_seed(0)
+        function = getattr(keras.applications, self.name)
+        return function(weights=None, input_shape=self.shapes[0], classes=10)
+
+    def repeated(self, model: keras.Model) -> keras.Model:
+        return model
 
 
 _TEXT = {
@@ -114,23 +120,43 @@ _HUB: dict[str, dict[str, Any]] = {
 }
 
 
-def _backbone(name: str) -> Case:
-    return _Backbone(name)
-
-
 class _Backbone(Case):
-    """A backbone, whose inputs are a dict."""
+    """A backbone of KerasHub, for inputs of a known length."""
 
     def __init__(self, name: str):
-        super().__init__(make=_no_inputs)
+        super().__init__(_no_layer)
         object.__setattr__(self, "name", name)
 
     def model(self) -> keras.Model:
         import keras_hub
 
         keras.utils.set_random_seed(0)
-        return getattr(keras_hub.models, self.name)(**_HUB[self.name])
+        backbone = getattr(keras_hub.models, self.name)(**_HUB[self.name])
+        inputs = keras.tree.map_structure(_known, backbone.input)
+        return keras.Model(keras.tree.flatten(inputs), backbone(inputs), name="model")
+
+    def repeated(self, model: keras.Model) -> keras.Model:
+        return model
+
+    def samples(self, number: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(1)
+        arrays = []
+        for x in self.model().inputs:
+            shape = (number, *x.shape[1:])
+            if "mask" in x.name:
+                arrays.append(np.ones(shape, x.dtype))
+            elif "int" in x.dtype:
+                most = 2 if "segment" in x.name else 30
+                arrays.append(rng.integers(0, most, shape).astype(x.dtype))
+            else:
+                arrays.append(rng.normal(size=shape).astype(x.dtype))
+        return arrays
 
 
-def _no_inputs(*_: Any) -> Any:
-    raise NotImplementedError
+def _known(x: keras.KerasTensor) -> keras.KerasTensor:
+    sizes = [8 if size is None else size for size in x.shape[1:]]
+    return keras.Input(sizes, dtype=x.dtype, name=x.name)
+
+
+def _no_layer(*_: Any) -> Any:
+    raise NotImplementedError("a whole model is no layer")

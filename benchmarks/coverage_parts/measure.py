@@ -58,21 +58,14 @@ def measure(name: str, case: Case) -> Row:
 
 
 def _shared(model: keras.Model, case: Case) -> dict[str, str]:
-    """What sharing makes of a model that has this one twice."""
-    same = len(model.inputs) == 1 and not case.ids
-    if not same or not model.trainable_weights or not hasattr(model.output, "shape"):
+    """What sharing makes of blocks that repeat."""
+    repeated = case.repeated(model)
+    if repeated is None:
         return {}
-    [x] = inputs = [keras.Input(model.inputs[0].shape[1:])]
-    for _ in range(2):
-        y = case.make(x)
-        if y.shape != x.shape:
-            return {}
-        x = y
-    twice = keras.Model(inputs, x)
-    if not len(ks.find_sites(twice)):
+    if not len(ks.find_sites(repeated)):
         return {"shared": "no sites"}
-    shared = ks.share(twice, "shared")
-    return {"shared": f"{twice.count_params()} → {shared.count_params()}"}
+    shared = ks.share(repeated, "shared")
+    return {"shared": f"{repeated.count_params()} → {shared.count_params()}"}
 
 
 def _float(model: keras.Model, case: Case) -> dict[str, str]:

@@ -69,10 +69,12 @@ class Finals:
             "network": first.candidate,
             "width": int(first.width),
             "int8 bytes": f"{int(rows.bytes.max()):,}",
+            "validation": f"{rows.val.mean():.4f}",
             f"{unit}, float": f"{rows.test.mean():.4f}",
             f"{unit}, int8": f"{own.mean():.4f} ± {own.std():.4f}",
             "over the best unshared": "",
             "p": "",
+            "on validation": "",
         }
         if self.files is not None:
             row["latency"] = (
@@ -86,6 +88,8 @@ class Finals:
             difference, p = paired(own, other)
             row["over the best unshared"] = f"{difference:+.4f}"
             row["p"] = f"{p:.3f}"
+            shift, q = paired(*(r.set_index("seed").val for r in (rows, rival)))
+            row["on validation"] = f"{shift:+.4f} ({q:.2f})"
         return row
 
     def _latency(self, row: pd.Series) -> float:

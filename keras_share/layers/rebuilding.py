@@ -9,6 +9,7 @@ they change.
 """
 
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,11 +37,25 @@ _MODELS = {
     **dict.fromkeys(_CLONING, "model"),
 }
 
+# By the same places: the one that holds the configs of the layers, and of these the one
+# of the layer that is made at present.
+_CONFIGS = {
+    ("keras.src.models.functional", "functional_from_config"): (
+        lambda variables: variables["functional_config"]["layers"],
+        "layer_data",
+    ),
+    ("keras.src.models.sequential", "from_config"): (
+        lambda variables: variables["layer_configs"],
+        "layer_config",
+    ),
+}
+
 # How many models out, the name of the layer there, and which of those inside of it
 # that have the name and class looked for.
 Place = tuple[int, str, int]
 
 _OURS: ContextVar[tuple[list[keras.Operation], ...]] = ContextVar("rebuilt", default=())
+_BUSY: ContextVar[tuple[int, ...]] = ContextVar("busy", default=())  # ids of layers
 
 
 @contextmanager
@@ -89,7 +104,7 @@ def place_of(layer: keras.Layer, user: keras.Layer) -> Place | None:
 def find_at(place: Place, class_name: str, name: str) -> list[keras.Layer] | None:
     """The layer at a place; nothing if it isn't made yet, None if none can tell."""
     depth, top_name, index = place
-    rebuilds = [_layers(found) for found in _held_by(_VARIABLES)]
+    rebuilds = list(_keras_rebuilds())
     if depth >= len(rebuilds):
         return None  # these models are not those of which the config was made
     tops = {id(x): x for x in rebuilds[depth] if x.name == top_name}
@@ -105,17 +120,86 @@ def _namesakes(class_name: str, name: str, top: keras.Layer) -> list[keras.Layer
     ]
 
 
-def clone_first(name: str) -> bool:
-    """Clones a layer now that `clone_model` would clone later; whether there is one."""
+def make_first(place: Place | None, name: str) -> bool | None:
+    """Makes a layer now that Keras would make later.
+
+    Args:
+        place: Where the layer is in the models of which the config was made.
+        name: Its name, if there is no such place.
+
+    Returns:
+        Whether there is one; None if it is being made already, for which this one is.
+    """
+    depth, top_name, _ = place or (0, name, 0)
+    cloned = _clone_first(top_name)
+    if cloned is not False or place is None:
+        return cloned
+    held = [call for call in _calls() if _VARIABLES.get(call[0]) in call[1]]
+    if depth >= len(held) or held[depth][0] not in _CONFIGS:
+        return False
+    function, variables = held[depth]
+    find, current = _CONFIGS[function]
+    configs = find(variables)
+    for index, config in enumerate(configs):
+        if config.get("name", config["config"].get("name")) != top_name:
+            continue
+        if config is variables[current] or "made" in config["config"]:
+            return None
+        made = configs[index] = _Made.config_in_place_of(config)
+        read = keras.layers.deserialize
+        if "module" not in config:  # a `.h5` file
+            read = sys.modules[function[0]].saving_utils.model_from_config
+        layer = read(config, variables.get("custom_objects"))
+        made["config"].update(made=layer, configs=configs, index=index, was=config)
+        return True
+    return False
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class _Made:
+    """In a config that Keras reads: a layer that was made before its turn."""
+
+    @staticmethod
+    def config_in_place_of(config: dict[str, Any]) -> dict[str, Any]:
+        names = ("name", "inbound_nodes")
+        kept: dict[str, Any] = {k: config[k] for k in names if k in config}
+        name = keras.saving.get_registered_name(_Made)
+        kind: dict[str, Any] = {"class_name": name}  # as in `.h5` files
+        if "module" in config:
+            kind = {"class_name": "_Made", "registered_name": name, "module": __name__}
+        return {**kept, **kind, "config": {"made": None}}
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras takes no class without it; this one is only read."""
+        raise NotImplementedError
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> keras.Layer:
+        # The config is the user's.
+        config["configs"][config["index"]] = config["was"]
+        return config["made"]
+
+
+def _clone_first(name: str) -> bool | None:
+    """Clones a layer now that `clone_model` would clone later; as `make_first`."""
     cloning: dict[str, Any] = {}
+    busy = set(_BUSY.get())
     for place, variables in _calls():
         if place == _CLONES:
             cloning = variables
+            busy.add(id(variables["layer"]))
         elif place in _CLONING and cloning:
             for layer in variables[_MODELS[place]].layers:
-                if layer.name == name and id(layer) not in cloning["cache"]:
+                if layer.name != name or id(layer) in cloning["cache"]:
+                    continue
+                if id(layer) in busy:
+                    return None
+                token = _BUSY.set((*busy, id(layer)))
+                try:
                     cloning["cache"][id(layer)] = cloning["clone_function"](layer)
-                    return True
+                finally:
+                    _BUSY.reset(token)
+                return True
     return False
 
 
@@ -136,8 +220,16 @@ def _rebuilds() -> Iterator[list[keras.Layer]]:
     """The layers that were made so far: one list for each rebuild, innermost first."""
     for layers in _OURS.get():
         yield _layers(layers)
-    for found in _held_by(_VARIABLES):
-        yield _layers(found)
+    yield from _keras_rebuilds()
+
+
+def _keras_rebuilds() -> Iterator[list[keras.Layer]]:
+    for place, variables in _calls():
+        if _VARIABLES.get(place) in variables:
+            configs = _CONFIGS[place][0](variables) if place in _CONFIGS else ()
+            early = (x["config"].get("made") for x in configs)
+            made = [x for x in early if isinstance(x, keras.Layer)]
+            yield [*_layers(variables[_VARIABLES[place]]), *made]
 
 
 def _held_by(names: dict[tuple[str, str], str]) -> Iterator[Any]:

@@ -7,10 +7,10 @@ import keras
 
 from keras_share.layers.rebuilding import (
     Place,
-    clone_first,
     find_at,
     find_rebuilt,
     is_rebuilt,
+    make_first,
     place_of,
 )
 
@@ -44,10 +44,13 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
     found = _find(place, config["class_name"], name)
     if not found and in_file:
         return layer  # the first of all uses: Keras takes it for the others
-    if not found and clone_first(place[1] if place else name):
+    made = False if found else make_first(place, name)
+    if made:
         found = _find(place, config["class_name"], name)
     if len(found) == 1:
         return found[0]
+    if made is None:
+        return keras.saving.deserialize_keras_object(config)
     reason = "none of this name was rebuilt before it"
     if found:
         reason = f"{len(found)} of this name were rebuilt"

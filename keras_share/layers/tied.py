@@ -31,10 +31,9 @@ class Tied(keras.layers.Wrapper):
     well (arXiv 1710.04773, section 4.5).
 
     A `.keras` file holds each weight once and is still tied when loaded, and so is what
-    is made from JSON, a config or by `keras.models.clone_model`. Where JSON or a config
-    has a `Tied` before its layer, or names inside nested models can't tell which layer
-    that was, it gets one of its own, and a warning tells of it: pass
-    `clone_function=keras_share.layers.TiedCloner()` to `clone_model` instead.
+    is made from JSON, a config, a `.h5` file or by `keras.models.clone_model`. Where a
+    config of an earlier version can't tell by names which layer that was, this one gets
+    one of its own, and a warning tells of it.
 
     Args:
         layer: The layer to use once more. If it is not built yet, it is built when
@@ -88,7 +87,10 @@ class Tied(keras.layers.Wrapper):
                     f"A layer with several inputs must be built before its tied use. "
                     f"Call '{self.layer.name}' on its inputs first."
                 )
-            build_by_call(self.layer, input_shape, self.compute_dtype)
+            if type(self.layer).build is keras.Layer.build:
+                build_by_call(self.layer, input_shape, self.compute_dtype)
+            else:  # Keras counts calls: those of the layer have numbers in files.
+                self.layer.build(input_shape)
         self.input_spec = self.layer.input_spec
         # Parallel lists and not pairs, so that Keras tracks the copies.
         own = self._own_weights(input_shape)

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import tempfile
 
 import keras
 import numpy as np
@@ -104,6 +105,31 @@ def towers():
     return keras.Model([one, other], layers.Subtract()(outputs[::-1]))
 
 
+def before_its_layer():
+    dense = layers.Dense(8)
+    dense.build((None, 8))
+    return keras.Sequential([inputs(), Tied(dense, "bias"), dense])
+
+
+def before_a_model_with_its_layer():
+    first, later = (layers.Dense(8, name="dense") for _ in range(2))
+    later.build((None, 8))
+    nested = [keras.Sequential([inputs(), dense]) for dense in (first, later)]
+    return keras.Sequential([inputs(), nested[0], Tied(later, None), nested[1]])
+
+
+def from_inside_before_its_layer():
+    dense, x, y = layers.Dense(8), inputs(), inputs()
+    dense.build((None, 8))
+    return keras.Model(x, dense(keras.Model(y, Tied(dense, None)(y))(x)))
+
+
+def of_a_layer_of_no_model():
+    dense = layers.Dense(8)
+    dense.build((None, 8))
+    return keras.Sequential([inputs(), *(Tied(dense, "bias") for _ in range(3))])
+
+
 MODELS = [
     used_twice,
     tied,
@@ -119,6 +145,10 @@ MODELS = [
     of_a_block_in_a_stack,
     of_a_model,
     towers,
+    before_its_layer,
+    before_a_model_with_its_layer,
+    from_inside_before_its_layer,
+    of_a_layer_of_no_model,
 ]
 
 
@@ -132,6 +162,12 @@ def serialized(model):
     return keras.saving.deserialize_keras_object(config)
 
 
+def in_h5(model):
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.h5")
+        return keras.models.load_model(f"{folder}/model.h5", compile=False)
+
+
 def cloned_by_us(model):
     return keras.models.clone_model(model, clone_function=TiedCloner())
 
@@ -140,6 +176,7 @@ PATHS = {
     "json": lambda model: keras.models.model_from_json(model.to_json()),
     "config": from_config,
     "serialized": serialized,
+    "h5": in_h5,
     "clone": keras.models.clone_model,
     "cloner": cloned_by_us,
     "cloner's model": lambda model: TiedCloner().model(model),
@@ -172,30 +209,6 @@ def test_a_saved_tie_to_a_layer_inside_is_loaded(make, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.count_params() == model.count_params()
     np.testing.assert_array_equal(loaded(values(2, 8)), model(values(2, 8)))
-
-
-def test_a_tie_that_is_made_before_its_layer_is_told(tmp_path):
-    dense = layers.Dense(8, name="dense")
-    dense.build((None, 8))
-    model = keras.Sequential([inputs(), Tied(dense, None, name="first"), dense])
-    with pytest.warns(UserWarning, match=r"'first' uses a layer of its own.*TiedClon"):
-        again = keras.models.model_from_json(model.to_json())
-    assert again.count_params() == 2 * model.count_params()
-    assert cloned_by_us(model).count_params() == model.count_params()
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.count_params() == model.count_params()
-
-
-def test_a_tie_that_is_not_taken_for_one_to_a_namesake():
-    first, later = (layers.Dense(8, name="dense") for _ in range(2))
-    later.build((None, 8))
-    nested = [keras.Sequential([inputs(), dense]) for dense in (first, later)]
-    tie = Tied(later, None, name="early")
-    model = keras.Sequential([inputs(), nested[0], tie, nested[1]])
-    with pytest.warns(UserWarning, match="'early' uses a layer of its own"):
-        again = keras.models.model_from_json(model.to_json())
-    assert again.count_params() == 3 * first.count_params()
 
 
 def test_a_tie_in_a_config_of_before_that_names_cannot_tell_is_told():
