@@ -117,7 +117,9 @@ def _function(
         return OWN_CALL
     if not isinstance(op, keras.Layer) or isinstance(op, (*IDENTITY_LAYERS, *_CLOSED)):
         return None
+    if len(list(sublayers(op))) > 1:
+        return None
     if bits == 8 and has_weights_to_read(op):
         return run_on_values
     # What runs other operations in training stays closed.
-    return OWN_CALL if not op.variables and len(list(sublayers(op))) == 1 else None
+    return None if op.variables else OWN_CALL
