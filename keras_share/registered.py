@@ -4,7 +4,14 @@ By the modules and not by their packages: this may run while a package is import
 """
 
 from keras_share.blocks import conformer, separable_conv, transformer
-from keras_share.layers import embeddings, recurrent, shared_stack, tied, transposed
+from keras_share.layers import (
+    embeddings,
+    held_weight,
+    recurrent,
+    shared_stack,
+    tied,
+    transposed,
+)
 from keras_share.layers.relax import affine, basis, low_rank, relaxed, scale, templates
 from keras_share.quantize import (
     fake_quantize,
@@ -22,6 +29,7 @@ __all__ = [
     "embeddings",
     "fake_quantize",
     "float_edge",
+    "held_weight",
     "inverse_root",
     "low_rank",
     "quantize_weights",

@@ -1,7 +1,7 @@
 """The order of files."""
 
 # Those that take longest come first: at the end, one process would wait for another.
-FIRST = ("test_imports.py", "test_quickstart.py", "test_launch.py", "test_roll.py")
+FIRST = ("test_imports.py", "test_compress.py", "test_launch.py", "test_roll.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -12,6 +12,7 @@ import numpy as np
 from keras_share.atomic import check_writable, write_atomically
 from keras_share.export.conversion_error import check_operators
 from keras_share.export.converter import convert
+from keras_share.export.elsewhere import export_elsewhere
 from keras_share.export.ends import (
     Ends,
     check_types,
@@ -22,7 +23,6 @@ from keras_share.export.ends import (
 from keras_share.export.faithful import check_outputs
 from keras_share.export.float_kernels import keep_kernels
 from keras_share.export.float_parts import drop_edges, keep_float
-from keras_share.export.inference import inference_model
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
 from keras_share.export.metadata import describe
@@ -35,8 +35,8 @@ from keras_share.export.target import (
     check_target,
     pack_for,
 )
+from keras_share.export.ways import first_that_works
 from keras_share.flat.flatten import check_numbers
-from keras_share.flat.precision import full_precision
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
@@ -47,7 +47,6 @@ from keras_share.quantize.quantization import (
     quantization_of,
 )
 from keras_share.quantize.representative import Representative, random_sample, samples
-from keras_share.quantize.tfmot import check_backend
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.file.loops import carry_integers
@@ -55,7 +54,7 @@ from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
 
-def export_tflite(
+def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
     model: keras.Model,
     path: str | os.PathLike,
     *,
@@ -76,6 +75,10 @@ def export_tflite(
     the sites that share become calls of one subgraph (`roll`), so that the weights are
     in memory once, too. The file is run in the LiteRT interpreter and compared with
     the Keras model before it is written, first to a temporary name.
+
+    What can't be exported so is exported as Keras's own `model.export` does, and a
+    warning tells what is lost. Where Keras runs on JAX or PyTorch the model is saved,
+    and exported by TensorFlow in a process of its own.
 
     Args:
         model: A built Sequential or Functional model, or one from `quantize_model`.
@@ -124,8 +127,7 @@ def export_tflite(
             its target.
         OSError: If the folder doesn't exist or can't be written; told before the
             conversion.
-        RuntimeError: If Keras doesn't run on the TensorFlow backend, or a rolled file
-            computes something else than the unrolled one.
+        RuntimeError: If a rolled file computes something else than the unrolled one.
 
     Example:
     >>> import keras, keras_share
@@ -135,10 +137,27 @@ def export_tflite(
     >>> [(b.shape, b.uses) for b in report.buffers if b.nbytes > 1000]
     [((64, 64), 4)]
     """
-    check_backend("export_tflite")
     check_numbers(model)
     check_target(target)
     check_timeout(timeout)
+    if keras.backend.backend() != "tensorflow":
+        check_writable(path)
+        given = representative_dataset
+        return export_elsewhere(
+            model,
+            path,
+            None if given is None else list(samples(given, model)),
+            {
+                "target": target,
+                "quantization": quantization,
+                "inference_input_type": inference_input_type,
+                "inference_output_type": inference_output_type,
+                "dynamic_batch": dynamic_batch,
+                "metadata": metadata,
+                "strict": strict,
+                "timeout": timeout,
+            },
+        )
     aware = quantization_of(model) is not None
     quantization = _quantization(model, quantization, target)
     check_types(types := (inference_input_type, inference_output_type), quantization)
@@ -154,36 +173,47 @@ def export_tflite(
     # TensorFlow's calibrator ends the process at a loop.
     ours = calibrates and _has_recurrent_layers(model)
     rounded = quantize_model(model, lambda: dataset) if ours else model
-    with full_precision():
-        batch_size = None if dynamic_batch else 1
-        exported = inference_model(rounded, batch_size, calibrates and not ours)
-    _check_finite(exported)
-    ends = Ends(input_names(model), output_names(model, exported.output), types)
-    calibration = dataset if calibrates and not ours else None
-    converted = convert(exported, quantization, ends, calibration)
-    file = flatbuffer.read(converted)
-    put_in_order(file, ends)
-    carry_integers(file)
-    if quantization_of(rounded):
-        keep_kernels(file, exported)
-    if quantization_of(rounded) and quantization.activations is not None:
-        keep_float(file, _look_ups(exported))
-        sum_exactly(file)
-    else:
-        drop_edges(file)
-    check_operators(file, exported)
-    if quantization.activations == 8:
-        widen_scales(file)
-    share_buffers(file)
-    if quantization.activations == 16:
-        fit_int16(file)
-    if quantization.weights == 4:
-        store_int4(file, INT4_KERNELS.get(target, RUNS))
+    names, batch_size = input_names(model), None if dynamic_batch else 1
+    calibrates = calibrates and not ours
+
+    def attempt(exported: keras.Model, rows: list[list[np.ndarray]]) -> tuple:
+        """The bytes of the file and how far its outputs are from the model's."""
+        _check_finite(exported)
+        ends = Ends(names, output_names(model, exported.output), types)
+        file = flatbuffer.read(
+            convert(exported, quantization, ends, rows if calibrates else None)
+        )
+        put_in_order(file, ends)
+        carry_integers(file)
+        if quantization_of(rounded):
+            keep_kernels(file, exported)
+        if quantization_of(rounded) and quantization.activations is not None:
+            keep_float(file, _look_ups(exported))
+            sum_exactly(file)
+        else:
+            drop_edges(file)
+        check_operators(file, exported)
+        if quantization.activations == 8:
+            widen_scales(file)
         share_buffers(file)
-    check_integers(file, target, quantization, ends)
-    sample = zip(ends.inputs, checked[0], strict=True)
-    data = pack_for(target, file, facts, dict(sample), timeout)
-    agreement = check_outputs(model, data, checked, quantization, aware, ends)
+        if quantization.activations == 16:
+            fit_int16(file)
+        if quantization.weights == 4:
+            store_int4(file, INT4_KERNELS.get(target, RUNS))
+            share_buffers(file)
+        check_integers(file, target, quantization, ends)
+        sample = dict(zip(ends.inputs, rows[0], strict=True))
+        data = pack_for(target, file, facts, sample, timeout)
+        return data, check_outputs(model, data, rows, quantization, aware, ends)
+
+    data, agreement = first_that_works(
+        attempt,
+        rounded,
+        batch_size,
+        calibrates,
+        checked,
+        given=representative_dataset is not None,
+    )
     report = replace(audit(data, model), path=os.fspath(path), agreement=agreement)
     _check_tied(report, strict)
     write_atomically(path, data)

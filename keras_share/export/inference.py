@@ -1,7 +1,7 @@
 """The model as it is exported: flat, with nothing left that would undo sharing."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -36,7 +36,10 @@ from keras_share.quantize.rules import operation_name
 
 
 def inference_model(
-    model: keras.Model, batch_size: int | None = 1, calibrates: bool = False
+    model: keras.Model,
+    batch_size: int | None = 1,
+    calibrates: bool = False,
+    shapes: Sequence[Sequence[int]] | None = None,
 ) -> keras.Model:
     """Rebuilds a model for conversion, with the same outputs.
 
@@ -53,12 +56,19 @@ def inference_model(
         batch_size: Batch size of the exported model; None keeps that of the model.
         calibrates: Whether the converter is to run the model, which it can't do with
             edges in it.
+        shapes: As in `flatten`.
 
     Raises:
         ValueError: If the model can't be walked, or a quantization range was never
             set.
     """
-    graph = flatten(model, batch_size, leaves=(QuantizeWeights, LookUp), inference=True)
+    graph = flatten(
+        model,
+        batch_size,
+        leaves=(QuantizeWeights, LookUp),
+        inference=True,
+        shapes=shapes,
+    )
     steps = list(graph.all_steps)
     quantized = any(isinstance(step.op, FakeQuantize) for step in steps)
     kinds = (FakeQuantize, QuantizeWeights)

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,12 +14,13 @@ from keras import tree
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.kernel_use import write_relaxed
 from keras_share.flat.names import stable_name
+from keras_share.flat.on_tensors import einsum_shape, owner_of
 from keras_share.flat.precision import full_precision
 from keras_share.flat.program import Program
-from keras_share.flat.tensors import fresh_input
+from keras_share.flat.tensors import fresh_input, replaced, tensors
 from keras_share.flat.written import LayerUse, Refusal, Written
+from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.recurrent import Recurrent
-from keras_share.layers.relax.kernel import einsum_axes
 from keras_share.layers.relax.relaxed import Relaxed, RelaxedKernel
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
@@ -39,6 +40,7 @@ def flatten(
     leaves: tuple[type, ...] = (),
     inference: bool = False,
     open_with: OpenWith | None = None,
+    shapes: Sequence[Sequence[int]] | None = None,
 ) -> FlatGraph:
     """Lists the leaf operations that a model runs, with what each use has private.
 
@@ -56,16 +58,23 @@ def flatten(
         open_with: Called with a layer or operation and the arguments of its call;
             returns a function that writes what it computes (called with a `LayerUse`
             and those arguments), `OWN_CALL`, or None to open it as usual.
+        shapes: Shapes of the inputs, in the order of `keras.tree.flatten`, of which
+            the sizes are taken that are open in the model; None leaves them open.
 
     Raises:
-        ValueError: If `model` is not a built Sequential or Functional model, or
-            computes masks implicitly.
+        ValueError: If `model` is not a built Sequential or Functional model.
         Exception: What a function that `open_with` returned raises.
     """
     check_numbers(model)
     flattener = _Flattener(leaves, inference, open_with)
-    inputs = tree.map_structure(
-        lambda x: fresh_input(x, batch_size, name=x.name), input_structure(model)
+    structure = input_structure(model)
+    given = tree.flatten(structure)
+    inputs = tree.pack_sequence_as(
+        structure,
+        [
+            fresh_input(x, batch_size, x.name, shape)
+            for x, shape in zip(given, shapes or (None,) * len(given), strict=True)
+        ],
     )
     with full_precision():
         outputs = flattener.expand(_Use(model, (inputs,), {}, None, VariableMap()))
@@ -172,6 +181,24 @@ class _Use:
         return replace(self, op=op, **{"prefix": self.path, **changes})
 
 
+class _WeightOf(keras.KerasTensor):
+    """Stands for a weight of a layer that is open, until a step needs it.
+
+    Args:
+        variable: The weight.
+        owner: Its layer.
+        like: A tensor that the layer was called on.
+    """
+
+    def __init__(
+        self, variable: keras.Variable, owner: keras.Layer, like: keras.KerasTensor
+    ):
+        super().__init__(variable.shape, variable.dtype)
+        self.variable = variable
+        self.owner = owner
+        self.like = like
+
+
 class _Flattener:
     def __init__(
         self, leaves: tuple[type, ...], inference: bool, open_with: OpenWith | None
@@ -186,6 +213,7 @@ class _Flattener:
         self.names: set[str] = set()
         # The layers that are open, outermost first, and their first steps.
         self.within: list[tuple[keras.Operation, int]] = []
+        self.held: dict[keras.KerasTensor, keras.KerasTensor] = {}
         self.weights: Counter[int] = Counter()
         self.matrices: set[int] = set()
 
@@ -196,6 +224,10 @@ class _Flattener:
 
     def expand(self, use: _Use) -> Any:
         """Records the leaves that a call runs; returns its outputs."""
+        written = self._as_layer(use)
+        if written is not None:
+            return written
+        use = self._with_weights(use)
         op, args, kwargs = use.op, use.args, use.kwargs
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
             return args[0]  # a nested model begins with one
@@ -215,10 +247,8 @@ class _Flattener:
             kwargs = {k: v for k, v in kwargs.items() if k != "training"}
             return self._expand_uses(replace(use, kwargs=kwargs), op)
         if len(list(sublayers(op))) == 1:
-            _check_masks(op)
             return self._record(use)
-        reason = _closed(op)
-        return self._record(use, reason) if reason else self._open(use, op)
+        return self._open(use, op)
 
     def _expand_uses(self, use: _Use, op: SharedStack | Relaxed | Tied) -> Any:
         x, *rest = use.args
@@ -254,10 +284,72 @@ class _Flattener:
             return self._record(use, f"it can't be opened: {refusal}")
         # The model itself gives no prefix.
         path = "" if use.prefix is None else use.path
+        if any(isinstance(use.stand_ins.of(v), RelaxedKernel) for v in program.weights):
+            return self._record(use, "it uses a relaxed kernel in a way of its own")
+        weights = [
+            _WeightOf(v, owner_of(layer, v), program.outer[0]) for v in program.weights
+        ]
         with self._inside(use.op):
-            return program.replay(
-                lambda op, a, k: self.expand(_Use(op, a, k, path, use.stand_ins))
+            outputs = program.replay(
+                lambda op, a, k: self.expand(_Use(op, a, k, path, use.stand_ins)),
+                weights,
             )
+            return self._with_weights(
+                _Use(use.op, (outputs,), {}, path, use.stand_ins)
+            ).args[0]
+
+    def _as_layer(self, use: _Use) -> Any:
+        """A product or sum with a weight as what a layer of Keras does with its own."""
+        if isinstance(use.op, keras.Layer) or len(use.args) != 2:
+            return None
+        x, weight = use.args
+        name = type(use.op).__name__
+        if isinstance(x, _WeightOf) and name in ("Add", "Multiply"):
+            x, weight = weight, x
+        if not isinstance(weight, _WeightOf) or not isinstance(x, keras.KerasTensor):
+            return None
+        v = weight.variable
+        if isinstance(x, _WeightOf) or v.shape[:1] != x.shape[-1:]:
+            return None
+        functions = {
+            ("Add", 1): lambda use, x: use.affine(x, offset=v),
+            ("Matmul", 2): lambda use, x: use.dense(x, v),
+            ("Multiply", 1): lambda use, x: use.affine(x, scale=v),
+        }
+        function = functions.get((name, len(v.shape)))
+        if function is None:
+            return None
+        return self._write(replace(use, op=weight.owner, args=(x,)), function)
+
+    def _with_weights(self, use: _Use) -> _Use:
+        """A call with tensors for the weights among its arguments."""
+        found = {
+            x: self._held(use, x)
+            for x in tensors((use.args, use.kwargs))
+            if isinstance(x, _WeightOf)
+        }
+        if not found:
+            return use
+        args, kwargs = replaced((use.args, dict(use.kwargs)), found)
+        return replace(use, args=args, kwargs=kwargs)
+
+    def _held(self, use: _Use, weight: "_WeightOf") -> Any:
+        """The output of a step that has a weight of a layer that is open."""
+        if weight not in self.held:
+            variable = weight.variable
+            key = (weight.owner, "held", id(variable))
+            if key not in self.parts:
+                part = HeldWeight(variable.shape, variable.dtype)
+                part.build()
+                part.trainable = weight.owner.trainable and variable.trainable
+                self.parts[key] = part
+            part = self.parts[key]
+            stand_ins = VariableMap(use.stand_ins)
+            stand_ins[part.weight] = use.stand_ins.of(variable)
+            path = f"{use.prefix}.{variable.name}" if use.prefix else variable.name
+            held = _Use(part, (weight.like,), {}, None, stand_ins)
+            self.held[weight] = self._record(held, name=path)
+        return self.held[weight]
 
     @contextmanager
     def _inside(self, op: keras.Operation) -> Iterator[None]:
@@ -279,7 +371,11 @@ class _Flattener:
         return inner.graph(inputs, outputs, op.name)
 
     def _record(
-        self, use: _Use, reason: str | None = None, body: FlatGraph | None = None
+        self,
+        use: _Use,
+        reason: str | None = None,
+        body: FlatGraph | None = None,
+        name: str | None = None,
     ) -> Any:
         """Adds a step, or those of a relaxed kernel; returns the outputs."""
         op, args, relaxed = use.op, use.args, use.relaxed
@@ -295,13 +391,13 @@ class _Flattener:
             return self._write(use, partial(write_relaxed, relaxed, bias))
         spec = op.compute_output_spec(*args, **use.kwargs)
         if isinstance(op, keras.layers.EinsumDense):
-            shape = _einsum_shape(op, args[0].shape, spec.shape)
+            shape = einsum_shape(op, args[0].shape, spec.shape)
             spec = keras.KerasTensor(shape, spec.dtype)
         outputs = tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, x.dtype), spec
         )
         within = tuple((x, len(self.names) - first) for x, first in self.within)
-        name = self._unique(use.path)
+        name = self._unique(name or use.path)
         own = VariableMap() if body else use.own
         step = Step(op, name, args, use.kwargs, outputs, own, within, reason, body)
         self.steps.append(step)
@@ -320,39 +416,7 @@ class _Flattener:
         return candidate
 
 
-def _einsum_shape(
-    layer: keras.layers.EinsumDense, taken: tuple, given: tuple
-) -> tuple[int | None, ...]:
-    """The shape of an output, of which Keras forgets the sizes that it has as input."""
-    inputs, _, outputs = einsum_axes(layer)
-    sizes = dict(zip(reversed(inputs), reversed(taken), strict=False))
-    letters = ["", *outputs.replace("...", "")][-len(given) :]
-    return tuple(
-        sizes.get(letter) if size is None and "." not in inputs else size
-        for letter, size in zip(letters, given, strict=True)
-    )
-
-
 def _is_identity(op: keras.Operation, args: tuple) -> bool:
     """Whether a conversion changes nothing in a graph of full precision."""
     before, after = args[0].dtype, op.compute_output_spec(*args).dtype
     return before == after or ("float" in before and "float" in after)
-
-
-def _closed(layer: keras.Layer) -> str | None:
-    """Why a layer with layers inside can't be opened, or None."""
-    inside = [part for part in sublayers(layer) if part is not layer]
-    below = {id(v) for part in inside for v in part.weights}
-    own = [v.name for v in layer.weights if id(v) not in below]
-    if own:
-        return f"it has weights of its own beside the layers inside: {own}"
-    return None
-
-
-def _check_masks(layer: keras.Layer) -> None:
-    if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
-        raise ValueError(
-            f"The layer '{layer.name}' computes a mask that travels beside the "
-            "tensors, which operations outside of layers drop. Pass masks explicitly "
-            "instead (`padding_mask=` or `attention_mask=`), with `mask_zero=False`."
-        )

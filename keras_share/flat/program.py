@@ -7,48 +7,80 @@ public, and between them they open composite layers without a list of known ones
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops, tree
 
+from keras_share.flat.any_batch import SIZES, Call, for_any_batch
+from keras_share.flat.masks import mask_arguments, mask_of, set_mask
+from keras_share.flat.on_tensors import Reads, on_tensors, own_weights
 from keras_share.flat.tensors import corresponding, fresh_input, replaced, tensors
 from keras_share.flat.written import Refusal, Written, on_symbols
 from keras_share.layers.substitute import accepts_training
 
-# What operations call the sizes of their outputs.
-_SIZES = ("shape", "repeats", "newshape")
 # Their calls run what was recorded when they were made, in training as at inference.
 _FUNCTIONAL = (keras.Sequential, keras.Function)
-
-
-class Call(NamedTuple):
-    """A call in a record."""
-
-    op: keras.Operation
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    outputs: Any
+_NO_TENSORS = "All operation outputs must be tensors"
 
 
 def record(model: keras.Model) -> tuple[keras.Model, list[Call]]:
     """Runs a Functional model on new inputs; returns that run and its calls."""
     calls: list[Call] = []
+    inputs = tree.map_structure(lambda x: fresh_input(x, name=x.name), model.input)
+    for x, given in corresponding(inputs, model.input):
+        if mask_of(given) is not None:  # one of the inputs, too
+            pairs = corresponding(model.input, inputs)
+            set_mask(x, next((b for a, b in pairs if a is mask_of(given)), None))
 
     def call(op: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         op = _with_free_size(op)
+        if isinstance(op, keras.Layer):
+            _call_masks(tensors((args, kwargs)), tree.flatten(inputs), calls)
+            kwargs = {**kwargs, **mask_arguments(op, args, kwargs)}
         outputs = op(*args, **kwargs)
         calls.append(Call(op, args, kwargs, outputs))
         return outputs
 
     run = keras.models.clone_model(
-        model, clone_function=lambda op: op, call_function=call
+        model,
+        input_tensors=inputs,
+        clone_function=lambda op: op,
+        call_function=call,
     )
     return run, calls
 
 
+def _call_masks(
+    given: list[keras.KerasTensor], inputs: list[keras.KerasTensor], calls: list[Call]
+) -> None:
+    """Makes the masks of tensors by calls of the record."""
+    known = {id(x) for x in inputs}
+    known.update(id(x) for call in calls for x in tree.flatten(call.outputs))
+    for x in given:
+        mask = mask_of(x)
+        if mask is None or id(mask) in known:
+            continue
+        made, steps = record(keras.Model(inputs, mask))
+        env = dict(zip(made.inputs, inputs, strict=True))
+        for op, args, kwargs, outputs in steps:
+            given_args, given_kwargs = replaced((args, kwargs), env)
+            results = op(*given_args, **given_kwargs)
+            calls.append(Call(op, given_args, given_kwargs, results))
+            env.update(corresponding(outputs, results))
+        new = env[made.outputs[0]]
+        for other in given:
+            if mask_of(other) is mask:
+                set_mask(other, new)
+        known.add(id(new))
+
+
 class Program:
     """The layers and operations that `layer.call` runs, in order.
+
+    Weights that the layer has beside those of layers inside are inputs of it, too.
+    Where its `call` must know the batch size, which is open, what it runs for any is
+    told from what it runs for two.
 
     Args:
         layer: The layer to open.
@@ -56,36 +88,110 @@ class Program:
         kwargs: Keyword arguments, likewise.
         inference: Whether to record what it runs at inference only.
 
+    Attributes:
+        outer: The tensors among the arguments.
+        weights: The weights that it computes with itself.
+        inputs: What stands for `outer` and the weights in the record.
+        outputs: The outputs.
+
     Raises:
-        Refusal: If its own `call` fails on symbolic tensors, uses weights outside of
-            the calls of the layers inside, or runs other operations in training than at
-            inference.
+        Refusal: If its own `call` fails on symbolic tensors, reads weights of layers
+            inside, or runs other operations in training than at inference.
     """
 
     def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict, inference: bool):
         # Each once: attention takes one tensor as query, value and key.
         self.outer = list(dict.fromkeys(tensors((args, kwargs))))
-        inputs = [fresh_input(x) for x in self.outer]
-        fresh = dict(zip(self.outer, inputs, strict=True))
-        args, kwargs = replaced((args, dict(kwargs)), fresh)
-        training = None
-        if accepts_training(layer) and not isinstance(layer, _FUNCTIONAL):
-            if inference:
-                kwargs = {**kwargs, "training": False}
-            else:
-                switched = {**kwargs, "training": True}
-                _, training, _ = _trace(layer, inputs, args, switched)
-        run, self.calls, outputs = _trace(layer, inputs, args, kwargs)
-        if training is not None and _types(training) != _types(self.calls):
-            raise Refusal("it runs other operations in training")
-        _check_weights(layer, self.calls)
-        self.inputs = run.inputs
-        self.outputs = tree.pack_sequence_as(outputs, run.outputs)
+        masks = [mask_of(x) for x in self.outer if mask_of(x) is not None]
+        self.outer = list(dict.fromkeys([*self.outer, *masks]))
+        modeled = isinstance(layer, (*_FUNCTIONAL, Written))
+        self.weights = [] if modeled else own_weights(layer)
+        self._inlined: list[keras.Layer] = []
+        call = (layer, args, dict(kwargs), inference)
+        try:
+            self.inputs, self.calls, self.outputs = self._recorded(*call, None)
+        except Refusal:
+            free = [i for i, x in enumerate(self.outer) if x.shape[:1] == (None,)]
+            if modeled or not free:
+                raise
+            one, other = (self._recorded(*call, size) for size in SIZES)
+            self.inputs, self.calls, self.outputs = one
+            self.calls = for_any_batch(self.calls, other[1], self.inputs[free[0]])
 
-    def replay(self, call: Callable[[keras.Operation, tuple, dict], Any]) -> Any:
-        """Runs the program with `call(op, args, kwargs)` in place of each call."""
-        env = dict(zip(self.inputs, self.outer, strict=True))
+    def _recorded(self, layer: keras.Layer, *call: Any) -> tuple:
+        """Inputs, calls and outputs of a record."""
+        while True:
+            try:
+                return self._record(layer, *call)
+            except ReadError as error:
+                # A layer inside was called on constants.
+                known = set(map(id, self.weights))
+                found = [v for v in error.weights if id(v) not in known]
+                if isinstance(layer, Written) or not found:
+                    raise
+                self.weights = [*self.weights, *found]
+            except Refusal as refusal:
+                left = [x for x in _direct_parts(layer) if x not in self._inlined]
+                if _NO_TENSORS not in str(refusal) or not left:
+                    raise
+                self._inlined += left
+                self.weights += [v for x in left for v in own_weights(x)]
+
+    def _record(
+        self,
+        layer: keras.Layer,
+        args: tuple,
+        kwargs: dict,
+        inference: bool,
+        batch_size: int | None,
+    ) -> tuple[list[keras.KerasTensor], list[Call], Any]:
+        inputs = [
+            fresh_input(x, batch_size if x.shape[:1] == (None,) else None)
+            for x in self.outer
+        ]
+        fresh = dict(zip(self.outer, inputs, strict=True))
+        for x, new in fresh.items():
+            if mask_of(x) is not None:
+                set_mask(new, fresh[mask_of(x)])
+        args, kwargs = replaced((args, kwargs), fresh)
+        training = None
+        with on_tensors(layer, self.weights, self._inlined) as weights:
+            inputs += weights
+            if accepts_training(layer) and not isinstance(layer, _FUNCTIONAL):
+                if inference:
+                    kwargs = {**kwargs, "training": False}
+                else:
+                    switched = {**kwargs, "training": True}
+                    _, training, _ = _trace(layer, inputs, args, switched)
+            run, calls, outputs = _trace(layer, inputs, args, kwargs)
+        if training is not None and _types(training) != _types(calls):
+            raise Refusal("it runs other operations in training")
+        layers = [x.op for x in calls if isinstance(x.op, keras.Layer)]
+        called = {id(v) for x in layers for v in x.weights}
+        both = [v for v in self.weights if id(v) in called]
+        if both:  # they would be two in a model that is made of the calls
+            raise Refusal(str(ReadError(both)))
+        _check_constants(layer, calls)
+        if not isinstance(layer, _FUNCTIONAL):
+            _check_sizes(calls)
+        return run.inputs, calls, tree.pack_sequence_as(outputs, run.outputs)
+
+    def replay(
+        self,
+        call: Callable[[keras.Operation, tuple, dict], Any],
+        weights: list[keras.KerasTensor] | None = None,
+    ) -> Any:
+        """Runs the program with `call(op, args, kwargs)` in place of each call.
+
+        Args:
+            call: Returns the outputs of one call.
+            weights: What stands for `self.weights`.
+        """
+        env = dict(zip(self.inputs, [*self.outer, *(weights or ())], strict=True))
         for op, args, kwargs, outputs in self.calls:
+            for x in tensors((args, kwargs)):
+                if mask_of(x) in env:
+                    set_mask(env[x], env[mask_of(x)])
             results = call(op, replaced(args, env), replaced(kwargs, env))
             env.update(corresponding(outputs, results))
         return replaced(self.outputs, env)
@@ -95,8 +201,19 @@ def _trace(
     layer: keras.Layer, inputs: list[keras.KerasTensor], args: tuple, kwargs: dict
 ) -> tuple[keras.Model, list[Call], Any]:
     with nullcontext() if isinstance(layer, Written) else on_symbols():
-        outputs = layer.call(*args, **kwargs)
+        if isinstance(layer, _FUNCTIONAL):
+            outputs = layer.call(*args, **kwargs)
+        else:
+            with Reads(_weights(layer)) as reads:
+                outputs = layer.call(*args, **kwargs)
+            if reads.found and not isinstance(layer, Written):
+                raise ReadError(reads.found)
         return *record(keras.Model(inputs, outputs)), outputs
+
+
+def _weights(layer: keras.Layer) -> list[keras.Variable]:
+    op = layer.use.op if isinstance(layer, Written) else layer
+    return op.weights if isinstance(op, keras.Layer) else []
 
 
 def _with_free_size(op: keras.Operation) -> keras.Operation:
@@ -111,39 +228,59 @@ def _types(calls: list[Call]) -> list[type]:
     return [type(call.op) for call in calls]
 
 
-def _check_weights(layer: keras.Layer, calls: list[Call]) -> None:
+class ReadError(Refusal):
+    """Weights were read as values, which would be constants."""
+
+    def __init__(self, weights: list[keras.Variable]):
+        self.weights = list({id(v): v for v in weights}.values())
+        paths = [v.path for v in self.weights]
+        super().__init__(f"it uses weights outside of their layers' calls: {paths}")
+
+
+def _direct_parts(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers in attributes of a layer that are no layers of Keras."""
+    return [
+        x
+        for x in vars(layer).values()
+        if isinstance(x, keras.Layer) and type(x).__module__.split(".")[0] != "keras"
+    ]
+
+
+def _check_sizes(calls: list[Call]) -> None:
+    """Refuses sizes that are not known: these run on symbolic tensors only."""
+    for op, *_ in calls:
+        sizes = [] if isinstance(op, keras.Layer) else vars(op).items()
+        if any(
+            None in value
+            for name, value in sizes
+            if isinstance(value, (list, tuple)) and not name.startswith("_")
+        ):
+            raise Refusal(f"it passes a size that is open to {op.name}")
+
+
+def _check_constants(layer: keras.Layer, calls: list[Call]) -> None:
     """Refuses weights that reach the record as values and not as layers.
 
-    Such a value would be a constant of the rebuilt model. Of the tensors in a record
-    it can't be told where they came from: what could be a weight, or be computed from
-    one, is refused. Single numbers (attention's scale) and integers (its causal mask)
-    are, if no weight of the layer is of that kind.
+    Of a value in what a rule writes it can't be told where it came from: what could be
+    a weight, or be computed from one, is refused. Single numbers (attention's scale)
+    and integers (its causal mask) are, if no weight of the layer is of that kind.
     """
-    owned = {
-        id(v) for op, *_ in calls if isinstance(op, keras.Layer) for v in op.weights
-    }
-    unowned = [v.path for v in layer.weights if id(v) not in owned]
-    if unowned:
-        raise Refusal(f"it uses weights outside of their layers' calls: {unowned}")
+    weights = _weights(layer)
+    scalars = any(len(v.shape) == 0 for v in weights)
+    integers = any("float" not in v.dtype for v in weights)
     op = layer.use.op if isinstance(layer, Written) else layer
     can_have = isinstance(op, keras.Layer) and bool(op.variables)
-    scalars = any(len(v.shape) == 0 for v in layer.weights)
-    integers = any("float" not in v.dtype for v in layer.weights)
 
     def may_be_weight(x: Any) -> bool:
-        if isinstance(x, keras.KerasTensor) or not ops.is_tensor(x):
+        if not isinstance(layer, Written) or not ops.is_tensor(x):
             return False
-        if isinstance(layer, _FUNCTIONAL) or (len(x.shape) == 0 and not scalars):
+        if len(x.shape) == 0 and not scalars:
             return False
         if not can_have:
             return False
         return "float" in keras.backend.standardize_dtype(x.dtype) or integers
 
     for op, args, kwargs, _ in calls:
-        if not isinstance(op, keras.Layer) and any(
-            None in keras.tree.flatten(getattr(op, name, ())) for name in _SIZES
-        ):
-            raise Refusal(f"it passes the size of a batch, which is open, to {op.name}")
         for x in tree.flatten((args, kwargs)):
             if isinstance(x, keras.Variable) and isinstance(layer, Written):
                 raise ValueError(

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.tensors import corresponding, replaced
+from keras_share.flat.tensors import corresponding, replaced, tensors
 from keras_share.layers.copying import copy_or_keep
 from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.tied import Tied
@@ -93,6 +94,13 @@ class Rebuilder:
         """Calls a copy of the step's layer, or its operation, on the new tensors."""
         args, kwargs = self.resolve((step.args, dict(step.kwargs)))
         if not isinstance(step.op, keras.Layer):
+            readers = [
+                reader.op
+                for x in tensors(step.outputs)
+                for reader in self.graph.consumers(x)
+            ]
+            if type(step.op).__name__ == "Multiply" and any(map(_runs, readers)):
+                args = [_dense(x, step.output.dtype) for x in args]
             return step.op(*args, **kwargs)
         return self.layer(step)(*args, **kwargs)
 
@@ -193,6 +201,28 @@ class Rebuilder:
             assert layer.bias is not None  # its original has one
             layer.bias.assign(bias.value)
         return model
+
+
+def _runs(op: keras.Operation) -> bool:
+    """Whether Keras runs a layer to know the shape of its output."""
+    default = keras.Layer.compute_output_shape
+    return isinstance(op, keras.Layer) and type(op).compute_output_shape is default
+
+
+class _Dense(np.ndarray):
+    """A constant of a product, which Keras takes for sparse, and the product with it.
+
+    Layers that Keras runs to know the shape of their output can't read that.
+    """
+
+    sparse = False
+
+
+def _dense(x: Any, dtype: str) -> Any:
+    if isinstance(x, keras.KerasTensor):
+        return x
+    value = np.asarray(keras.ops.convert_to_numpy(x), dtype)
+    return np.atleast_1d(value).view(_Dense)
 
 
 def _names(layer: keras.Layer, positions: list[int]) -> list[str] | list[int]:

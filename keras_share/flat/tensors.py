@@ -1,6 +1,6 @@
 """Symbolic tensors in the arguments and outputs of calls."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -29,8 +29,16 @@ def corresponding(one: Any, other: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def fresh_input(
-    x: keras.KerasTensor, batch_size: int | None = None, name: str | None = None
+    x: keras.KerasTensor,
+    batch_size: int | None = None,
+    name: str | None = None,
+    shape: Sequence[int] | None = None,
 ) -> keras.KerasTensor:
-    """An input like a tensor, with another batch size if one is given."""
-    shape = x.shape if batch_size is None else (batch_size, *x.shape[1:])
-    return keras.Input(batch_shape=shape, dtype=x.dtype, name=name)
+    """An input like a tensor, with another batch size or the sizes of a shape."""
+    sizes = x.shape[1:]
+    if shape is not None:
+        sizes = tuple(
+            known or size for known, size in zip(sizes, shape[1:], strict=True)
+        )
+    batch = x.shape[0] if batch_size is None else batch_size
+    return keras.Input(batch_shape=(batch, *sizes), dtype=x.dtype, name=name)

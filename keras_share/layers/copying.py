@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import keras
 
 from keras_share.layers.by_reference import config_by_reference, resolved
+from keras_share.layers.constructor import make_again
 from keras_share.layers.sublayers import sublayers
 
 Op = TypeVar("Op", bound=keras.Operation)
@@ -18,7 +19,8 @@ def copy_layer(layer: keras.Layer, **changes: Any) -> keras.Layer:
     """A new layer of the same config, not built.
 
     Functions and objects of the user's own need not be known to Keras: the copy has the
-    same ones.
+    same ones. A class without a `get_config` that works does if its attributes have
+    the names of what its constructor takes.
 
     Args:
         layer: The layer to copy.
@@ -43,6 +45,9 @@ def copy_layer(layer: keras.Layer, **changes: Any) -> keras.Layer:
     try:
         return _copy(layer, changes)
     except Exception as error:  # whatever code of others raises
+        copy = make_again(layer, changes)
+        if copy is not None:
+            return copy
         raise NoCopyError(
             f"A layer is copied by its config, and '{layer.name}' of type "
             f"{type(layer).__name__} can't be: its `get_config` must return what its "

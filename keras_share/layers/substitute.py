@@ -1,5 +1,6 @@
 """Calling a layer with other values in place of some of its variables."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -114,6 +115,25 @@ def needs_several_inputs(layer: keras.Layer) -> bool:
     parameters = inspect.signature(layer.call).parameters.values()
     required = [p for p in parameters if p.kind in positional and p.default is p.empty]
     return len(required) > 1
+
+
+def as_called(call: Callable[..., Any], layer: keras.Layer) -> Callable[..., Any]:
+    """The `call` of a layer around another one, with the arguments of that.
+
+    By their names Keras tells tensors from settings, of which it takes no mixture in
+    `**kwargs`, and finds the masks.
+    """
+    signature = inspect.signature(layer.call)
+    first = next(iter(signature.parameters), "inputs")
+
+    @functools.wraps(call)
+    def call_as(*args: Any, **kwargs: Any) -> Any:
+        if not args and first in kwargs:
+            args = (kwargs.pop(first),)
+        return call(*args, **kwargs)
+
+    call_as.__signature__ = signature  # type: ignore[attr-defined]
+    return call_as
 
 
 def accepts_training(layer: keras.Layer) -> bool:

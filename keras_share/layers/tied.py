@@ -12,6 +12,7 @@ from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import (
     accepts_training,
+    as_called,
     build_by_call,
     call_with,
     needs_several_inputs,
@@ -72,6 +73,8 @@ class Tied(keras.layers.Wrapper):
         if not getattr(layer, "trainable", True):
             # Or unfreezing this use would stop here, as it is no change for it.
             kwargs["trainable"] = False
+        if isinstance(layer, keras.Layer):  # else an error follows
+            self.call = as_called(self.call, layer)  # type: ignore[method-assign]
         super().__init__(layer, **options_around(layer, **kwargs))
         self.private = private_spec.standardize(private)
         self.supports_masking = layer.supports_masking

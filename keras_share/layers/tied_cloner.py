@@ -1,6 +1,5 @@
 """`TiedCloner`: copies of layers and models, with their ties."""
 
-import inspect
 import warnings
 from typing import Any
 
@@ -9,7 +8,6 @@ from keras import tree
 
 from keras_share.layers.copying import copy_layer, copy_or_keep
 from keras_share.layers.rebuilding import rebuilding
-from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import needs_several_inputs
 from keras_share.layers.tied import Tied
@@ -105,11 +103,15 @@ class TiedCloner:
             plain_model(model, name),
             input_tensors=_inputs(model),
             clone_function=self,
-            call_function=_call,
+            call_function=self.call,
         )
         if type(model).__init__ is type(clone).__init__:
             return type(model)(clone.input, clone.output, name=name)
         return clone
+
+    def call(self, layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        """Calls a clone in the new model."""
+        return layer(*args, **kwargs)
 
 
 def is_graph(op: keras.Operation) -> bool:
@@ -165,13 +167,3 @@ def _inputs(model: keras.Model) -> Any:
         if isinstance(layer, keras.layers.InputLayer)
     }
     return tree.map_structure(lambda x: copy_layer(layers[x]).output, model.input)
-
-
-def _call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(layer, (Relaxed, Tied)) and not args:
-        # The layer inside may call its first argument otherwise than `inputs`.
-        inside = layer.layer if isinstance(layer, Tied) else layer
-        inside = inside.inner_layer() if isinstance(inside, Relaxed) else inside
-        first = next(iter(inspect.signature(inside.call).parameters))
-        args = (kwargs.pop(first),)
-    return layer(*args, **kwargs)

@@ -1,5 +1,6 @@
 """The graph of a model as it is quantized: layers opened by their rules."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.own_weights import has_weights_to_read, run_on_values
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.pointwise import with_look_ups
-from keras_share.quantize.rules import find_rule, operation_name
+from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.selection import Selection, check_uses
 from keras_share.quantize.sixteen_bits import written_in_16_bits
 from keras_share.quantize.weight_rules import (
@@ -64,6 +65,12 @@ def open_and_place(
     graph = open_model(model, bits)
     placements = place(graph, selection)
     check_uses(placements)
+    if bits is None:  # the converter rounds kernels then, and no slopes
+        placements |= {
+            step: replace(placement, rule=QuantizeRule())
+            for step, placement in placements.items()
+            if isinstance(step.op, keras.layers.PReLU)
+        }
     if bits != 8:  # a table of 16 bits is too large
         return graph, placements
     excluded: set[keras.KerasTensor] = set()
@@ -110,7 +117,9 @@ def _function(
         return OWN_CALL
     if not isinstance(op, keras.Layer) or isinstance(op, (*IDENTITY_LAYERS, *_CLOSED)):
         return None
+    if len(list(sublayers(op))) > 1:
+        return None
     if bits == 8 and has_weights_to_read(op):
         return run_on_values
     # What runs other operations in training stays closed.
-    return OWN_CALL if not op.variables and len(list(sublayers(op))) == 1 else None
+    return None if op.variables else OWN_CALL

@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from keras_share.layers.held_weight import HeldWeight, ToBatch
 from keras_share.quantize.rules import QuantizeRule, register_rules
 
 # Values are moved or selected: inputs and output have one range. Without a rule a layer
@@ -25,6 +26,13 @@ register_rules(
 register_rules(
     ("maximum", "minimum", "where"),
     QuantizeRule(output="input", how="int8, in the range of its inputs"),
+)
+register_rules(
+    (ToBatch,), QuantizeRule(output="input", how="int8, in the range of its input")
+)
+register_rules(
+    (HeldWeight,),
+    QuantizeRule(how="a weight that operations read: int8, in one range"),
 )
 _COMPUTED = """
     absolute add clip dot einsum exp gelu hard_silu leaky_relu matmul mean multiply relu

@@ -1,6 +1,6 @@
 """Reading `representative_dataset`: samples of what a model will see."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -60,10 +60,15 @@ def batches(
         yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
 
 
-def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
-    """A sample of normal numbers (zeros and ones for integer inputs)."""
+def random_sample(
+    model: keras.Model, seed: int = 0, sizes: Sequence[int] = (1, 32, 256)
+) -> list[np.ndarray]:
+    """A sample of normal numbers (zeros and ones for integer inputs).
+
+    Open axes have the first of `sizes` with which the model can be computed.
+    """
     rng = np.random.default_rng(seed)
-    size = _size_that_fits(model)
+    size = _size_that_fits(model, sizes)
     arrays = []
     for x in model.inputs:
         shape = (1, *(dim or size for dim in x.shape[1:]))
@@ -74,9 +79,8 @@ def random_sample(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     return arrays
 
 
-def _size_that_fits(model: keras.Model) -> int:
-    """A size for open axes with which the model can be computed."""
-    for size in (1, 32, 256):
+def _size_that_fits(model: keras.Model, sizes: Sequence[int]) -> int:
+    for size in sizes:
         shapes = [[1, *(dim or size for dim in x.shape[1:])] for x in model.inputs]
         inputs = [
             keras.KerasTensor(shape, x.dtype)

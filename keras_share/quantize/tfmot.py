@@ -39,7 +39,10 @@ def check_backend(what: str) -> None:
     if backend != "tensorflow":
         raise RuntimeError(
             f"{what} needs Keras on the TensorFlow backend. Save the model, set the "
-            "environment variable KERAS_BACKEND=tensorflow, and load it again. "
+            "environment variable KERAS_BACKEND=tensorflow, and load it again; or let "
+            "export_tflite quantize it, which works from every backend: "
+            "export_tflite(model, path, quantization='int8', "
+            "representative_dataset=...). "
             f"Received: backend {backend!r}"
         )
 

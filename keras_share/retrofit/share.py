@@ -1,5 +1,6 @@
 """`share`: ties layers of a model that exists."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +14,7 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner, warn_of_lost_methods
 from keras_share.pattern.sharing_pattern import PatternLike, SharingPattern
-from keras_share.retrofit.find_sites import Kind, find_kinds, shareable
+from keras_share.retrofit.composites import open_composites
 from keras_share.retrofit.fit import (
     NO_MOMENTS,
     Use,
@@ -22,6 +23,7 @@ from keras_share.retrofit.fit import (
     check_init,
     finish,
 )
+from keras_share.retrofit.kinds import Kind, find_kinds, shareable
 from keras_share.retrofit.moments import Moments, input_moments
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.retrofit.signature import difference
@@ -92,14 +94,15 @@ def share(
             f"their mean. Received: `data` with init={init!r}. Leave one of them out."
         )
     private = private_spec.standardize(private)
-    groups = _groups(model, pattern)
+    opened = open_composites(model)
+    groups = _groups(opened, pattern)
     if groups:
         members = [layer for group in groups for layer in group]
         _check_private(private, members)
         _check_relax(relax, members)
-    moments = NO_MOMENTS if data is None else input_moments(model, data)
+    moments = NO_MOMENTS if data is None else input_moments(opened, data)
     sharer = _Sharer(groups, private, init, relax, moments)
-    shared = sharer.model(model)
+    shared = sharer.model(opened)
     sharer.carry_weights()
     warn_of_lost_methods(model, shared)
     return shared
@@ -192,12 +195,7 @@ def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
         return _named_groups(nodes, pattern)
     kinds = {kind.name: kind for kind in find_kinds(nodes)}
     if not kinds:
-        raise ValueError(
-            f"No layers of the model '{model.name}' repeat in a row with equal class, "
-            "config and shapes of weights: there is nothing that a pattern could "
-            "share. Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
-            "`keras_share.SharedStack` to build a model that shares."
-        )
+        raise ValueError(_nothing_repeats(model, nodes))
     if not isinstance(pattern, Mapping):
         pattern = dict.fromkeys(kinds, pattern)
     groups = []
@@ -210,6 +208,20 @@ def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
             )
         groups += _groups_of_kind(kinds[name], spec)
     return groups
+
+
+def _nothing_repeats(model: keras.Model, nodes: list[Node]) -> str:
+    uses = Counter(node.op for node in nodes if node.has_weights)
+    shared = [f"'{op.name}' {n} times" for op, n in uses.items() if op and n > 1]
+    already = ""
+    if shared:
+        already = f" It shares already: it uses the layer {', '.join(shared)}."
+    return (
+        f"No layers of the model '{model.name}' repeat in a row with equal class, "
+        "config and shapes of weights: there is nothing that a pattern could "
+        f"share.{already} Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
+        "`keras_share.SharedStack` to build a model that shares."
+    )
 
 
 def _groups_of_kind(kind: Kind, spec: Any) -> list[list[keras.Layer]]:

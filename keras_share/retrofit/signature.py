@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_share.layers.by_reference import config_by_reference
+from keras_share.layers.constructor import arguments_of
 
 # Who a layer is, where it starts and where it was built: not what it computes.
 _INDIFFERENT = {"name", "key", "seed", "build_config", "shared_object_id"}
@@ -42,7 +43,11 @@ def _config(layer: keras.Layer) -> Any:
     try:
         with config_by_reference(layer) as config:
             return _canonical(keras.saving.serialize_keras_object(config), {})
-    except Exception:  # of code of the user's own: such a layer equals only itself
+    except Exception:  # of code of the user's own
+        config = next(arguments_of(layer))
+    try:
+        return _canonical(keras.saving.serialize_keras_object(config), {})
+    except Exception:  # such a layer equals only itself
         return None
 
 

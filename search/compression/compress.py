@@ -169,6 +169,8 @@ def _search(job: Job, verbose: str | int) -> tuple[SharingSearch, CompressionMod
     hypermodel = CompressionModel(
         job.designer, job.recipe, job.sizes, job.work, exact=exact
     )
+    if job.originals.widest is not None:
+        job.say(f"training the original, of width {job.originals.widest}")
     job.originals.trained()
     tuner = SharingSearch(
         hypermodel,

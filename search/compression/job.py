@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from keras_share.atomic import write_atomically
 from keras_share.export.target import check_target
+from keras_share.flat.names import output_names
 from keras_share.quantize.quantization import TRAINED, find_quantization
 from keras_share.quantize.tfmot import check_backend
 from keras_share.search.compression.candidates import Candidate, Designer
@@ -23,9 +25,9 @@ from keras_share.search.compression.originals import Originals
 from keras_share.search.compression.sizes import Sizes
 from keras_share.search.compression.training import evaluate, initial_rate
 from keras_share.search.compression.trials import Recipe
+from keras_share.search.engine import infer_metric_direction
 from keras_share.search.space.sharing_space import RELAXATIONS
 from keras_share.search.trial import objectives
-from keras_share.search.trial.objectives import direction
 
 # What is tried of each target where nothing else is said.
 _QUANTIZATIONS = {
@@ -68,6 +70,12 @@ class Options:
                     f"`{name}` must be an integer of at least 1. Received: "
                     f"{name}={getattr(self, name)!r}"
                 )
+        if "arena_bytes" in self.limits and find_spec("tflite_micro") is None:
+            raise ValueError(
+                "With target='micro', `max_memory` is the arena of TensorFlow Lite "
+                "Micro, which must be there to measure it: `pip install tflite-micro` "
+                f"(Linux). Received: max_memory={self.max_memory!r} without it"
+            )
         for name in self.quantizations:
             find_quantization(name, TRAINED)
         if not self.relax or set(self.relax) - set(RELAXATIONS):
@@ -176,11 +184,23 @@ class Job:
     @cached_property
     def objective(self) -> kt.Objective:
         """What candidates are chosen by."""
-        if self.options.objective is not None:
-            return objectives.get(self.options.objective)[0]
-        known = [n for n in self._first_scores if n != "loss" and direction(n) == "max"]
-        name = known[0] if known else "loss"
-        return kt.Objective(f"val_{name}", "max" if known else "min")
+        asked = self.options.objective
+        if asked is None:
+            more = [n for n in self._first_scores if self._direction(n) == "max"]
+            asked = f"val_{more[0] if more else 'loss'}"
+        if isinstance(asked, str) and self._direction(asked.removeprefix("val_")):
+            way = self._direction(asked.removeprefix("val_"))
+            return kt.Objective(asked, way)
+        return objectives.get(asked)[0]
+
+    def _direction(self, metric: str) -> str | None:
+        """Whether more or less of a metric is better, None if nobody knows.
+
+        Of several outputs the names of metrics begin with those of the outputs.
+        """
+        names = output_names(self.originals.fresh())
+        parts = [metric, *(metric.removeprefix(f"{name}_") for name in names)]
+        return next(filter(None, map(infer_metric_direction, parts)), None)
 
     @property
     def metric(self) -> str:
@@ -201,7 +221,7 @@ class Job:
             model = self.originals.fresh()
             try:
                 found = evaluate(model, model, first)
-            except (ValueError, TypeError, KeyError, keras_errors()) as error:
+            except (ValueError, TypeError, KeyError, _misfit()) as error:
                 x, y = (_shapes(part) for part in data.first[:2])
                 wanted = [tuple(one.shape) for one in model.inputs]
                 raise ValueError(
@@ -292,7 +312,7 @@ class Job:
             )
 
 
-def keras_errors() -> type[Exception]:
+def _misfit() -> type[Exception]:
     """What TensorFlow raises of shapes that don't fit."""
     import tensorflow as tf
 

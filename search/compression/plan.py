@@ -70,15 +70,16 @@ def plan(job: "Job") -> Plan:
         for one in hp.space
         if isinstance(one, Choice)
     }
-    others = [len(v) for name, v in choices.items() if not name.endswith(".rank")]
-    if "sharing.relax" in choices and "low_rank" in choices["sharing.relax"]:
-        others.append(len(choices.get("sharing.rank", [1])))
+    counts = {name: len(values) for name, values in choices.items()}
+    ranks = counts.pop("sharing.rank", 1)
+    if ranks > 1:
+        counts["sharing.relax"] += ranks - 1  # of one of them each rank is a choice
     options = job.options
     return Plan(
         job.designer.kinds,
         patterns,
         choices,
-        math.prod(patterns.values()) * math.prod(others),
+        math.prod(patterns.values()) * math.prod(counts.values()),
         options.trials,
         options.finalists + 2,
         job.objective.name,

@@ -6,7 +6,9 @@ whose names begin with an underscore are for the search itself.
 """
 
 import contextlib
+import math
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ from keras_share.search.project.record import (
 from keras_share.search.trial.objectives import objectives_of
 
 _ASKING = 20  # seconds to wait for others on this machine that begin a trial
+_LOOK = 1.0  # seconds between two looks for trials whose process is gone
 _MOST_DEATHS = 3  # of processes that run one trial
 
 _PROCESS, _VOID, _RETRY_OF = "_process", "_void", "_retry_of"
@@ -90,6 +93,7 @@ class Project:
         self._presence = Presence(self.folder)
         self._pulse = Pulse(self.storage)
         self._last: list[FrozenTrial] = []
+        self._looked = -math.inf
         self._mine: set[int] = set()
         self._ids: dict[int, int] = {}
         self._noted: dict[tuple[int, str], Any] = {}
@@ -154,14 +158,16 @@ class Project:
 
     def lost(self) -> FrozenTrial | None:
         """A trial whose process is gone, to be run again; None if there is none."""
-        for trial in self._all():
-            if trial.state == TrialState.RUNNING and self._is_gone(trial):
-                with contextlib.suppress(TakenError):
-                    self._end(trial.number, TrialState.FAIL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", category=EXPERIMENTAL)
-            patiently(optuna.storages.fail_stale_trials, self.study)
         found = self._all()
+        if time.monotonic() - self._looked > _LOOK:
+            for trial in found:
+                if trial.state == TrialState.RUNNING and self._is_gone(trial):
+                    with contextlib.suppress(TakenError):
+                        self._end(trial.number, TrialState.FAIL)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", category=EXPERIMENTAL)
+                patiently(optuna.storages.fail_stale_trials, self.study)
+            found, self._looked = self._all(), time.monotonic()
         again = {one.user_attrs.get(_RETRY_OF) for one in found}
         return next((t for t in found if _is_lost(t) and t.number not in again), None)
 

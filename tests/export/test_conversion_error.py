@@ -30,15 +30,6 @@ def of_open_size(upsampling):
             r"can't write the model 'fourier': TFLite has no operator for Complex, FFT "
             r"as it stands here\. Write this part with other operations",
         ),
-        (
-            lambda: of_open_size(layers.UpSampling2D(interpolation="bilinear")),
-            r"UpSampling2D \('up_samp\w+'\) fails: Using a symbolic .*input 'x' has "
-            r"sizes that are open, \(None, None, 3\).*keras.Input\(\(32, 32, 3\)\)",
-        ),
-        (
-            lambda: of_open_size(layers.UpSampling2D()),
-            r"no operator for Conv2D as it stands here, in 'last'\. The input 'x' has",
-        ),
     ],
 )
 def test_a_sentence_comes_first(make, message, tmp_path):
@@ -47,6 +38,19 @@ def test_a_sentence_comes_first(make, message, tmp_path):
     assert caught.value.__cause__ is not None
     assert str(caught.value.__cause__) in str(caught.value)
     assert os.listdir(tmp_path) == []
+
+
+def test_sizes_that_operators_must_know_are_fixed(tmp_path):
+    model = of_open_size(layers.UpSampling2D(interpolation="bilinear"))
+    message = r"inputs of these sizes only: \{'x': \(32, 32, 3\)\}.* must know them"
+    with pytest.warns(UserWarning, match=message):
+        export_tflite(model, tmp_path / "m.tflite")
+    message = r"inputs of these sizes only: \{'x': \(8, 6, 3\)\}.*pass a `repr"
+    with pytest.warns(UserWarning, match=message):
+        report = export_tflite(
+            model, tmp_path / "m.tflite", representative_dataset=values(2, 8, 6, 3)
+        )
+    assert report.agreement[0].samples == 2
 
 
 def test_what_the_converter_takes_for_an_operator_of_ones_own(tmp_path):

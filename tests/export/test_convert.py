@@ -296,13 +296,6 @@ class Subclassed(keras.Model):
         (Subclassed, {}, r"(?s)Subclassed has no inputs.*keras.Model\(x, model\(x\)\)"),
         (lambda: layers.Dense(2), {}, "A Keras model is needed"),
         (
-            lambda: keras.Sequential(
-                [keras.Input((3,)), layers.Embedding(4, 2, mask_zero=True)]
-            ),
-            {},
-            "computes a mask that travels beside",
-        ),
-        (
             small,
             {"representative_dataset": values(3, 5)},
             r"shape of the input.*\(None, 4\).*\(1, 5\)",

@@ -53,14 +53,14 @@ class Own(layers.Layer):
 class NoConfig(layers.Layer):
     def __init__(self, function, weighted=False, **kwargs):
         super().__init__(**kwargs)
-        self.function, self.weighted = function, weighted
+        self.apply, self.has_scale = function, weighted
 
     def build(self, input_shape):
-        if self.weighted:
+        if self.has_scale:
             self.scale = self.add_weight(shape=input_shape[-1:], initializer="ones")
 
     def call(self, x):
-        return self.function(x) * (self.scale if self.weighted else 1.0)
+        return self.apply(x) * (self.scale if self.has_scale else 1.0)
 
 
 def dense(**kwargs):

@@ -10,13 +10,24 @@ from keras_share.layers.copying import copy_layer
 class Doubled(layers.Layer):
     def __init__(self, factor, **kwargs):
         super().__init__(**kwargs)
-        self.factor = factor
+        self.times = float(factor)
 
     def get_config(self):
         return super().get_config()
 
     def call(self, x):
-        return x * self.factor
+        return x * self.times
+
+
+class Kept(Doubled):
+    def __init__(self, factor, activation="relu", *, start="ones", **kwargs):
+        super().__init__(factor=factor, **kwargs)
+        self.factor = factor
+        self._activation = keras.activations.get(activation)
+        self.start = keras.initializers.get(start)
+
+    def get_config(self):
+        return {**super().get_config(), "lost": self.lost}
 
 
 def test_a_copy_has_the_config_but_for_changes():
@@ -39,6 +50,21 @@ def test_a_layer_inside_need_not_be_registered():
 def test_a_config_that_makes_no_layer_is_an_error():
     with pytest.raises(ValueError, match=r"'twice' of type Doubled can't be: its `get"):
         copy_layer(Doubled(2, name="twice"))
+
+
+def test_a_broken_config_gives_way_to_the_arguments_in_attributes():
+    kept = Kept(3, keras.ops.tanh, start=keras.initializers.RandomNormal(seed=1))
+    copy = copy_layer(kept, name="copy")
+    assert (copy.name, copy.factor, copy.times) == ("copy", 3, 3.0)
+    assert copy._activation is keras.ops.tanh
+    assert copy.start is not kept.start and copy.start.seed == 1
+
+
+def test_a_layer_that_was_changed_since_is_not_made_again():
+    kept = Kept(3)
+    kept.times = 4.0  # which no argument of the constructor tells
+    with pytest.raises(ValueError, match=r"can't be: its `get_config` must return"):
+        copy_layer(kept)
 
 
 def test_ties_in_nested_models_are_kept():

@@ -263,3 +263,12 @@ def test_a_layer_without_a_rule_needs_the_names_of_its_weights():
     layer = QuantizeWeights(Scaled(), weights={"kernel": (-1,)})
     layer.build((None, 4))
     assert list(layer.kernels()) == ["kernel"]
+
+
+def test_slopes_are_floats_in_dynamic_range_as_in_the_file():
+    slopes = layers.PReLU(keras.initializers.Constant(0.3))
+    model = keras.Sequential([keras.Input((2048,)), slopes])
+    [row] = quantization_report(model, quantization="dynamic").rows
+    assert (row.dtype, row.reason) == ("float32", "")
+    [row] = quantization_report(model).rows
+    assert row.dtype == "int8"

@@ -12,7 +12,12 @@ from keras_share.layers.copying import copy_layer
 from keras_share.layers.relax.kernel import Kernel, kernel_of
 from keras_share.layers.relax.relaxation import Relaxation, Weight
 from keras_share.layers.sublayers import Untracked, sublayers
-from keras_share.layers.substitute import accepts_training, build_by_call, call_with
+from keras_share.layers.substitute import (
+    accepts_training,
+    as_called,
+    build_by_call,
+    call_with,
+)
 from keras_share.layers.variable_map import VariableMap
 
 # What makes the uses of a layer differ, see `Relaxed`.
@@ -98,6 +103,8 @@ class Relaxed(keras.layers.Layer):
     def __init__(
         self, layer: keras.Layer, relax: Relax, num_sites: int = 1, **kwargs: Any
     ):
+        if isinstance(layer, keras.Layer):  # else an error follows
+            self.call = as_called(self.call, layer)  # type: ignore[method-assign]
         super().__init__(**options_around(layer, **kwargs))
         entries = list(_entries(relax))
         self.before = [step for _, step in entries if isinstance(step, keras.Layer)]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,13 @@ def check_timeout(timeout: float) -> None:
         )
 
 
-def run_apart(job: str, *arguments: Any, timeout: float, fresh: bool = True) -> Any:
+def run_apart(
+    job: str,
+    *arguments: Any,
+    timeout: float,
+    fresh: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     """Does one of the jobs of `apart_process` in a process of its own.
 
     Args:
@@ -43,6 +49,7 @@ def run_apart(job: str, *arguments: Any, timeout: float, fresh: bool = True) -> 
         timeout: Seconds after which the process is ended.
         fresh: Whether it must be a new process, as for figures of time and memory.
             Otherwise one that did jobs before does this one, if it still lives.
+        environment: Variables of the environment of a new process.
 
     Returns:
         What the job returns.
@@ -52,20 +59,21 @@ def run_apart(job: str, *arguments: Any, timeout: float, fresh: bool = True) -> 
         RunError: If the job fails, or the process crashes or runs out of memory, which
             the text tells.
     """
-    with _Process() if fresh else _KEPT.process() as process:
+    with _Process(environment) if fresh else _KEPT.process() as process:
         return process.do((job, *arguments), timeout)
 
 
 class _Process:
     """A process that does one job after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long)
         self._process = subprocess.Popen(
             [sys.executable, str(_PROCESS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
+            env={**os.environ, **(environment or {})},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._jobs, self._results = self._process.stdin, self._process.stdout

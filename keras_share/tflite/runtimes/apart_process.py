@@ -7,6 +7,7 @@ path of this file.
 
 import bisect
 import contextlib
+import importlib
 import os
 import pickle
 import sys
@@ -46,6 +47,12 @@ def main() -> None:
             return
         result.write(pickle.dumps(JOBS[job](*arguments)))
         result.flush()
+
+
+def call(module: str, name: str, path: list[str], arguments: list) -> Any:
+    """What a function of a module returns, which is imported from `path`."""
+    sys.path[:] = path
+    return getattr(importlib.import_module(module), name)(*arguments)
 
 
 def run_rows(mode: str, path: str, rows: list[dict[str, np.ndarray]]) -> Outputs:
@@ -278,6 +285,7 @@ MODES: dict[str, Callable[[], Load]] = {
 }
 
 JOBS: dict[str, Callable[..., Any]] = {
+    "call": call,
     "measure": measure,
     "run_once": run_once,
     "run_rows": run_rows,

@@ -1,0 +1,108 @@
+"""What a layer runs for any batch size, told from what it runs for two of them."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from keras_share.flat.written import Refusal
+from keras_share.layers.held_weight import ToBatch
+
+SIZES = (2, 3)
+
+
+class Call(NamedTuple):
+    """A call in a record."""
+
+    op: keras.Operation
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+
+
+def for_any_batch(
+    calls: list[Call], others: list[Call], like: keras.KerasTensor
+) -> list[Call]:
+    """The calls of a record, where they differ with the batch size for any.
+
+    Args:
+        calls: Those of the first of `SIZES`.
+        others: Those of the second.
+        like: A tensor of the first record whose first axis is that of the batch.
+
+    Raises:
+        Refusal: If they depend on the batch size in some other way than shapes do.
+    """
+    if [type(x.op) for x in calls] != [type(x.op) for x in others]:
+        raise Refusal("what it runs depends on the batch size")
+    return [_merged(*pair, like) for pair in zip(calls, others, strict=True)]
+
+
+def _merged(call: Call, other: Call, like: keras.KerasTensor) -> Call:
+    op, args, kwargs, outputs = call
+    if op is not other.op and _differ(vars(op), vars(other.op)):
+        name = type(op).__name__
+        [shape], [wide] = (
+            [x.shape for x in tree.flatten(y)] for y in (outputs, other.outputs)
+        )
+        if name == "Reshape":
+            sizes = tuple(
+                size if size == another else -1
+                for size, another in zip(shape, wide, strict=True)
+            )
+            if sizes.count(-1) == 1:
+                return Call(type(op)(sizes), args, kwargs, outputs)
+        elif name in ("BroadcastTo", "Tile") and shape[1:] == wide[1:]:
+            [x] = [x for x in args if isinstance(x, keras.KerasTensor)]
+            lead = [1, *x.shape][-len(shape)] if len(x.shape) >= len(shape) else 1
+            if name == "BroadcastTo" or (lead == 1 and x.shape[1:] == shape[1:]):
+                return Call(ToBatch(shape[1:]), (x, like), {}, outputs)
+        raise Refusal(f"it computes {name} from the batch size")
+    mine, theirs = tree.flatten((args, kwargs)), tree.flatten(other[1:3])
+    if len(mine) != len(theirs):
+        raise Refusal("what it runs depends on the batch size")
+    found = [_constant(a, b) for a, b in zip(mine, theirs, strict=True)]
+    args, kwargs = tree.pack_sequence_as((args, kwargs), found)
+    return Call(op, args, kwargs, outputs)
+
+
+def _constant(value: Any, other: Any) -> Any:
+    """A value that doesn't depend on the batch size, if one of two such is left."""
+    if isinstance(value, keras.KerasTensor) or not _is_array(value):
+        symbolic = isinstance(value, keras.KerasTensor)
+        if not symbolic and not _is_array(other) and _differ(value, other):
+            raise Refusal("it computes with the batch size")
+        return value
+    one, two = (np.asarray(ops.convert_to_numpy(x)) for x in (value, other))
+    if one.shape == two.shape:
+        if not np.array_equal(one, two):
+            raise Refusal("it computes with the batch size")
+        return value
+    fits = (len(one), len(two)) == SIZES and one.shape[1:] == two.shape[1:]
+    if fits and (one == one[:1]).all() and (two == one[:1]).all():
+        return value[:1]
+    raise Refusal("it makes a constant for each sample")
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or ops.is_tensor(value)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether the settings of two operations differ."""
+    return any(a != b for a, b in zip(_settings(one), _settings(other), strict=False))
+
+
+def _settings(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name != "name" and not str(name).startswith("_"):
+                yield from _settings(item)
+    elif isinstance(value, (list, tuple)):
+        yield len(value)
+        for item in value:
+            yield from _settings(item)
+    elif isinstance(value, (bool, int, float, str, type(None))):
+        yield value

@@ -1,0 +1,72 @@
+"""Weights and batch sizes as tensors: what layers taken apart compute with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class HeldWeight(keras.layers.Layer):
+    """Returns its weight, whatever its input: a weight as one step of a graph.
+
+    Args:
+        shape: Shape of the weight.
+        weight_dtype: Its dtype.
+        **kwargs: Base layer keyword arguments, such as `name`.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], weight_dtype: str = "float32", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+        self.weight_dtype = weight_dtype
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the weight."""
+        self.weight = self.add_weight(
+            name="weight",
+            shape=self.shape,
+            dtype=self.weight_dtype,
+            initializer="zeros",
+            trainable="float" in self.weight_dtype,
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return ops.copy(self.weight)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return keras.KerasTensor(self.shape, self.weight_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"shape": self.shape, "weight_dtype": self.weight_dtype}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="keras_share")
+class ToBatch(keras.layers.Layer):
+    """Repeats a tensor for each sample of a batch.
+
+    Args:
+        sizes: Sizes of the result behind the batch axis.
+        **kwargs: Base layer keyword arguments, such as `name`.
+
+    Call arguments:
+        inputs: The tensor, of any shape that can be broadcast.
+        like: A tensor whose first axis is that of the batch.
+    """
+
+    def __init__(self, sizes: Sequence[int], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+
+    def call(self, inputs: Any, like: Any) -> Any:
+        return ops.broadcast_to(inputs, (ops.shape(like)[0], *self.sizes))
+
+    def compute_output_spec(self, inputs: Any, like: Any) -> Any:
+        return keras.KerasTensor((like.shape[0], *self.sizes), inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "sizes": self.sizes}

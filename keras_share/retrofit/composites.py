@@ -1,0 +1,98 @@
+"""`open_composites`: the blocks inside of a layer become layers of a nested model."""
+
+from typing import Any
+
+import keras
+
+from keras_share.flat.program import Program
+from keras_share.flat.tensors import tensors
+from keras_share.flat.written import Refusal
+from keras_share.layers.relax.relaxed import Relaxed
+from keras_share.layers.shared_stack import SharedStack
+from keras_share.layers.sublayers import sublayers
+from keras_share.layers.tied import Tied
+from keras_share.layers.tied_cloner import TiedCloner
+from keras_share.layers.transposed import Transposed
+from keras_share.retrofit.kinds import find_kinds, shareable
+from keras_share.retrofit.nodes import walk
+
+_CLOSED = (Relaxed, SharedStack, Tied, Transposed, keras.layers.RNN)
+
+
+def open_composites(model: keras.Model) -> keras.Model:
+    """A model in which blocks inside of a layer are those of a nested model.
+
+    A layer that repeats is a block itself. One that doesn't, but runs sublayers that
+    repeat, as an encoder that holds a list of them does, becomes a nested model of the
+    same name on the same sublayers; so does a subclassed model in this one. What its
+    `call` does beside must be operations on tensors, in training as at inference.
+
+    Args:
+        model: A built Sequential or Functional model, which stays as it is.
+
+    Returns:
+        The model itself if it has no such layer; else another one of its layers.
+    """
+    nodes = walk(model)
+    kinds = find_kinds(nodes)
+    blocks = {node.op for kind in kinds for site in kind.sites for node in site}
+    composites = {
+        node.op
+        for node in shareable(nodes)
+        if node.op not in blocks
+        and not isinstance(node.op, _CLOSED)
+        and len(list(sublayers(node.layer))) > 2
+    }
+    if not composites:
+        return model
+    opener = _Opener(composites)
+    opened = opener.model(model)
+    return opened if opener.has_opened else model
+
+
+class _Opener(TiedCloner):
+    """Keeps all layers but composites that have blocks inside."""
+
+    def __init__(self, composites: set[keras.Operation]):
+        super().__init__()
+        self._composites = composites
+        self.has_opened = False
+
+    def copy(self, layer: keras.Layer, name: str) -> keras.Layer:
+        return layer
+
+    def _sequential(self, model: keras.Sequential, name: str) -> keras.Model:
+        [given] = model.inputs
+        x = inputs = keras.Input(
+            batch_shape=given.shape, dtype=given.dtype, name=given.name
+        )
+        for layer in model.layers:
+            x = self.call(self(layer), x)
+        return keras.Model(inputs, x, name=name)
+
+    def call(self, layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        nested = (
+            self._nested(layer, args, kwargs) if layer in self._composites else None
+        )
+        if nested is None:
+            return super().call(layer, *args, **kwargs)
+        self.has_opened = True
+        given = list(dict.fromkeys(tensors((args, kwargs))))
+        return nested(given[0] if len(given) == 1 else given)
+
+    def _nested(
+        self, layer: keras.Layer, args: tuple, kwargs: dict[str, Any]
+    ) -> keras.Model | None:
+        """What a layer runs, if blocks are in it."""
+        try:
+            program = Program(layer, args, kwargs, inference=False)
+        except Refusal:
+            return None
+        if program.weights:
+            return None
+        inputs = program.inputs
+        found = keras.Model(
+            inputs[0] if len(inputs) == 1 else inputs, program.outputs, name=layer.name
+        )
+        opened = open_composites(found)
+        return opened if opened is not found or find_kinds(walk(found)) else None
