@@ -124,23 +124,16 @@ def test_other_backends_are_told_what_needs_tensorflow(backend, tmp_path):
     done = run(
         "import keras, keras_share\n"
         "m = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])\n"
-        "for call in (\n"
-        "    lambda: keras_share.quantize_model(m),\n"
-        "    lambda: keras_share.export_tflite(m, 'x.tflite'),\n"
-        "):\n"
-        "    try:\n"
-        "        call()\n"
-        "    except RuntimeError as error:\n"
-        "        print(error)\n",
+        "try:\n"
+        "    keras_share.quantize_model(m)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n",
         backend,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    told = done.stdout.splitlines()
-    for line, name in zip(told, ("quantize_model", "export_tflite"), strict=True):
-        assert f"{name} needs Keras on the TensorFlow backend" in line
-        assert f"backend '{backend}'" in line
-    assert os.listdir(tmp_path) == []
+    assert "quantize_model needs Keras on the TensorFlow backend" in done.stdout
+    assert f"backend '{backend}'" in done.stdout
 
 
 # What goes through many patterns, or asks for shapes, counts, configs and messages, is

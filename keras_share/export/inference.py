@@ -20,6 +20,9 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.folding import (
     IDENTITY_LAYERS,
+    activation_would_fold,
+    changing_inputs,
+    is_own_code,
     product_would_fold,
     scale_would_fold,
 )
@@ -106,11 +109,13 @@ def inference_model(
             affine.append((step, convolution))
             return _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
         if (
-            _is_product(step)
+            _is_product(builder.graph, step)
             and not (quantized or calibrates)
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
+        if not (quantized or calibrates) and activation_would_fold(builder.graph, step):
+            return FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
         return builder.call(step)
 
     run(builder)
@@ -140,17 +145,18 @@ def _is_sum(step: Step) -> bool:
     return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2
 
 
-def _is_product(step: Step) -> bool:
-    """Whether a step multiplies a tensor by a constant."""
+def _is_product(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step multiplies a tensor by a constant or a weight, or may do so."""
     if isinstance(step.op, keras.Layer):
-        return _is_constant(step)
+        may = is_own_code(step.op) and step.op.variables and len(step.inputs) == 1
+        return _is_constant(step) or bool(may)
     names = ("divide", "multiply", "true_divide")
-    return operation_name(step.op) in names and len(step.inputs) == 1
+    return operation_name(step.op) in names and len(changing_inputs(graph, step)) == 1
 
 
 def _call_apart(builder: Rebuilder, step: Step) -> Any:
     """Calls a step between edges that the converter can't fold it across."""
-    [tensor] = step.inputs
+    [tensor] = changing_inputs(builder.graph, step)
     x = builder.resolve(tensor)
     builder.set(tensor, FloatEdge(BETWEEN, name=f"{step.name}_before")(x))
     outputs = FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))

@@ -1,8 +1,11 @@
 """What TFLite's converter folds into a kernel, and what it must not."""
 
+from typing import Any
+
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.relax.affine import Affine
 
 KERNEL_LAYERS = (
@@ -120,19 +123,48 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     return scaled and _feeds_shared_kernel(graph, step)
 
 
+def changing_inputs(graph: FlatGraph, step: Step) -> list[keras.KerasTensor]:
+    """The inputs of a step that are not computed of weights alone."""
+    return [x for x in step.inputs if not _is_fixed(graph, x)]
+
+
+def _is_fixed(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
+    producer = graph.producer(tensor)
+    if producer is None:
+        return False
+    return isinstance(producer.op, HeldWeight) or (
+        bool(producer.inputs) and not changing_inputs(graph, producer)
+    )
+
+
 def product_would_fold(graph: FlatGraph, step: Step) -> bool:
     """Whether the converter would fold a product by a constant where it must not.
 
     It folds one into the kernel before or behind it, of which it makes a copy if that
     has other uses.
     """
-    [tensor] = step.inputs
+    [tensor] = changing_inputs(graph, step)
     producer = graph.producer(tensor)
     if producer is not None and isinstance(base_layer(producer), KERNEL_LAYERS):
         read_twice = graph.is_output(tensor) or len(graph.consumers(tensor)) > 1
         if read_twice or is_shared_kernel(graph, producer):
             return True
     return _feeds_shared_kernel(graph, step)
+
+
+def activation_would_fold(graph: FlatGraph, step: Step) -> bool:
+    """Whether an activation function of the user's own is read by a shared kernel.
+
+    If that is a product, the converter folds it into a copy of the kernel.
+    """
+    function = getattr(base_layer(step), "activation", None)
+    return is_own_code(function) and _feeds_shared_kernel(graph, step)
+
+
+def is_own_code(code: Any) -> bool:
+    """Whether a layer or a function is none of Keras's or of this package."""
+    package = (getattr(code, "__module__", None) or "keras").split(".")[0]
+    return package not in ("keras", "keras_share")
 
 
 def on_last_axis(step: Step) -> bool:

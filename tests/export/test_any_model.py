@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_share import export_tflite, find_sites, quantize_model, share, untie
+from keras_share import (
+    SharedStack,
+    export_tflite,
+    find_sites,
+    quantize_model,
+    share,
+    untie,
+)
 
 hub = pytest.importorskip("keras_hub")
 
@@ -108,11 +115,46 @@ def test_a_subclassed_model_has_sites():
 
 def test_a_model_that_shares_already_is_told_so():
     dense = layers.Dense(4, name="one")
-    model = keras.Sequential([keras.Input((4,))])
-    x = model.inputs[0]
+    x = keras.Input((4,))
     model = keras.Model(x, dense(dense(x)))
     with pytest.raises(ValueError, match="shares already: it uses the layer 'one' 2"):
         share(model, "shared")
+
+
+class Gain(layers.Layer):
+    def build(self, shape):
+        self.gain = self.add_weight(shape[-1:], "random_normal", name="gain")
+
+    def call(self, x):
+        return x * self.gain
+
+
+class Gained(Gain):
+    """A gain beside a kernel, in one layer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(16, name="dense")
+
+    def build(self, shape):
+        super().build(shape)
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(super().call(x))
+
+
+def gain_before():
+    return keras.Sequential([Gain(name="gain"), layers.Dense(16)], name="block")
+
+
+@pytest.mark.parametrize("block", [gain_before, Gained])
+def test_private_weights_that_multiply_dont_fold_into_a_kernel(block, tmp_path):
+    stack = SharedStack(block(), "AAA", private="gain")
+    model = keras.Sequential([keras.Input((16,)), stack])
+    assert model.count_params() == 16 * 16 + 16 + 3 * 16
+    report = export_tflite(model, tmp_path / "model.tflite")
+    assert [b.uses for b in report.buffers if b.shape == (16, 16)] == [3]
 
 
 class Refuses(layers.Layer):
@@ -142,3 +184,10 @@ def test_what_cant_be_rebuilt_is_exported_as_it_is(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="as Keras's own export does: it can't."):
         report = export_tflite(model, tmp_path / "model.tflite")
     assert report.agreement[0].largest < 1e-4
+
+
+def test_products_in_own_activations_dont_fold_into_a_kernel(tmp_path):
+    dense = layers.Dense(16, activation=lambda x: x * 0.5)
+    model = keras.Sequential([keras.Input((16,)), SharedStack(dense, "AAA")])
+    report = export_tflite(model, tmp_path / "model.tflite")
+    assert [b.uses for b in report.buffers if b.shape == (16, 16)] == [3]

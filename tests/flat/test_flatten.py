@@ -316,14 +316,6 @@ def test_half_precision_is_rebuilt_in_full():
     np.testing.assert_allclose(model(x), rebuilt(x), rtol=0.01, atol=0.01)
 
 
-def test_models_with_implicit_masks_are_refused():
-    model = keras.Sequential(
-        [keras.Input((3,)), layers.Embedding(4, 2, mask_zero=True, name="tokens")]
-    )
-    with pytest.raises(ValueError, match="'tokens' computes a mask that travels"):
-        flatten(model)
-
-
 @pytest.mark.parametrize("inference", [True, False])
 def test_attention_with_dropout_opens(inference):
     inputs = keras.Input((3, 4))

@@ -81,7 +81,7 @@ def test_file_has_the_numbers_of_the_model(tmp_path):
 
 @pytest.mark.parametrize(
     "kind, reason",
-    [(Batched, "the size of a batch"), (Counting, "it can't be opened")],
+    [(Batched, "a size that is open"), (Counting, "it can't be opened")],
 )
 def test_what_stays_closed(kind, reason):
     [row] = quantization_report(model_of(kind())).float_layers

@@ -68,7 +68,7 @@ def answers(monkeypatch):
             return result
 
         process = nullcontext(SimpleNamespace(do=do))
-        monkeypatch.setattr(apart, "_Process", lambda: process)
+        monkeypatch.setattr(apart, "_Process", lambda *environment: process)
         return jobs
 
     return install
