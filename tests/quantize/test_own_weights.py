@@ -105,7 +105,7 @@ def test_file_has_the_numbers_of_the_model(tmp_path):
 @pytest.mark.parametrize(
     "kind, reason",
     [
-        (Batched, "the size of a batch"),
+        (Batched, "a size that is open"),
         (Counting, "it can't be opened"),
         (Asserting, "a tensor of numbers is needed"),
         (Picking, "there is no rule for Picking"),
