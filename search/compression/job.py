@@ -258,6 +258,7 @@ class Job:
                 for; what trials depend on may not change.
         """
         options, model = self.options, self.originals.fresh()
+        kinds = self.designer.kinds
         now = {
             "model": _digest(model) if self.originals.widest is None else model.name,
             "train": _shapes(self.train.first),
@@ -266,7 +267,9 @@ class Job:
             "target": options.target,
             "seed": options.seed,
             "learning_rate": options.learning_rate,
-            "objective": str(options.objective),
+            "objective": [self.objective.name, self.objective.direction],
+            # One kind goes without its name, which Keras may have counted on.
+            "blocks": kinds if len(kinds) > 1 else list(kinds.values()),
             "widths": options.widths,
             "quantizations": self.quantizations,
             "relax": options.relax,
