@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ import keras
 import keras_tuner as kt
 from rich.console import Console
 
+from keras_share.atomic import write_atomically
 from keras_share.search.compression.candidates import Candidate
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.files import Files
@@ -250,7 +250,8 @@ def _finish(
     original, *made = files.judge(paths)
     winner, reason = choose(made, original, options.limits, job.sign, options.tolerance)
     for suffix in (".tflite", ".keras"):
-        _copy(winner.path.with_suffix(suffix), options.output / f"model{suffix}")
+        data = winner.path.with_suffix(suffix).read_bytes()
+        write_atomically(options.output / f"model{suffix}", data)
     found = Compression(
         options.output,
         winner,
@@ -309,9 +310,3 @@ def _model(
         with contextlib.suppress(FileNotFoundError):
             return tuner.load_model(trial)
     return job.designer.build(candidate)
-
-
-def _copy(source: Path, path: Path) -> None:
-    partial = path.with_name(f".{path.name}")
-    shutil.copyfile(source, partial)
-    os.replace(partial, path)

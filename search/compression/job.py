@@ -217,10 +217,9 @@ class Job:
         """The metrics of the original on the first batch of the validation samples."""
         found = {}
         for data in (self.train, self.validation, self.test):
-            first = Data.of_batch(data.first, data.name)
             model = self.originals.fresh()
             try:
-                found = evaluate(model, model, first)
+                found = evaluate(model, model, data.first)
             except (ValueError, TypeError, KeyError, _misfit()) as error:
                 x, y = (_shapes(part) for part in data.first[:2])
                 wanted = [tuple(one.shape) for one in model.inputs]
