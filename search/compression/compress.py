@@ -210,7 +210,7 @@ def halted(job: Job, tuner: SharingSearch, error: HaltedError) -> None:
             f"in {str(job.options.output)!r}."
         ) from error
     if any(one.status == "COMPLETED" for one in records):
-        job.say("no other candidate keeps the budget")
+        job.say("no other candidate is new and keeps the budget")
         return
     nearest = min(records, key=lambda one: excess(one.measures, job.options.limits))
     known = ", ".join(

@@ -188,6 +188,6 @@ def test_what_it_says_of_a_search_that_ended_early(tmp_path):
         halt(rejected, ended("REJECTED", 1.0, 400))
     assert not said
     halt(rejected, good)  # goes on with what was found
-    assert said == ["no other candidate keeps the budget"]
+    assert said == ["no other candidate is new and keeps the budget"]
     with pytest.raises(RuntimeError, match="AAB at last with: OSError: disk is full"):
         halt(good, ended("FAILED", 3.0, 90, "OSError: disk is full"))
