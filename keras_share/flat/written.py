@@ -26,7 +26,9 @@ def on_symbols() -> Iterator[None]:
     """Around code that may not run on symbolic tensors: if so, raises `Refusal`."""
     try:
         yield
-    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+    except Refusal:
+        raise
+    except Exception as error:  # whatever code of others raises
         raise Refusal(first_sentence(error)) from error
 
 

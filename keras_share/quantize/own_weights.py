@@ -53,6 +53,8 @@ def has_weights_to_read(layer: keras.Operation) -> bool:
     if not isinstance(layer, keras.Layer) or accepts_training(layer):
         return False
     own = _own(layer)
+    if not all("float" in v.dtype for v in own):  # such as places to read from
+        return False
     # A seed, or what a layer counts, is no weight.
     return bool(own) and len(layer.variables) == len(layer.weights)
 

@@ -90,7 +90,7 @@ def _model(
     root: keras.KerasTensor, steps: list[Step], output: keras.KerasTensor
 ) -> keras.Model:
     """A model of steps, for tensors of any shape of this rank."""
-    x = keras.Input(batch_shape=(None,) * len(root.shape), dtype="float32")
+    x = _any_shape(root, "float32")
     values = {root: x}
     for step in steps:
         op = step.op
@@ -214,8 +214,9 @@ class _Finder:
 def _is_local(step: Step) -> bool:
     """Tries whether a step computes each number from those in its place alone.
 
-    Where other numbers stand elsewhere, a number must stay what it is; and where all
-    are moved, move with them.
+    Where other numbers stand elsewhere, a number must stay what it is; where all are
+    moved, move with them; and in a column, as tables are made of, be the same: a
+    reshaping or an array among the arguments may fit the shape of the model alone.
     """
     rng = np.random.default_rng(0)
     inputs = list(dict.fromkeys(step.inputs))
@@ -233,15 +234,33 @@ def _is_local(step: Step) -> bool:
     def moved(x: np.ndarray) -> np.ndarray:
         return np.roll(x.ravel(), 1).reshape(x.shape)
 
+    def column(x: np.ndarray) -> np.ndarray:
+        return x.reshape(-1, *(1 for _ in shape[1:]))
+
     first = drawn()
     others = [
         np.where(changed, new, old) for new, old in zip(drawn(), first, strict=True)
     ]
     try:
+        args, kwargs = replaced(
+            (step.args, dict(step.kwargs)), {x: _any_shape(x) for x in inputs}
+        )
+        step.op.compute_output_spec(*args, **kwargs)  # a call would become a use
         y, y_others, y_moved = run(first), run(others), run([moved(x) for x in first])
+        y_column = run([column(x) for x in first])
     except Exception:  # whatever code of others raises: it can't be tried
         return False
-    return _same(np.where(changed, y, y_others), y) and _same(y_moved, moved(y))
+    if y.shape != first[0].shape or y_column.shape != column(y).shape:
+        return False
+    return (
+        _same(np.where(changed, y, y_others), y)
+        and _same(y_moved, moved(y))
+        and _same(y_column, column(y))
+    )
+
+
+def _any_shape(x: keras.KerasTensor, dtype: str | None = None) -> keras.KerasTensor:
+    return keras.Input(batch_shape=(None,) * len(x.shape), dtype=dtype or x.dtype)
 
 
 def _same(x: np.ndarray, y: np.ndarray) -> bool:

@@ -55,6 +55,29 @@ class Counting(Gain):
         return x * self.gain
 
 
+class Asserting(Gain):
+    """Takes the tensors of one backend alone."""
+
+    def call(self, x):
+        assert not isinstance(x, keras.KerasTensor), "a tensor of numbers is needed"
+        return x * self.gain
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+class Picking(layers.Layer):
+    """Reads from places that are weights."""
+
+    def build(self, shape):
+        self.places = self.add_weight(
+            name="places", shape=(3,), dtype="int32", initializer="ones"
+        )
+
+    def call(self, x):
+        return ops.take(x, self.places, axis=-1)
+
+
 def model_of(*parts):
     return randomize(keras.Sequential([keras.Input(SHAPE), *parts]))
 
@@ -81,7 +104,12 @@ def test_file_has_the_numbers_of_the_model(tmp_path):
 
 @pytest.mark.parametrize(
     "kind, reason",
-    [(Batched, "the size of a batch"), (Counting, "it can't be opened")],
+    [
+        (Batched, "a size that is open"),
+        (Counting, "it can't be opened"),
+        (Asserting, "a tensor of numbers is needed"),
+        (Picking, "there is no rule for Picking"),
+    ],
 )
 def test_what_stays_closed(kind, reason):
     [row] = quantization_report(model_of(kind())).float_layers

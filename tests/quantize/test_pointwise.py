@@ -52,6 +52,29 @@ def test_is_one_look_up(name):
     assert kinds(model_of(LOOKED_UP[name])) == ["LookUp"]
 
 
+def of_width(x):
+    return tf.math.sin(x) * tf.cast(tf.shape(x)[-1], "float32")
+
+
+FITS_NO_OTHER_SHAPE = {
+    "reshape": layers.Reshape(SHAPE),
+    "operation": layers.Lambda(lambda x: ops.reshape(x, (-1, *SHAPE)) * 2),
+    "array": layers.Lambda(lambda x: x * np.full(SHAPE, 2.0, "float32")),
+}
+
+
+@pytest.mark.parametrize("name", FITS_NO_OTHER_SHAPE)
+def test_what_fits_no_other_shape_is_left_out(name):
+    part = FITS_NO_OTHER_SHAPE[name]
+    assert "LookUp" in kinds(model_of(part, layers.ELU()))
+
+
+def test_what_depends_on_the_shape_is_no_look_up():
+    with pytest.warns(UserWarning, match="stay in floating point"):
+        quantized = quantize_model(model_of(layers.Lambda(of_width)), values(8, *SHAPE))
+    assert all(row.kind != "LookUp" for row in quantization_report(quantized).rows)
+
+
 def test_files_have_the_numbers_of_the_model(tmp_path):
     x = keras.Input(SHAPE)
     outputs = [layers.Dense(3)(part(layers.Dense(4)(x))) for part in LOOKED_UP.values()]
