@@ -38,7 +38,7 @@ def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.nda
         rows = dataset() if callable(dataset) else _rows(dataset, model)
     count = 0
     for count, row in enumerate(rows, start=1):
-        yield _check(_in_order(row, model), model, count - 1)
+        yield _check(in_order(row, model), model, count - 1)
     if not count:
         raise ValueError(
             "`representative_dataset` must hold at least one sample. Received: none"
@@ -96,7 +96,7 @@ def _size_that_fits(model: keras.Model, sizes: Sequence[int]) -> int:
     return 1
 
 
-def _in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
+def in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
     """Arrays in the order of the model's inputs; those of a dict by name, as in fit."""
     arrays = tree.flatten(structure)
     if isinstance(structure, Mapping):
@@ -134,7 +134,7 @@ def _rows_of_batches(
 
 
 def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:
-    arrays = _in_order(dataset, model)
+    arrays = in_order(dataset, model)
     if any(a.dtype == object for a in arrays):
         raise ValueError(
             "`representative_dataset` must be arrays, or a function that returns an "

@@ -167,20 +167,24 @@ class Designer:
 
     def smallest(self, quantization: str) -> Candidate:
         """What shares all it can, in the least width."""
-        patterns = {
-            kind if len(self.kinds) > 1 else "": SharingPattern.shared(count)
-            for kind, count in self.kinds.items()
-        }
         width = min(self.widths, default=None)
-        return Candidate(SharingDesign(patterns, None, width), quantization)
+        return self._of_one_pattern(SharingPattern.shared, quantization, width)
 
-    def unshared(self, quantization: str, width: int | None = None) -> Candidate:
+    def unshared(self, quantization: str) -> Candidate:
         """The model only quantized."""
+        width = max(self.widths, default=None)
+        return self._of_one_pattern(SharingPattern.unshared, quantization, width)
+
+    def _of_one_pattern(
+        self,
+        pattern: Callable[[int], SharingPattern],
+        quantization: str,
+        width: int | None,
+    ) -> Candidate:
         patterns = {
-            kind if len(self.kinds) > 1 else "": SharingPattern.unshared(count)
+            kind if len(self.kinds) > 1 else "": pattern(count)
             for kind, count in self.kinds.items()
         }
-        width = max(self.widths, default=None) if width is None else width
         return Candidate(SharingDesign(patterns, None, width), quantization)
 
     def build(self, candidate: Candidate, trained: bool = True) -> keras.Model:

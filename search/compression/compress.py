@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import keras
 import keras_tuner as kt
 from rich.console import Console
 
+from keras_share.atomic import write_atomically
 from keras_share.search.compression.candidates import Candidate
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.files import Files
@@ -21,11 +21,11 @@ from keras_share.search.compression.outcome import Compression
 from keras_share.search.compression.plan import Plan, plan
 from keras_share.search.compression.scores import Scores
 from keras_share.search.compression.trials import CompressionModel
-from keras_share.search.compression.verdict import choose, earned
+from keras_share.search.compression.verdict import choose, earned, excess
 from keras_share.search.policies.starts import StartWith
-from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_seconds
 from keras_share.search.space.sharing_space import RELAXATIONS
+from keras_share.search.tuner.halting import HaltedError
 from keras_share.search.tuner.sharing_search import SharingSearch
 
 
@@ -181,38 +181,48 @@ def _search(job: Job, verbose: str | int) -> tuple[SharingSearch, CompressionMod
         export=None,
         measure=hypermodel.measure,
         keep_checkpoints=2 * options.finalists,
+        on_change="continue",  # `Job.begin` has compared all that it depends on
         seed=options.seed,
         directory=job.work,
         project_name="search",
     )
     tuner.oracle.limits.update(options.limits)
-    with _told_nearest(job, tuner):
+    try:
         tuner.search(epochs=options.epochs, verbose=verbose)
+    except HaltedError as error:
+        halted(job, tuner, error)
     return tuner, hypermodel
 
 
-@contextlib.contextmanager
-def _told_nearest(job: Job, tuner: SharingSearch) -> Iterator[None]:
-    """Tells which candidate came nearest, where none keeps the budget."""
-    try:
-        yield
-    except RuntimeError as error:
-        records = tuner.results.records
-        if {record.status for record in records} != {"REJECTED"}:
-            raise
-        nearest = min(records, key=lambda record: _excess(job, record))
-        over = {n: nearest.measures.get(n) for n in job.options.limits}
-        raise ValueError(
-            f"No candidate keeps the budget {job.options.limits}. Nearest came "
-            f"{nearest.pattern} with {over}, of {len(records)} that were tried. Loosen "
-            "the budget, or pass a function of the width with narrower `widths`."
+def halted(job: Job, tuner: SharingSearch, error: HaltedError) -> None:
+    """Goes on with what was found where a search ended early, else says why not.
+
+    Raises:
+        ValueError: If no candidate keeps the budget.
+        RuntimeError: If candidates fail.
+    """
+    records = tuner.results.records
+    last = max(records, key=lambda one: one.ended or 0)
+    if last.status == "FAILED":
+        raise RuntimeError(
+            f"Candidates fail one after another, {last.pattern} at last with: "
+            f"{last.reason}\nMend the cause and call it again: what was tried is kept "
+            f"in {str(job.options.output)!r}."
         ) from error
-
-
-def _excess(job: Job, record: TrialRecord) -> float:
-    known = record.measures
-    ratios = [known.get(n, 0) / most for n, most in job.options.limits.items()]
-    return max(ratios, default=0.0)
+    if any(one.status == "COMPLETED" for one in records):
+        job.say("no other candidate is new and keeps the budget")
+        return
+    nearest = min(records, key=lambda one: excess(one.measures, job.options.limits))
+    known = ", ".join(
+        f"{name} {nearest.measures[name]:,.6g} of at most {most:,.6g}"
+        for name, most in job.options.limits.items()
+        if name in nearest.measures
+    )
+    raise ValueError(
+        f"No candidate keeps the budget. Of {len(records)} that were tried "
+        f"{nearest.pattern} came nearest: {known}. Loosen the budget, in another "
+        "`output`, or pass a function of the width with narrower `widths`."
+    ) from error
 
 
 def _finish(
@@ -240,14 +250,15 @@ def _finish(
     original, *made = files.judge(paths)
     winner, reason = choose(made, original, options.limits, job.sign, options.tolerance)
     for suffix in (".tflite", ".keras"):
-        _copy(winner.path.with_suffix(suffix), options.output / f"model{suffix}")
+        data = winner.path.with_suffix(suffix).read_bytes()
+        write_atomically(options.output / f"model{suffix}", data)
     found = Compression(
         options.output,
         winner,
         [original, *made],
         reason,
         earned(winner, made, options.limits, scores, job.sign),
-        winner.excess(options.limits) <= 1,
+        excess(winner.costs, options.limits) <= 1,
         tuner.results,
         job.metric,
         f"{scores.count} samples of `{job.test.name}`",
@@ -299,9 +310,3 @@ def _model(
         with contextlib.suppress(FileNotFoundError):
             return tuner.load_model(trial)
     return job.designer.build(candidate)
-
-
-def _copy(source: Path, path: Path) -> None:
-    partial = path.with_name(f".{path.name}")
-    shutil.copyfile(source, partial)
-    os.replace(partial, path)

@@ -28,7 +28,6 @@ class Data:
         name: What the user calls it.
         batch_size: Samples of a batch, where they are arrays.
         steps: Batches of an epoch; None for all.
-        fewest: It must have so many samples.
 
     Raises:
         ValueError: If it is none of these, holds NaN, or is too little.
@@ -38,48 +37,35 @@ class Data:
     name: str
     batch_size: int = 32
     steps: int | None = None
-    fewest: int = _FEWEST
-
-    @classmethod
-    def of_batch(cls, batch: tuple[Any, ...], name: str) -> "Data":
-        """One batch, of any size."""
-        return cls(batch, name, len(tree.flatten(batch)[0]), fewest=1)
 
     def __post_init__(self):
-        if self.is_arrays:
-            self._check_arrays()
-        elif isinstance(self.source, Iterator):
+        if isinstance(self.source, Iterator):
             raise ValueError(
                 f"`{self.name}` is read several times, and a generator can be read "
                 "once. Pass the function that makes it, or a keras.utils.PyDataset. "
                 f"Received: {type(self.source).__name__}"
             )
-        elif not (
-            callable(self.source)
-            or isinstance(self.source, (Iterable, keras.utils.PyDataset))
-        ):
+        kinds = (Iterable, keras.utils.PyDataset)
+        if not callable(self.source) and not isinstance(self.source, kinds):
             raise ValueError(
                 f"`{self.name}` must be (x, y) or (x, y, sample_weight), a "
                 "tf.data.Dataset, a keras.utils.PyDataset, or a function that returns "
                 f"an iterable of batches (x, y). Received: {type(self.source).__name__}"
             )
-        first = self.first
-        for part in tree.flatten(first):
+        known = self.whole if self.is_arrays else self.first
+        for part in tree.flatten(known):
             if np.issubdtype(part.dtype, np.floating) and not np.isfinite(part).all():
                 raise ValueError(
-                    f"`{self.name}` must be finite. Received: NaN or infinity in its "
-                    "first batch. Clean the data, or scale it."
+                    f"`{self.name}` must be finite. Received: NaN or infinity in "
+                    f"{int((~np.isfinite(part)).sum())} of {part.size} numbers"
+                    f"{'' if self.is_arrays else ' of its first batch'}. Clean the "
+                    "data, or scale it."
                 )
 
     @property
     def is_arrays(self) -> bool:
         """Whether all samples are at hand."""
         return isinstance(self.source, (tuple, list))
-
-    @property
-    def shuffles(self) -> bool:
-        """Whether `fit` can choose the order of the samples."""
-        return self.is_arrays or isinstance(self.source, keras.utils.PyDataset)
 
     @cached_property
     def first(self) -> tuple[Any, ...]:
@@ -95,7 +81,7 @@ class Data:
         if self.steps is not None:
             return self.steps
         if self.is_arrays:
-            return -(-self._count // self.batch_size)
+            return -(-self.count // self.batch_size)
         if isinstance(self.source, keras.utils.PyDataset):
             if self.source.num_batches is None:
                 raise ValueError(_endless(self.name))
@@ -111,35 +97,24 @@ class Data:
         return count
 
     def fit_arguments(self) -> dict[str, Any]:
-        """What `fit` and `evaluate` are to be given."""
+        """What `fit` is to be given."""
+        given = {"steps_per_epoch": self.steps}
         if self.is_arrays:
             names = ("x", "y", "sample_weight")
-            given = dict(zip(names, self.source, strict=False))
-            return {**given, "batch_size": self.batch_size}
-        return {"x": self._fit_source()}
-
-    def validation(self) -> dict[str, Any]:
-        """What `fit` is to be given as `validation_data`."""
-        if self.is_arrays:
-            return {"validation_data": tuple(self.source)}
-        return {"validation_data": self._fit_source(), "validation_steps": self.steps}
+            arrays = zip(names, self.whole, strict=False)
+            return {**given, **dict(arrays), "batch_size": self.batch_size}
+        shuffles = isinstance(self.source, keras.utils.PyDataset)
+        return {**given, "x": self._fit_source(), "shuffle": shuffles}
 
     def batches(self) -> Iterator[tuple[Any, ...]]:
         """The batches of an epoch, as arrays."""
         if self.is_arrays:
-            for start in range(0, self._count, self.batch_size):
-                end = start + self.batch_size
-                yield tree.map_structure(
-                    lambda a, s=start, e=end: np.asarray(a)[s:e], tuple(self.source)
-                )
+            for start in range(0, self.count, self.batch_size):
+                part = slice(start, start + self.batch_size)
+                yield tree.map_structure(lambda a, part=part: a[part], self.whole)
             return
         for batch in itertools.islice(self._iterable(), self.steps):
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise ValueError(
-                    f"Each batch of `{self.name}` must be (x, y) or (x, y, "
-                    f"sample_weight). Received: {type(batch).__name__}"
-                )
-            yield tree.map_structure(np.asarray, tuple(batch))
+            yield self._checked(batch, "Each batch of ")
 
     def samples(self, count: int) -> Any:
         """The inputs of the first samples."""
@@ -157,24 +132,46 @@ class Data:
         """All samples as arrays.
 
         Raises:
-            ValueError: If batches have other shapes than one another.
+            ValueError: If they are too few, or batches have other shapes than one
+                another.
         """
         if self.is_arrays:
-            return tree.map_structure(np.asarray, tuple(self.source))
-        batches = list(self.batches())
-        shapes = {tuple(a.shape[1:] for a in tree.flatten(b)) for b in batches}
-        if len(shapes) > 1:
+            whole = self._checked(self.source)
+        else:
+            batches = list(self.batches())
+            shapes = {tuple(a.shape[1:] for a in tree.flatten(b)) for b in batches}
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"The samples of `{self.name}` must have equal shapes, as a file "
+                    f"is of one. Received: {sorted(shapes)[:3]}"
+                )
+            whole = tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+        lengths = [len(a) if a.ndim else 0 for a in tree.flatten(whole)]
+        if len(set(lengths)) > 1:
             raise ValueError(
-                f"The samples of `{self.name}` must have equal shapes, as a file is of "
-                f"one. Received: {sorted(shapes)[:3]}"
+                f"The arrays of `{self.name}` must have equally many samples. "
+                f"Received: {lengths}"
             )
-        whole = tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
-        self._check_count(len(tree.flatten(whole)[0]))
+        if lengths[0] < _FEWEST:
+            raise ValueError(
+                f"`{self.name}` must have at least {_FEWEST} samples: fewer tell "
+                f"nothing. Received: {lengths[0]}"
+            )
         return whole
 
     @property
-    def _count(self) -> int:
-        return len(tree.flatten(self.source[0])[0])
+    def count(self) -> int:
+        """The number of all samples."""
+        return len(tree.flatten(self.whole)[0])
+
+    def _checked(self, batch: Any, what: str = "") -> tuple[Any, ...]:
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+            raise ValueError(
+                f"{what}`{self.name}` must be (x, y) or (x, y, "
+                f"sample_weight). Received: {type(batch).__name__}{size}"
+            )
+        return tree.map_structure(np.asarray, tuple(batch))
 
     def _iterable(self) -> Iterable[Any]:
         if isinstance(self.source, keras.utils.PyDataset):
@@ -197,35 +194,6 @@ class Data:
             return made
         # Keras takes one of unknown length to be of that of its first epoch.
         return made.apply(tf.data.experimental.assert_cardinality(self.num_steps))
-
-    def _check_arrays(self) -> None:
-        if len(self.source) not in (2, 3):
-            raise ValueError(
-                f"`{self.name}` must be (x, y) or (x, y, sample_weight). Received: "
-                f"{len(self.source)} parts"
-            )
-        arrays = tree.map_structure(np.asarray, tuple(self.source))
-        lengths = [len(a) if a.ndim else 0 for a in tree.flatten(arrays)]
-        if len(set(lengths)) > 1:
-            raise ValueError(
-                f"The arrays of `{self.name}` must have equally many samples. "
-                f"Received: {lengths}"
-            )
-        for part in tree.flatten(arrays):
-            if np.issubdtype(part.dtype, np.floating) and not np.isfinite(part).all():
-                raise ValueError(
-                    f"`{self.name}` must be finite. Received: NaN or infinity in "
-                    f"{int((~np.isfinite(part)).sum())} of {part.size} numbers. Clean "
-                    "the data, or scale it."
-                )
-        self._check_count(lengths[0])
-
-    def _check_count(self, count: int) -> None:
-        if count < self.fewest:
-            raise ValueError(
-                f"`{self.name}` must have at least {self.fewest} samples: fewer tell "
-                f"nothing. Received: {count}"
-            )
 
 
 def _endless(name: str) -> str:

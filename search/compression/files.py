@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_share.export.convert import export_tflite
 from keras_share.search.compression.candidates import Candidate, Designer
@@ -41,11 +40,6 @@ class Finalist:
     def is_shared(self) -> bool:
         """Whether anything in it shares."""
         return self.candidate is not None and self.candidate.is_shared
-
-    def excess(self, limits: Mapping[str, float]) -> float:
-        """By what factor it is over the limit that it exceeds most; 1 or less fits."""
-        ratios = [self.costs.get(name, np.inf) / most for name, most in limits.items()]
-        return max(ratios, default=0.0)
 
 
 class Files:

@@ -217,10 +217,9 @@ class Job:
         """The metrics of the original on the first batch of the validation samples."""
         found = {}
         for data in (self.train, self.validation, self.test):
-            first = Data.of_batch(data.first, data.name)
             model = self.originals.fresh()
             try:
-                found = evaluate(model, model, first)
+                found = evaluate(model, model, data.first)
             except (ValueError, TypeError, KeyError, _misfit()) as error:
                 x, y = (_shapes(part) for part in data.first[:2])
                 wanted = [tuple(one.shape) for one in model.inputs]
@@ -258,6 +257,7 @@ class Job:
                 for; what trials depend on may not change.
         """
         options, model = self.options, self.originals.fresh()
+        kinds = self.designer.kinds
         now = {
             "model": _digest(model) if self.originals.widest is None else model.name,
             "train": _shapes(self.train.first),
@@ -266,7 +266,9 @@ class Job:
             "target": options.target,
             "seed": options.seed,
             "learning_rate": options.learning_rate,
-            "objective": str(options.objective),
+            "objective": [self.objective.name, self.objective.direction],
+            # One kind goes without its name, which Keras may have counted on.
+            "blocks": kinds if len(kinds) > 1 else list(kinds.values()),
             "widths": options.widths,
             "quantizations": self.quantizations,
             "relax": options.relax,

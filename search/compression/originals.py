@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_share.atomic import write_atomically
 from keras_share.search.compression.data import Data
@@ -136,14 +137,10 @@ def _checked(model: keras.Model) -> keras.Model:
         )
     for variable in model.weights:
         value = keras.ops.convert_to_numpy(variable)
-        if value.dtype.kind == "f" and not _is_finite(value):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(
                 "The weights of a model to compress must be finite. Received: NaN or "
                 f"infinity in '{variable.path}'. Its training went wrong: lower the "
                 "learning rate and train it anew."
             )
     return model
-
-
-def _is_finite(value: Any) -> bool:
-    return bool((abs(value) < float("inf")).all())

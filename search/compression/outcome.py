@@ -44,19 +44,16 @@ class Compression:
     @property
     def table(self) -> pd.DataFrame:
         """The files, one row each: before and after."""
-        rows = []
-        for one in self.finalists:
-            name = one.name + (" (winner)" if one is self.winner else "")
-            score = one.score
-            rows.append(
-                {
-                    "file": name,
-                    self.metric: score.value,
-                    "low": score.low,
-                    "high": score.high,
-                    **one.costs,
-                }
-            )
+        rows = [
+            {
+                "file": one.name + (" (winner)" if one is self.winner else ""),
+                self.metric: one.score.value,
+                "low": one.score.low,
+                "high": one.score.high,
+                **one.costs,
+            }
+            for one in self.finalists
+        ]
         return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,7 +77,7 @@ class Compression:
             "",
             self.verdict,
             "",
-            *self._rows(),
+            *markdown(pd.DataFrame(self.cells())),
             "",
             f"Each file was run on {self.judged_on}; brackets are 95% intervals of the "
             "bootstrap over samples. Latency (median, one thread) and resident memory "
@@ -132,9 +129,6 @@ class Compression:
     @property
     def _has_scores(self) -> bool:
         return any(one.score is not None for one in self.results.records)
-
-    def _rows(self) -> list[str]:
-        return markdown(pd.DataFrame(self.cells()))
 
 
 def markdown(table: pd.DataFrame) -> list[str]:

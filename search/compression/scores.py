@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_share.quantize.representative import in_order
 from keras_share.search.compression.data import Data
 from keras_share.tflite.runtimes.predict import predict_tflite
 
@@ -43,12 +44,15 @@ class Scores:
         self._original = original
         self._data = data
         rng = np.random.default_rng(0)
-        self.count = len(tree.flatten(data.whole)[0])
+        self.count = data.count
         self._drawn = rng.integers(0, self.count, (_RESAMPLED, self.count))
 
     def predictions(self, path: Path) -> Predictions:
         """The outputs of a file for all samples."""
-        found = predict_tflite(path, in_order(self._data.whole[0], self._original))
+        inputs = in_order(self._data.whole[0], self._original)
+        types = [one.dtype for one in self._original.inputs]
+        arrays = [a.astype(t) for a, t in zip(inputs, types, strict=True)]
+        found = predict_tflite(path, arrays)
         return list(found.values()) if isinstance(found, Mapping) else [found]
 
     def interval(self, said: Predictions) -> Interval:
@@ -77,21 +81,6 @@ class Scores:
             return float(model.compute_loss(None, *parts, training=False))
         found = model.compute_metrics(None, *parts)
         return float(found[self.metric])
-
-
-def in_order(x: Any, model: keras.Model) -> Sequence[np.ndarray]:
-    """Inputs as `fit` takes them, in the order and the types of the model's inputs."""
-    arrays = tree.flatten(x)
-    if isinstance(x, Mapping):
-        names = [one.name for one in model.inputs]
-        if isinstance(getattr(model, "input", None), Mapping):
-            keys = {id(one): key for key, one in model.input.items()}
-            names = [keys[id(one)] for one in model.inputs]
-        arrays = [x[name] for name in names]
-    return [
-        np.asarray(array).astype(one.dtype)
-        for array, one in zip(arrays, model.inputs, strict=True)
-    ]
 
 
 def _interval(value: float, values: Sequence[float]) -> Interval:

@@ -194,25 +194,27 @@ def train(
     student = model
     if teacher is not None:
         student = Distilled(model, teacher, distances(original))
-    steps = steps or data.num_steps
-    compile_as(student, original, learning_rate, steps * epochs)
+    compile_as(student, original, learning_rate, (steps or data.num_steps) * epochs)
+    given = data.fit_arguments()
+    if steps is not None:
+        given["steps_per_epoch"] = steps
     history = student.fit(
-        **data.fit_arguments(),
-        **(validation.validation() if validation is not None else {}),
+        **given,
+        validation_data=None if validation is None else validation.whole,
         epochs=epochs,
-        steps_per_epoch=None if steps == data.num_steps and not data.steps else steps,
-        shuffle=data.shuffles,
         callbacks=list(callbacks),
         verbose=0,
     ).history
     return {name: values[-1] for name, values in history.items()}
 
 
-def evaluate(model: keras.Model, original: keras.Model, data: Data) -> dict[str, float]:
-    """The loss and the metrics of a model, compiled as its original."""
+def evaluate(
+    model: keras.Model, original: keras.Model, samples: tuple[Any, ...]
+) -> dict[str, float]:
+    """The loss and the metrics of a model, compiled as its original, on arrays."""
     if model is not original:
         compile_as(model, original, 1.0, 1)
-    found = model.evaluate(
-        **data.fit_arguments(), steps=data.steps, verbose=0, return_dict=True
-    )
+    x, y, *weights = samples
+    weight = weights[0] if weights else None
+    found = model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
     return {name: float(value) for name, value in found.items()}

@@ -160,7 +160,7 @@ class CompressionModel(kt.HyperModel):
         quantized = recipe.quantized(
             model, original, self._built[0].quantization, max(epochs // 3, 1)
         )
-        found = evaluate(quantized, original, recipe.validation)
+        found = evaluate(quantized, original, recipe.validation.whole)
         return {f"val_{name}": value for name, value in found.items()}
 
 

@@ -1,11 +1,18 @@
 """Which file wins, and whether sharing earned it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from keras_share.search.compression.files import Finalist
 from keras_share.search.compression.scores import Scores
 
 BYTES = "exported_bytes"
+
+
+def excess(costs: Mapping[str, float], limits: Mapping[str, float]) -> float:
+    """By what factor it is over the limit that it exceeds most; 1 or less fits."""
+    ratios = [costs.get(name, math.inf) / most for name, most in limits.items()]
+    return max(ratios, default=0.0)
 
 
 def choose(
@@ -29,9 +36,9 @@ def choose(
         tolerance: By how much a score may be worse than the original's.
     """
     if limits:
-        fitting = [one for one in finalists if one.excess(limits) <= 1]
+        fitting = [one for one in finalists if excess(one.costs, limits) <= 1]
         if not fitting:
-            nearest = min(finalists, key=lambda one: one.excess(limits))
+            nearest = min(finalists, key=lambda one: excess(one.costs, limits))
             over = ", ".join(
                 f"{name} {nearest.costs[name]:,.6g} of at most {most:,.6g}"
                 for name, most in limits.items()
@@ -84,10 +91,11 @@ def earned(
         is_worse = max(sign * gap.low, sign * gap.high) < 0
         # Without a budget the winner was chosen as it is small and good enough.
         pays = winner.costs[BYTES] < rival.costs[BYTES] and not (is_worse and limits)
-        if rival.excess(limits) <= 1 and not is_better and not pays:
+        if excess(rival.costs, limits) <= 1 and not is_better and not pays:
             word = "can't be said to have earned"
     told = [
-        _compared(winner, rival, scores, rival.excess(limits) > 1) for rival in plain
+        _compared(winner, rival, scores, excess(rival.costs, limits) > 1)
+        for rival in plain
     ]
     return f"Sharing {word} it: {'; '.join(told)}."
 

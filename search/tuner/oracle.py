@@ -209,6 +209,8 @@ class SharingOracle(kt.Oracle):
         missing = [o.name for o in self.objectives if o.name not in known]
         if missing and running.stopped is None:
             raise kt.errors.FatalValueError(objectives.unknown(missing, known))
+        # Of NaN KerasTuner would look for the best, and NumPy warn.
+        metrics = {n: value for n, value in metrics.items() if not math.isnan(value)}
         return with_metrics(running.trial, metrics, self._view.direction, step)
 
     def end_trial(self, trial: Trial) -> None:

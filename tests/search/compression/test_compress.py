@@ -1,6 +1,7 @@
 """`compress`: from a trained model to a folder, interrupted, and what it refuses."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,7 +9,11 @@ import pytest
 
 import keras_share
 from keras_share.search import compress
+from keras_share.search.compression.compress import halted
 from keras_share.search.compression.files import Files
+from keras_share.search.tuner.halting import HaltedError
+
+ERROR = HaltedError("many in a row; choose another `project_name`")
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(96, 12)).astype("float32")
@@ -45,9 +50,22 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def interrupted(trained, tmp_path_factory):
+def folder(tmp_path_factory):
+    """The folder of all runs: what they need of files is measured once."""
+    return tmp_path_factory.mktemp("compressed")
+
+
+@pytest.fixture(scope="module")
+def planned(trained, folder):
+    """A dry run, with what it left in the folder and the weights before it."""
+    before = trained.get_weights()
+    plan = compress(trained, TRAIN, VALIDATION, output=folder, dry_run=True, **QUICK)
+    return plan, {path.name for path in (folder / "work").iterdir()}, before
+
+
+@pytest.fixture(scope="module")
+def interrupted(trained, folder, planned):
     """The folder of a compression that was killed when it made its second file."""
-    folder = tmp_path_factory.mktemp("compressed")
     make = Files.make
 
     def dies(self, name, *args):
@@ -102,15 +120,13 @@ def test_it_goes_on_only_with_the_same(trained, found):
         compress(trained, TRAIN, VALIDATION, output=found.folder, **changed)
 
 
-def test_a_dry_run_trains_nothing(trained, tmp_path):
-    before = trained.get_weights()
-    plan = compress(trained, TRAIN, VALIDATION, output=tmp_path, dry_run=True, **QUICK)
+def test_a_dry_run_trains_nothing(trained, planned):
+    plan, left, before = planned
     assert plan.sites == {"dense_1": 3}
     assert plan.candidates == 5  # all partitions of three sites
     assert "5 candidates" in str(plan)
     assert plan.seconds > 0
-    assert not (tmp_path / "work/search").exists()
-    assert not (tmp_path / "work/begun.json").exists()
+    assert not left & {"begun.json", "search", "files"}
     for one, other in zip(before, trained.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -146,8 +162,32 @@ def test_what_it_refuses_before_any_training(
         compress(model(), train, VALIDATION, output=tmp_path, **given)
 
 
-def test_a_budget_that_nothing_keeps_names_the_nearest(trained, tmp_path, monkeypatch):
+def test_a_budget_that_nothing_keeps_names_the_nearest(trained, found, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", None)
     given = {**QUICK, "max_bytes": 100}
     with pytest.raises(ValueError, match="nearest comes 'AAA, int8' with about"):
-        compress(trained, TRAIN, VALIDATION, output=tmp_path, **given)
+        compress(trained, TRAIN, VALIDATION, output=found.folder, **given)
+
+
+def ended(status, ended, size, reason=None):
+    record = SimpleNamespace(status=status, ended=ended, pattern="AAB", reason=reason)
+    record.measures = {"exported_bytes": size}
+    return record
+
+
+def test_what_it_says_of_a_search_that_ended_early(tmp_path):
+    options = SimpleNamespace(limits={"exported_bytes": 100}, output=tmp_path)
+    said = []
+    job = SimpleNamespace(options=options, say=said.append)
+    rejected, good = ended("REJECTED", 2.0, 250), ended("COMPLETED", 1.0, 90)
+
+    def halt(*records):
+        halted(job, SimpleNamespace(results=SimpleNamespace(records=records)), ERROR)
+
+    with pytest.raises(ValueError, match="AAB came nearest: exported_bytes 250 of at"):
+        halt(rejected, ended("REJECTED", 1.0, 400))
+    assert not said
+    halt(rejected, good)  # goes on with what was found
+    assert said == ["no other candidate is new and keeps the budget"]
+    with pytest.raises(RuntimeError, match="AAB at last with: OSError: disk is full"):
+        halt(good, ended("FAILED", 3.0, 90, "OSError: disk is full"))

@@ -42,8 +42,7 @@ def test_each_kind_is_read_again_and_again(name):
     np.testing.assert_array_equal(data.samples(15), X[:15])
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    given = {**data.fit_arguments(), **data.validation(), "shuffle": data.shuffles}
-    model.fit(**given, epochs=2, verbose=0)
+    model.fit(**data.fit_arguments(), epochs=2, verbose=0)
     assert model.optimizer.iterations == 8
 
 
@@ -74,7 +73,7 @@ BAD = np.where(np.arange(80).reshape(40, 2) == 7, np.nan, X)
         (batches(), "a generator can be read once"),
         (3, "Received: int"),
         (lambda: iter([]), "must have a batch"),
-        (lambda: iter([(BAD, Y)]), "NaN or infinity in its first batch"),
+        (lambda: iter([(BAD, Y)]), "1 of 80 numbers of its first batch"),
         (lambda: iter([X]), "Each batch of `train`"),
     ],
 )
@@ -91,8 +90,9 @@ def test_samples_without_an_end_need_steps():
     assert data.num_steps == 3
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    given = {**data.fit_arguments(), "shuffle": False, "steps_per_epoch": 3}
-    assert len(model.fit(**given, epochs=2, verbose=0).history["loss"]) == 2
+    fitted = model.fit(**data.fit_arguments(), epochs=2, verbose=0)
+    assert len(fitted.history["loss"]) == 2
+    assert model.optimizer.iterations == 6
     assert len(Data(endless, "validation", steps=3).whole[1]) == 120
 
 

@@ -75,7 +75,7 @@ def test_outputs_by_name_with_weights_of_samples(tmp_path):
     data = Data(({"x": X}, targets, {"size": np.ones(64), "kind": np.ones(64)}), "t")
     student = keras.models.clone_model(model)
     train(student, model, model, data, epochs=1, learning_rate=0.01, validation=data)
-    assert "kind_accuracy" in evaluate(student, model, data)
+    assert "kind_accuracy" in evaluate(student, model, data.whole)
     distilled = Distilled(student, model, distances(model))
     distilled.save_weights(tmp_path / "student.weights.h5")
     model.load_weights(tmp_path / "student.weights.h5")
