@@ -21,7 +21,6 @@ from keras_share.flat.flatten import flatten
 from keras_share.flat.folding import (
     IDENTITY_LAYERS,
     activation_would_fold,
-    changing_inputs,
     is_own_code,
     product_would_fold,
     scale_would_fold,
@@ -151,12 +150,12 @@ def _is_product(graph: FlatGraph, step: Step) -> bool:
         may = is_own_code(step.op) and step.op.variables and len(step.inputs) == 1
         return _is_constant(step) or bool(may)
     names = ("divide", "multiply", "true_divide")
-    return operation_name(step.op) in names and len(changing_inputs(graph, step)) == 1
+    return operation_name(step.op) in names and len(graph.changing_inputs(step)) == 1
 
 
 def _call_apart(builder: Rebuilder, step: Step) -> Any:
     """Calls a step between edges that the converter can't fold it across."""
-    [tensor] = changing_inputs(builder.graph, step)
+    [tensor] = builder.graph.changing_inputs(step)
     x = builder.resolve(tensor)
     builder.set(tensor, FloatEdge(BETWEEN, name=f"{step.name}_before")(x))
     outputs = FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_share.flat.tensors import tensors
+from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.transposed import Transposed
 from keras_share.layers.variable_map import VariableMap
 
@@ -102,6 +103,10 @@ class FlatGraph:
         """The steps that read `tensor`."""
         return self._consumers.get(tensor, [])
 
+    def changing_inputs(self, step: Step) -> list[keras.KerasTensor]:
+        """The inputs of a step that are not computed of weights alone."""
+        return [x for x in step.inputs if x not in self._fixed]
+
     def is_output(self, tensor: keras.KerasTensor) -> bool:
         """Whether the graph returns `tensor`."""
         return tensor in tensors(self.outputs)
@@ -116,6 +121,15 @@ class FlatGraph:
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
+
+    @cached_property
+    def _fixed(self) -> set[keras.KerasTensor]:
+        fixed: set[keras.KerasTensor] = set()
+        for step in self:
+            of_fixed = step.inputs and fixed.issuperset(step.inputs)
+            if isinstance(step.op, HeldWeight) or of_fixed:
+                fixed.update(tensors(step.outputs))
+        return fixed
 
     @cached_property
     def _producers(self) -> dict[keras.KerasTensor, Step]:

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.relax.affine import Affine
 
 KERNEL_LAYERS = (
@@ -123,27 +122,13 @@ def scale_would_fold(graph: FlatGraph, step: Step) -> bool:
     return scaled and _feeds_shared_kernel(graph, step)
 
 
-def changing_inputs(graph: FlatGraph, step: Step) -> list[keras.KerasTensor]:
-    """The inputs of a step that are not computed of weights alone."""
-    return [x for x in step.inputs if not _is_fixed(graph, x)]
-
-
-def _is_fixed(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
-    producer = graph.producer(tensor)
-    if producer is None:
-        return False
-    return isinstance(producer.op, HeldWeight) or (
-        bool(producer.inputs) and not changing_inputs(graph, producer)
-    )
-
-
 def product_would_fold(graph: FlatGraph, step: Step) -> bool:
     """Whether the converter would fold a product by a constant where it must not.
 
     It folds one into the kernel before or behind it, of which it makes a copy if that
     has other uses.
     """
-    [tensor] = changing_inputs(graph, step)
+    [tensor] = graph.changing_inputs(step)
     producer = graph.producer(tensor)
     if producer is not None and isinstance(base_layer(producer), KERNEL_LAYERS):
         read_twice = graph.is_output(tensor) or len(graph.consumers(tensor)) > 1

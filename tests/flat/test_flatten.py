@@ -102,6 +102,30 @@ def test_knows_producers_consumers_and_outputs():
     assert graph.is_output(one.output) and graph.is_output(two.output)
 
 
+class Gain(layers.Layer):
+    """A weight beside a layer, in one layer."""
+
+    def build(self, shape):
+        self.gain = self.add_weight(shape=shape[-1:], name="gain")
+        self.relu = layers.ReLU()
+
+    def call(self, x):
+        return self.relu(x * (self.gain + 1.0))
+
+
+def test_knows_what_is_computed_of_weights_alone():
+    x = inputs = keras.Input((4,))
+    for _ in range(40):  # each read twice: paths are 2 to the 40th
+        x = x * x
+    graph = flatten(keras.Model(inputs, Gain(name="own")(x)))
+    held, more, product = (
+        next(s for s in graph if s.name == f"own.{name}")
+        for name in ("gain", "add", "multiply")
+    )
+    assert graph.changing_inputs(more) == []
+    assert graph.changing_inputs(product) == [graph.steps[39].output] == held.inputs
+
+
 def test_nested_ties_compose():
     inner = Tied(keras.Sequential([layers.Dense(4), layers.BatchNormalization()]))
     inputs = keras.Input((4,))

@@ -13,6 +13,7 @@ from repartitioned import repartitioned
 
 import keras_share
 from keras_share import SharedStack, SharingPattern, export_tflite, roll
+from keras_share.export import inference
 from keras_share.pattern.partitions import strings
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
@@ -297,7 +298,8 @@ def test_says_that_scales_differ(tmp_path):
     assert "ranges='group'" in left.reason
 
 
-def test_says_that_kernels_were_folded(tmp_path):
+def test_says_that_kernels_were_folded(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "activation_would_fold", lambda graph, step: False)
     x = keras.Input((12,))
     dense = layers.Dense(12, lambda x: keras.ops.relu(x) * values(12))
     model = randomize(keras.Model(x, dense(dense(x))))
