@@ -9,7 +9,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_share")
 class HeldWeight(keras.layers.Layer):
-    """Returns its weight, whatever its input: a weight as one step of a graph.
+    """Returns its weight, whatever its input: a weight that operations read.
 
     Args:
         shape: Shape of the weight.

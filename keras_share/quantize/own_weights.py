@@ -5,46 +5,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_share.flat.tensors import tensors
 from keras_share.flat.written import LayerUse, on_symbols
+from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import accepts_training
 
 
-@keras.saving.register_keras_serializable(package="keras_share")
-class WeightValue(keras.layers.Layer):
-    """A weight as a tensor that operations read, whatever the input is.
-
-    Args:
-        shape: The shape of the weight.
-        **kwargs: Base layer keyword arguments, such as `name`.
-    """
-
-    def __init__(self, shape: tuple[int, ...], **kwargs: Any):
-        super().__init__(**kwargs)
-        self.shape = tuple(shape)
-
-    def build(self, input_shape: Any) -> None:
-        """Creates the weight."""
-        self.value = self.add_weight(name="value", shape=self.shape)
-
-    def call(self, inputs: Any) -> Any:
-        return ops.convert_to_tensor(self.value.value)
-
-    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        return keras.KerasTensor(self.shape, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": self.shape}
-
-
 def value_of(use: LayerUse, weight: keras.Variable, x: Any) -> Any:
     """A weight of a layer as a tensor; `x` is one that the layer reads."""
-    shape = tuple(weight.shape)
     return use.call(
-        lambda: WeightValue(shape, name=weight.name), weight.name, x, [weight]
+        lambda: HeldWeight(weight.shape, name=weight.name), weight.name, x, [weight]
     )
 
 

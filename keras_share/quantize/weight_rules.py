@@ -13,7 +13,6 @@ from keras_share.flat.written import LayerUse, on_symbols
 from keras_share.layers.copying import copy_layer
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.look_up import LookUp
-from keras_share.quantize.own_weights import WeightValue
 from keras_share.quantize.rules import (
     QuantizeRule,
     register_rule,
@@ -222,9 +221,6 @@ register_rule(
     QuantizeRule(
         weights=("alpha",), channels=(), min_bits=8, how="int8 slopes with one range"
     ),
-)
-register_rule(
-    WeightValue, QuantizeRule(how="a weight that operations read: int8, in one range")
 )
 register_rule(
     LookUp,
