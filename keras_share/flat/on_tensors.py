@@ -15,8 +15,7 @@ def own_weights(layer: keras.Layer) -> list[keras.Variable]:
     """The weights of a layer that no layer inside of it has."""
     inside = [part for part in sublayers(layer) if part is not layer]
     below = {id(v) for part in inside for v in part.weights}
-    # An input of a model has an axis at least.
-    return [v for v in layer.weights if id(v) not in below and len(v.shape) > 0]
+    return [v for v in layer.weights if id(v) not in below]
 
 
 def owner_of(layer: keras.Layer, variable: keras.Variable) -> keras.Layer:

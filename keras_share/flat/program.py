@@ -105,7 +105,7 @@ class Program:
         masks = [mask_of(x) for x in self.outer if mask_of(x) is not None]
         self.outer = list(dict.fromkeys([*self.outer, *masks]))
         modeled = isinstance(layer, (*_FUNCTIONAL, Written))
-        self.weights = [] if modeled else own_weights(layer)
+        self.weights = [] if modeled else _readable(layer)
         self._inlined: list[keras.Layer] = []
         call = (layer, args, dict(kwargs), inference)
         try:
@@ -135,7 +135,7 @@ class Program:
                 if _NO_TENSORS not in str(refusal) or not left:
                     raise
                 self._inlined += left
-                self.weights += [v for x in left for v in own_weights(x)]
+                self.weights += [v for x in left for v in _readable(x)]
 
     def _record(
         self,
@@ -290,3 +290,9 @@ def _check_constants(layer: keras.Layer, calls: list[Call]) -> None:
                 )
             if isinstance(x, keras.Variable) or may_be_weight(x):
                 raise Refusal(f"it passes a weight or a constant tensor to {op.name}")
+
+
+def _readable(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights of a layer itself that a tensor can stand for."""
+    # An input of a model has an axis at least.
+    return [v for v in own_weights(layer) if len(v.shape) > 0]

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
+from keras_share.flat.on_tensors import own_weights
 from keras_share.flat.tensors import tensors
 from keras_share.flat.written import LayerUse, on_symbols
 from keras_share.layers.held_weight import HeldWeight
-from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import accepts_training
 
 
@@ -24,7 +24,7 @@ def has_weights_to_read(layer: keras.Operation) -> bool:
     """Whether operations of a layer may read its weights as tensors."""
     if not isinstance(layer, keras.Layer) or accepts_training(layer):
         return False
-    own = _own(layer)
+    own = own_weights(layer)
     if not all("float" in v.dtype for v in own):  # such as places to read from
         return False
     # A seed, or what a layer counts, is no weight.
@@ -36,19 +36,12 @@ def run_on_values(use: LayerUse, *args: Any, **kwargs: Any) -> Any:
     layer = use.op
     assert isinstance(layer, keras.Layer)
     [x, *_] = tensors((args, kwargs))
-    own = {id(v) for v in _own(layer)}
+    own = {id(v) for v in own_weights(layer)}
     with _standing_in(layer, own, lambda v: value_of(use, v, x)) as found:
         if found != own:
             use.refuse("its weights are no attributes of it")
         with on_symbols():
             return layer.call(*args, **kwargs)
-
-
-def _own(layer: keras.Layer) -> list[keras.Variable]:
-    """The weights of a layer that those inside of it don't have."""
-    parts = [part for part in sublayers(layer) if part is not layer]
-    below = {id(v) for part in parts for v in part.weights}
-    return [v for v in layer.weights if id(v) not in below]
 
 
 @contextmanager

@@ -238,7 +238,7 @@ class Job:
 
     def _check_samples(self) -> None:
         names = self._first_scores
-        self.validation.whole, self.test.whole  # noqa: B018 (raise what is wrong)
+        assert self.validation.count and self.test.count  # or it says what is wrong
         if self.metric not in names:
             raise ValueError(
                 "`objective` must be a metric that the model was compiled with, with "
