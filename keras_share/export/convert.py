@@ -36,7 +36,7 @@ from keras_share.export.target import (
     pack_for,
 )
 from keras_share.export.ways import first_that_works
-from keras_share.flat.flatten import check_numbers
+from keras_share.flat.built_model import check_numbers
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model

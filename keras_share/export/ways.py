@@ -10,8 +10,8 @@ import numpy as np
 from keras import tree
 
 from keras_share.export.inference import inference_model
+from keras_share.flat.built_model import input_structure
 from keras_share.flat.first_sentence import first_sentence
-from keras_share.flat.flatten import input_structure
 from keras_share.flat.precision import full_precision
 from keras_share.flat.tensors import fresh_input
 from keras_share.quantize.quantization import quantization_of

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_share.flat.built_model import check_model
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.flatten import check_model
 from keras_share.flat.names import output_names, scope_name
 from keras_share.flat.precision import full_precision
 from keras_share.flat.rebuild import Rebuilder
