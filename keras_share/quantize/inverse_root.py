@@ -50,17 +50,13 @@ def with_inverse_roots(graph: FlatGraph) -> FlatGraph:
     for step in graph:
         if step.body is not None:
             changed[step] = replace(step, body=with_inverse_roots(step.body))
-        elif _name(step) in ("rsqrt", "sqrt") and is_never_negative(
-            graph, step.args[0]
-        ):
-            inverse = replace(step, op=InverseRoot(_epsilon(graph, step)), kwargs={})
-            over = {}
-            if _name(step) == "sqrt":
-                readers = graph.consumers(step.output)
-                over = {reader: _product(reader, step.output) for reader in readers}
-            used = _name(step) == "rsqrt" or not graph.is_output(step.output)
-            if used and None not in over.values():
-                changed.update({step: inverse, **over})
+        elif _name(step) == "rsqrt" and is_never_negative(graph, step.args[0]):
+            changed[step] = _inverse(graph, step)
+        elif _name(step) == "sqrt" and is_never_negative(graph, step.args[0]):
+            root, readers = step.output, graph.consumers(step.output)
+            over = {x: y for x in readers if (y := _product(x, root)) is not None}
+            if len(over) == len(readers) and not graph.is_output(root):
+                changed |= {step: _inverse(graph, step), **over}
     return replace(graph, steps=tuple(changed.get(step, step) for step in graph))
 
 
@@ -68,14 +64,13 @@ def _name(step: Step) -> str | None:
     return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
 
 
-def _epsilon(graph: FlatGraph, step: Step) -> float:
-    """What was added to the variance that a step takes the root of."""
+def _inverse(graph: FlatGraph, step: Step) -> Step:
+    """The inverse of a root, of a variance to which something was added."""
     added = graph.producer(step.args[0])
-    if added is not None and _name(added) == "add":
-        for x in added.args:
-            if not isinstance(x, keras.KerasTensor) and np.size(x) == 1:
-                return float(np.asarray(x).item()) or keras.backend.epsilon()
-    return keras.backend.epsilon()
+    sums = added.args if added is not None and _name(added) == "add" else ()
+    epsilons = [x for x in sums if not isinstance(x, keras.KerasTensor)]
+    epsilon = float(np.max(epsilons, initial=0.0)) or keras.backend.epsilon()
+    return replace(step, op=InverseRoot(epsilon), kwargs={})
 
 
 def _product(step: Step, root: keras.KerasTensor) -> Step | None:
