@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
+from keras_share.flat.built_model import check_numbers, input_structure
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.flatten import check_numbers, flatten, input_structure
+from keras_share.flat.flatten import flatten
 from keras_share.flat.names import input_names, output_names
 from keras_share.flat.precision import full_precision
 from keras_share.flat.rebuild import Rebuilder
