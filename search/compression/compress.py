@@ -261,7 +261,7 @@ def _finish(
         excess(winner.costs, options.limits) <= 1,
         tuner.results,
         job.metric,
-        f"{scores.count} samples of `{job.test.name}`",
+        f"{scores.count} {job.test.name} samples",
     )
     found.write()
     job.say(f"{found.reason} {found.verdict}\nAll is in {options.output.resolve()}")

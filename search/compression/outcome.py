@@ -10,7 +10,7 @@ import pandas as pd
 from keras_share.atomic import write_atomically
 from keras_share.search.compression.files import Finalist
 from keras_share.search.reporting.formats import format_number
-from keras_share.search.reporting.page import render_page
+from keras_share.search.reporting.page import render_page, settings
 from keras_share.search.results import SearchResults
 
 
@@ -91,8 +91,10 @@ class Compression:
         told = str(self)
         if front is not None:
             columns = ["pattern", *self.results.default_columns(), "trial_id"]
+            columns[1:1] = settings(self.results)
             told += "\n## The front of what was tried\n\n"
-            told += "\n".join(markdown(front[columns])) + "\n"
+            front = front[columns].rename(columns=lambda name: name.removeprefix("hp/"))
+            told += "\n".join(markdown(front)) + "\n"
         write_atomically(self.folder / "report.md", told.encode())
         page = render_page(
             self.results,
