@@ -353,7 +353,8 @@ def _like(flags: Any, x: Any) -> Any:
 
 
 def _frames(x: Any, axis: int, first: int, last: int | None) -> Any:
-    return x[(*(slice(None),) * axis, slice(first, last))]
+    before = (slice(None),) * axis
+    return x[(*before, slice(first, last))]
 
 
 def _without_padding(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
