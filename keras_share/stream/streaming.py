@@ -353,8 +353,8 @@ def _like(flags: Any, x: Any) -> Any:
 
 
 def _frames(x: Any, axis: int, first: int, last: int | None) -> Any:
-    before = (slice(None),) * axis
-    return x[(*before, slice(first, last))]
+    key = (*[slice(None)] * axis, slice(first, last))
+    return x[key]
 
 
 def _without_padding(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
