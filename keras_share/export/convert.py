@@ -37,6 +37,7 @@ from keras_share.export.target import (
 from keras_share.export.ways import first_that_works
 from keras_share.flat.built_model import check_numbers
 from keras_share.flat.names import input_names
+from keras_share.flat.states import states_of
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
@@ -50,6 +51,7 @@ from keras_share.quantize.representative import Representative, random_sample, s
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.file.loops import carry_integers
+from keras_share.tflite.file.states import carry_states
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
@@ -172,6 +174,7 @@ def export_tflite(
 
     rounded = quantize_model(model, lambda: dataset) if calibrates else model
     names, batch_size = input_names(model), None if dynamic_batch else 1
+    states = states_of(model)
 
     def attempt(exported: keras.Model, rows: list[list[np.ndarray]]) -> tuple:
         """The bytes of the file and how far its outputs are from the model's."""
@@ -187,6 +190,7 @@ def export_tflite(
             sum_exactly(file)
         else:
             drop_edges(file)
+        carry_states(file, states)
         check_operators(file, exported)
         if quantization.activations == 8:
             widen_scales(file)
