@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.parts import new_constant, new_operator, new_tensor
 from keras_share.tflite.file.unused import drop_codes, drop_tensors
 
 
@@ -63,6 +64,96 @@ def carry_states(model: schema.ModelT, names: Sequence[str]) -> None:
     drop_codes(model)
 
 
+def keep_inside(model: schema.ModelT, names: Sequence[str]) -> None:
+    """Makes variables of a file of its states: it keeps them from call to call.
+
+    They are zeros before the first call. Each is read right before its first use and
+    written right behind what computes it, so that it takes working memory in between
+    only.
+
+    Args:
+        model: A parsed file of one signature, which is changed in place.
+        names: What the states are called, both as inputs and as outputs.
+    """
+    [signature] = model.signatureDefs
+    graph = model.subgraphs[signature.subgraphIndex]
+    start = _empty_graph(b"initial_states")
+    takes, gives = (
+        {flatbuffer.text(end.name): int(end.tensorIndex) for end in ends}
+        for ends in (signature.inputs, signature.outputs)
+    )
+    handles = []
+    for number, name in enumerate(names):
+        taken, given = takes[name], gives[name]
+        handle, at_start = (_handle(model, g, number) for g in (graph, start))
+        handles.append(handle)
+        start.operators += [at_start, *_zeros(model, start, graph.tensors[taken])]
+        start.operators.append(_assign(model, at_start, start.operators[-1].outputs[0]))
+        read = new_operator(
+            *(model, "READ_VARIABLE", [int(handle.outputs[0])], taken),
+            schema.ReadVariableOptionsT(),
+        )
+        ops = graph.operators
+        first = next(i for i, op in enumerate(ops) if taken in op.inputs)
+        ops.insert(first, read)
+        made = [i for i, op in enumerate(ops) if given in op.outputs]
+        ops.insert(max([first, *made]) + 1, _assign(model, handle, given))
+    model.subgraphs.append(start)
+    once = schema.CallOnceOptionsT()
+    once.initSubgraphIndex = len(model.subgraphs) - 1
+    call = new_operator(model, "CALL_ONCE", [], 0, once)
+    call.outputs = np.array([], np.int32)
+    graph.operators = [call, *handles, *graph.operators]
+    for ends, kept in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
+        ends[:] = [end for end in ends if flatbuffer.text(end.name) not in names]
+        left = {int(end.tensorIndex) for end in ends}
+        numbers = [i for i in map(int, getattr(graph, kept)) if i in left]
+        setattr(graph, kept, np.array(numbers, np.int32))
+    drop_tensors(model)
+
+
+def _empty_graph(name: bytes) -> schema.SubGraphT:
+    graph = schema.SubGraphT()
+    graph.name, graph.tensors, graph.operators = name, [], []
+    graph.inputs = graph.outputs = np.array([], np.int32)
+    return graph
+
+
+def _handle(
+    model: schema.ModelT, graph: schema.SubGraphT, number: int
+) -> schema.OperatorT:
+    """An operator that gives the handle of a variable."""
+    tensor = schema.TensorT()
+    tensor.type, tensor.name = schema.TensorType.RESOURCE, b"state"
+    tensor.shape, tensor.buffer = np.array([], np.int32), 0
+    graph.tensors.append(tensor)
+    options = schema.VarHandleOptionsT()
+    options.container, options.sharedName = b"", f"state_{number}".encode()
+    return new_operator(model, "VAR_HANDLE", [], len(graph.tensors) - 1, options)
+
+
+def _assign(
+    model: schema.ModelT, handle: schema.OperatorT, value: int
+) -> schema.OperatorT:
+    inputs = [int(handle.outputs[0]), int(value)]
+    options = schema.AssignVariableOptionsT()
+    op = new_operator(model, "ASSIGN_VARIABLE", inputs, 0, options)
+    op.outputs = np.array([], np.int32)
+    return op
+
+
+def _zeros(
+    model: schema.ModelT, graph: schema.SubGraphT, like: schema.TensorT
+) -> list[schema.OperatorT]:
+    """An operator that makes zeros of the shape and scale of a tensor."""
+    dims = new_constant(model, graph, np.array(like.shape, np.int32))
+    dtype = np.dtype(flatbuffer.dtype_name(like.type))
+    value = new_constant(model, graph, np.array(sum(_range(like)[1]), dtype))
+    graph.tensors[value].quantization = like.quantization
+    output = new_tensor(graph, like)
+    return [new_operator(model, "FILL", [dims, value], output, schema.FillOptionsT())]
+
+
 def _is(model: schema.ModelT, op: schema.OperatorT, name: str) -> bool:
     return flatbuffer.operator_name(model, op) == name
 
@@ -70,13 +161,15 @@ def _is(model: schema.ModelT, op: schema.OperatorT, name: str) -> bool:
 def _same(graph: schema.SubGraphT, one: int, other: int) -> bool:
     """Whether two tensors have one type and scale."""
     a, b = graph.tensors[one], graph.tensors[other]
-    scales = [
-        (np.ravel(q.scale), np.ravel(q.zeroPoint))
-        if (q := x.quantization) is not None and q.scale is not None
-        else ((), ())
-        for x in (a, b)
-    ]
-    return a.type == b.type and all(map(np.array_equal, *scales))
+    return a.type == b.type and _range(a) == _range(b)
+
+
+def _range(tensor: schema.TensorT) -> tuple[list[float], list[int]]:
+    """Scale and zero point of a tensor, each in a list; two empty ones of reals."""
+    found = tensor.quantization
+    if found is None or found.scale is None:
+        return [], []
+    return np.ravel(found.scale).tolist(), np.ravel(found.zeroPoint).tolist()
 
 
 def _end(ends: np.ndarray, end: schema.TensorMapT, tensor: int) -> None:
