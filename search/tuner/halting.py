@@ -21,12 +21,7 @@ def reason_to_halt(
 ) -> str | None:
     """Why no more trials are to be started, None while they are.
 
-    Args:
-        records: Of the trials that count.
-        before: Ids of those that ended before this search began, or went on.
-        most_failures: So many in a row end a search; None for no limit.
-        most_trials: Of the search; None for no limit.
-        is_exhausted: Whether there is nothing left to try.
+    Trials that ended `before` this search began, or went on, are no reason.
     """
     all_rejected = is_exhausted and {one.status for one in records} == {"REJECTED"}
     new = [one for one in records if all_rejected or one.trial_id not in before]
