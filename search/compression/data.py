@@ -129,11 +129,12 @@ class Data:
 
     def fit_arguments(self) -> dict[str, Any]:
         """What `fit` is to be given."""
-        given = {"steps_per_epoch": self.steps}
+        given: dict[str, Any] = {"steps_per_epoch": self.steps}
         if self.is_arrays:
             names = ("x", "y", "sample_weight")
             arrays = dict(zip(names, self.whole, strict=False))
             return {**given, **arrays, "batch_size": self.batch_size}
+        given["shuffle"] = isinstance(self.source, keras.utils.PyDataset)
         if not callable(self.source):
             return {**given, "x": self.source}
         import tensorflow as tf

@@ -19,7 +19,7 @@ from keras_share.search.project.study import Project, TakenError
 from keras_share.search.space.numbering import told_patterns
 from keras_share.search.trial import objectives
 from keras_share.search.trial.pruning import PLANNED
-from keras_share.search.tuner.halting import HaltedError, reason_to_halt
+from keras_share.search.tuner import halting
 from keras_share.search.tuner.hyperparameters import (
     distributions,
     with_metrics,
@@ -116,11 +116,15 @@ class SharingOracle(kt.Oracle):
     def trials(self, value: dict[str, Trial]) -> None:
         """KerasTuner's own dictionary is not used."""
 
-    def check(self) -> None:
+    def check(self, trials: Sequence[FrozenTrial] | None = None) -> None:
         """Ends a search whose trials fail one after another, by a HaltedError."""
-        reason = self._reason_to_halt(self.project.trials())
-        if reason is not None:
-            raise HaltedError(reason)
+        halting.check(
+            self.project.records(trials),
+            self._before,
+            self.max_consecutive_failed_trials,
+            self.max_trials,
+            self._is_exhausted,
+        )
 
     def begin(self, space: kt.HyperParameters | None = None) -> None:
         """Begins to search, maybe in another space: forgets earlier failures."""
@@ -250,8 +254,7 @@ class SharingOracle(kt.Oracle):
         """The next trial, None if another process has just begun the same."""
         lost = self.project.lost()
         trials = self.project.trials(again=False)
-        if self._reason_to_halt(trials) is not None:
-            return Trial(self.get_space(), status=TrialStatus.STOPPED)
+        self.check(trials)
         self._learn_space()
         values = self._propose(trials) if lost is None else lost.params
         if values is None:
@@ -283,15 +286,6 @@ class SharingOracle(kt.Oracle):
         point = self.policy.propose(problem, f"{self.seed}/{len(trials)}")
         self._is_exhausted = point is None
         return None if point is None else problem.space.values(point)
-
-    def _reason_to_halt(self, trials: Sequence[FrozenTrial]) -> str | None:
-        return reason_to_halt(
-            self.project.records(trials),
-            self._before,
-            self.max_consecutive_failed_trials,
-            self.max_trials,
-            self._is_exhausted,
-        )
 
     def _grow(self, hyperparameters: kt.HyperParameters) -> None:
         """Tells others of hyperparameters that a trial has brought."""
