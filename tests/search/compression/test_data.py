@@ -32,6 +32,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.filterwarnings("error:.*shuffle")
 @pytest.mark.parametrize("name", SOURCES)
 def test_each_kind_is_read_again_and_again(name):
     data = Data(SOURCES[name], "train", batch_size=10)
