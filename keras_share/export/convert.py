@@ -16,7 +16,6 @@ from keras_share.export.elsewhere import export_elsewhere
 from keras_share.export.ends import (
     Ends,
     check_types,
-    input_names,
     output_names,
     put_in_order,
 )
@@ -36,7 +35,8 @@ from keras_share.export.target import (
     pack_for,
 )
 from keras_share.export.ways import first_that_works
-from keras_share.flat.flatten import check_numbers
+from keras_share.flat.built_model import check_numbers
+from keras_share.flat.names import input_names
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
@@ -54,7 +54,7 @@ from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
 
-def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
+def export_tflite(
     model: keras.Model,
     path: str | os.PathLike,
     *,
@@ -92,10 +92,10 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
             of a call are large enough to gain from it.
         quantization: `"float32"` (the default but for `"cpu"` and `"micro"`),
             `"float16"` (weights in half precision), `"dynamic"` (int8 weights, float
-            activations: for phones), or `"int8"` (weights and activations, with
-            ranges from `representative_dataset`: for microcontrollers and
-            accelerators). A model from `quantize_model` is exported as it was
-            trained; leave it None.
+            activations: for phones), or `"int8"` (weights and activations: what
+            `quantize_model` makes of the model and `representative_dataset`, for
+            microcontrollers and accelerators). A model from `quantize_model` is
+            exported as it was trained; leave it None.
         representative_dataset: Samples, as arrays in the structure of the model's
             inputs or a function that yields samples with a batch axis. Needed for
             `"int8"`; if given, the file is also compared with the model on them
@@ -170,19 +170,14 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
     else:
         checked = [random_sample(model) for _ in range(2 if dynamic_batch else 1)]
 
-    # TensorFlow's calibrator ends the process at a loop.
-    ours = calibrates and _has_recurrent_layers(model)
-    rounded = quantize_model(model, lambda: dataset) if ours else model
+    rounded = quantize_model(model, lambda: dataset) if calibrates else model
     names, batch_size = input_names(model), None if dynamic_batch else 1
-    calibrates = calibrates and not ours
 
     def attempt(exported: keras.Model, rows: list[list[np.ndarray]]) -> tuple:
         """The bytes of the file and how far its outputs are from the model's."""
         _check_finite(exported)
         ends = Ends(names, output_names(model, exported.output), types)
-        file = flatbuffer.read(
-            convert(exported, quantization, ends, rows if calibrates else None)
-        )
+        file = flatbuffer.read(convert(exported, quantization, ends))
         put_in_order(file, ends)
         carry_integers(file)
         if quantization_of(rounded):
@@ -210,7 +205,6 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
         attempt,
         rounded,
         batch_size,
-        calibrates,
         checked,
         given=representative_dataset is not None,
     )
@@ -222,11 +216,6 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
 
 def _look_ups(model: keras.Model) -> list[LookUp]:
     return [part for part in sublayers(model) if isinstance(part, LookUp)]
-
-
-def _has_recurrent_layers(model: keras.Model) -> bool:
-    """Whether a model has layers that loop over time."""
-    return any(isinstance(part, keras.layers.RNN) for part in sublayers(model))
 
 
 def _quantization(model: keras.Model, asked: str | None, target: str) -> Quantization:

@@ -6,10 +6,8 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import keras
-import numpy as np
 
 from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
@@ -18,16 +16,10 @@ from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantization import Quantization
 
-_LOOPS = ("While", "StatelessWhile")
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
 
 
-def convert(
-    model: keras.Model,
-    quantization: Quantization,
-    ends: Ends,
-    calibration: list[list[np.ndarray]] | None,
-) -> bytes:
+def convert(model: keras.Model, quantization: Quantization, ends: Ends) -> bytes:
     """Converts a model to a file.
 
     Args:
@@ -35,22 +27,15 @@ def convert(
         quantization: How it is quantized.
         ends: The inputs and outputs. The file's inputs are called by `ends.keys`, and
             are in any order.
-        calibration: Samples to find the ranges of activations by, if the converter is
-            to do so.
 
     Raises:
         ValueError: If TensorFlow can't.
     """
     with explained(model):
-        return _convert(model, quantization, ends, calibration)
+        return _convert(model, quantization, ends)
 
 
-def _convert(
-    model: keras.Model,
-    quantization: Quantization,
-    ends: Ends,
-    calibration: list[list[np.ndarray]] | None,
-) -> bytes:
+def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> bytes:
     import tensorflow as tf
 
     # As constants: to save variables, and to read them again, takes most of the time.
@@ -69,10 +54,7 @@ def _convert(
     ]
     module = tf.Module()
     module.serve = tf.function(serve, signature, autograph=False)
-    concrete = module.serve.get_concrete_function()
-    if calibration is not None:
-        _check_no_loops(concrete.graph.as_graph_def())
-    module.read = concrete.variables
+    module.read = module.serve.get_concrete_function().variables
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The converter warns of parts of itself that it uses.
         warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
@@ -93,10 +75,6 @@ def _convert(
         converter.allow_custom_ops = any(
             isinstance(part, (FloatEdge, LookUp)) for part in sublayers(model)
         )
-        if calibration is not None:
-            converter.representative_dataset = lambda: (
-                dict(zip(ends.keys, row, strict=True)) for row in calibration
-            )
         with _only_new_objects_collected():
             return converter.convert()
 
@@ -112,15 +90,3 @@ def _only_new_objects_collected() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _check_no_loops(graph: Any) -> None:
-    """Raises ValueError if a graph loops: at that the calibrator ends the process."""
-    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    loops = sorted({node.name for node in nodes if node.op in _LOOPS})
-    if loops:
-        raise ValueError(
-            "TensorFlow's converter can't find the ranges of a model with a loop of "
-            f"its own. Received: a loop in {', '.join(map(repr, loops))}. Quantize the "
-            "model with `quantize_model`, which leaves that layer in floating point."
-        )

@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_share.flat.built_model import input_structure
 from keras_share.flat.first_sentence import first_sentence
-from keras_share.flat.flatten import input_structure
 from keras_share.layers.sublayers import sublayers
 from keras_share.tflite.inspect.audit import Audit
 from keras_share.tflite.runtimes.apart import RunError, run_apart

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_share.export.ends import Ends
-from keras_share.flat.flatten import input_structure
+from keras_share.flat.built_model import input_structure
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.quantization import Quantization
 from keras_share.tflite.file import flatbuffer

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import keras
@@ -10,11 +11,11 @@ from keras import ops
 
 from keras_share.export.file_loop import FileLoop
 from keras_share.export.products import (
+    ReversedTable,
     RoundedTable,
     Rounding,
     StackProduct,
     Sum,
-    WholeTable,
 )
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
@@ -40,7 +41,6 @@ from keras_share.quantize.rules import operation_name
 def inference_model(
     model: keras.Model,
     batch_size: int | None = 1,
-    calibrates: bool = False,
     shapes: Sequence[Sequence[int]] | None = None,
 ) -> keras.Model:
     """Rebuilds a model for conversion, with the same outputs.
@@ -56,8 +56,6 @@ def inference_model(
     Args:
         model: A built Sequential or Functional model, quantization-aware or not.
         batch_size: Batch size of the exported model; None keeps that of the model.
-        calibrates: Whether the converter is to run the model, which it can't do with
-            edges in it.
         shapes: As in `flatten`.
 
     Raises:
@@ -109,11 +107,13 @@ def inference_model(
             return _on_channels(convolution, x, getattr(step.op, "num_axes", 1))
         if (
             _is_product(builder.graph, step)
-            and not (quantized or calibrates)
+            and not quantized
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
-        if not (quantized or calibrates) and activation_would_fold(builder.graph, step):
+        if quantized and _has_twin(builder.graph, step):
+            return _call_rounded(builder, step)
+        if not quantized and activation_would_fold(builder.graph, step):
             return FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
         return builder.call(step)
 
@@ -128,9 +128,7 @@ def inference_model(
             layer.check_range()
         elif isinstance(layer, (FloatEdge, LookUp)):
             layer.mark()
-        elif isinstance(layer, WholeTable):
-            layer.find_extremes()
-    if quantized:  # else the converter finds the ranges of weights by itself
+    if quantized:  # of dynamic range the converter finds the ranges by itself
         for rounding in roundings.values():
             rounding.measure()
     return rebuilt
@@ -163,6 +161,44 @@ def _call_apart(builder: Rebuilder, step: Step) -> Any:
     return outputs
 
 
+def _has_twin(graph: FlatGraph, step: Step) -> bool:
+    """Whether an earlier layer computes the same, of weights that are equal now.
+
+    The converter makes one of both, and can't round it to two ranges.
+    """
+    if not isinstance(step.op, QuantizeWeights):
+        return False
+    values = [ops.convert_to_numpy(v) for v in step.weights]
+    for other in graph.consumers(step.inputs[0]):
+        if other is step:
+            break
+        if isinstance(other.op, QuantizeWeights) and all(
+            np.array_equal(value, ops.convert_to_numpy(v))
+            for value, v in zip_longest(values, other.weights, fillvalue=np.nan)
+        ):
+            return True
+    return False
+
+
+def _call_rounded(builder: Rebuilder, step: Step) -> Any:
+    """Calls a step on an input that is rounded for it alone."""
+    [tensor] = step.inputs
+    # What is cast or moved has the range that it had.
+    rounds = builder.graph.producer(tensor)
+    while rounds is not None and not isinstance(rounds.op, FakeQuantize):
+        if len(rounds.inputs) != 1 or rounds.weights:
+            return builder.call(step)
+        rounds = builder.graph.producer(rounds.inputs[0])
+    if rounds is None:
+        return builder.call(step)
+    x = builder.resolve(tensor)
+    edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
+    builder.set(tensor, builder.layer(rounds)(edge(x)))
+    outputs = builder.call(step)
+    builder.set(tensor, x)
+    return outputs
+
+
 def _is_constant(step: Step) -> bool:
     return isinstance(step.op, keras.layers.Rescaling)
 
@@ -185,9 +221,8 @@ def _forms(
     def wrap(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
         name = f"{copy.name}_form"
         if isinstance(original, keras.layers.Embedding):
-            shared = graph.num_uses(original.embeddings) > 1
-            form = shared and WholeTable.fits(original)
-            return WholeTable(copy, name=name) if form else copy
+            form = ReversedTable.fits(original)
+            return ReversedTable(copy, name=name) if form else copy
         if isinstance(original, QuantizeWeights):
             layer = original.quantized_layer
             if isinstance(layer, keras.layers.Embedding):

@@ -112,54 +112,30 @@ class Rounding:
         )
 
 
-class WholeTable(keras.layers.Wrapper):
-    """Looks up ids in the table of an `Embedding`, and its extremes with them.
-
-    The int8 range of a table is that of what the representative samples look up. It
-    clips the words they lack, and differs from one use of the table to another, which
-    makes a table each. With the rows of the smallest and the largest value it is that
-    of the table. A `ReversibleEmbedding` multiplies by it with `reverse=True`.
+class ReversedTable(keras.layers.Wrapper):
+    """A `ReversibleEmbedding` whose two directions read one matrix.
 
     Args:
-        layer: An `Embedding`.
+        layer: The layer.
         **kwargs: Base layer keyword arguments, such as `name`.
     """
 
-    def find_extremes(self) -> None:
-        """Reads from the present table which rows those are."""
-        table = ops.convert_to_numpy(self.layer.embeddings)
-        rows = table.min(axis=1).argmin(), table.max(axis=1).argmax()
-        self._extremes = np.array(rows, "int32")
-
-    def build(self, input_shape: Any = None) -> None:
-        """Builds the layer, if it isn't yet."""
-        super().build(input_shape)
-        self.find_extremes()
-
     def call(self, inputs: Any, reverse: bool = False) -> Any:
-        import tensorflow as tf
-
         if reverse:
             return _product(inputs, self.layer.embeddings, by_rows=True)
-        ids = ops.reshape(ops.cast(inputs, "int32"), (-1,))
-        ids = tf.concat([self._extremes, ids], axis=0)
-        x = tf.gather(self.layer.embeddings, ids)[len(self._extremes) :]
-        return ops.reshape(x, (*ops.shape(inputs), self.layer.output_dim))
+        return self.layer(inputs)
 
     def compute_output_spec(self, inputs: Any, reverse: bool = False) -> Any:
-        kwargs = {"reverse": True} if reverse else {}
-        return self.layer.compute_output_spec(inputs, **kwargs)
+        return self.layer.compute_output_spec(inputs, reverse=reverse)
 
     @staticmethod
-    def fits(layer: keras.layers.Embedding) -> bool:
+    def fits(layer: keras.Layer) -> bool:
         """Whether a layer does no more than this one computes."""
-        plain = type(layer).call is keras.layers.Embedding.call
-        reversible = (
+        return (
             getattr(layer, "tie_weights", False)
             and layer.logit_soft_cap is None
             and layer.reverse_dtype in (None, "float32")
         )
-        return plain or reversible
 
 
 def _product(

@@ -10,8 +10,8 @@ import numpy as np
 from keras import tree
 
 from keras_share.export.inference import inference_model
+from keras_share.flat.built_model import input_structure
 from keras_share.flat.first_sentence import first_sentence
-from keras_share.flat.flatten import input_structure
 from keras_share.flat.precision import full_precision
 from keras_share.flat.tensors import fresh_input
 from keras_share.quantize.quantization import quantization_of
@@ -26,7 +26,6 @@ def first_that_works(
     attempt: Callable[[keras.Model, Rows], Result],
     model: keras.Model,
     batch_size: int | None,
-    calibrates: bool,
     rows: Rows,
     given: bool,
 ) -> Result:
@@ -40,7 +39,6 @@ def first_that_works(
         attempt: Converts and checks a model, with the samples that fit it.
         model: The model, quantized or not.
         batch_size: That of the form; None leaves it open.
-        calibrates: As in `inference_model`.
         rows: Samples.
         given: Whether they are the user's, of whose sizes a file should be.
 
@@ -50,7 +48,7 @@ def first_that_works(
     """
     try:
         with full_precision():
-            form = inference_model(model, batch_size, calibrates)
+            form = inference_model(model, batch_size)
         return attempt(form, rows)
     except Exception as error:  # TensorFlow, and layers of the user's own, raise any
         reason = error
@@ -61,7 +59,7 @@ def first_that_works(
         rows = [row for row in rows if [x.shape for x in row] == shapes]
         try:
             with full_precision():
-                form = inference_model(model, batch_size, calibrates, shapes)
+                form = inference_model(model, batch_size, shapes)
             result = attempt(form, rows)
         except Exception as error:
             reason = error

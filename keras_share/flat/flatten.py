@@ -4,20 +4,21 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import keras
 from keras import tree
 
+from keras_share.flat.built_model import check_numbers, input_structure
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.kernel_use import write_relaxed
-from keras_share.flat.names import stable_name
 from keras_share.flat.on_tensors import einsum_shape, owner_of
 from keras_share.flat.precision import full_precision
 from keras_share.flat.program import Program
 from keras_share.flat.tensors import fresh_input, replaced, tensors
+from keras_share.flat.use import Use, WeightOf
 from keras_share.flat.written import LayerUse, Refusal, Written
 from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.recurrent import Recurrent
@@ -77,7 +78,7 @@ def flatten(
         ],
     )
     with full_precision():
-        outputs = flattener.expand(_Use(model, (inputs,), {}, None, VariableMap()))
+        outputs = flattener.expand(Use(model, (inputs,), {}, None, VariableMap()))
     if flattener.steps and flattener.steps[0].op is model:
         raise ValueError(
             f"The model '{model.name}' can't be taken apart: "
@@ -85,118 +86,6 @@ def flatten(
             "them."
         )
     return flattener.graph(inputs, outputs, model.name)
-
-
-def input_structure(model: keras.Model) -> Any:
-    """The inputs of a model as it takes them: one, or a structure of several."""
-    # A Sequential model has `input` only once it was called.
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-
-
-def check_numbers(model: Any) -> None:
-    """Raises ValueError unless a built model computes with floating-point weights."""
-    check_model(model)
-    for x in model.inputs:
-        if x.dtype == "string":
-            raise ValueError(
-                "A model to be quantized or exported must take numbers. Make them of "
-                "the text before, and leave the layers that do so out of the model. "
-                f"Received: the input '{x.name}' of dtype string"
-            )
-    for layer in sublayers(model):
-        if isinstance(layer, keras.layers.Layer) and layer.quantization_mode:
-            raise ValueError(
-                "A model to be quantized or exported must have its float weights. "
-                f"Received: the layer '{layer.name}', of which Keras's own `quantize` "
-                f"left {layer.quantization_mode} weights. Pass the model from before, "
-                "and choose here how to quantize it: "
-                "export_tflite(model, path, quantization='dynamic')"
-            )
-
-
-def check_model(model: Any) -> None:
-    """Raises ValueError unless `model` is a built Sequential or Functional model."""
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            f"A Keras model is needed. Received: {model!r} of type {type(model)}"
-        )
-    try:
-        inputs = model.inputs
-        outputs = model.outputs
-    except AttributeError:
-        inputs = outputs = None
-    if not inputs or not outputs:
-        kind = "has no inputs and outputs to walk between"
-        if isinstance(model, keras.Sequential):
-            kind = "is not built: add a `keras.Input` as its first layer"
-        raise ValueError(
-            "A built Sequential or Functional model is needed. The model "
-            f"'{model.name}' of type {type(model).__name__} {kind}. A subclassed model "
-            "can be wrapped: `x = keras.Input(...); keras.Model(x, model(x))`."
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Use:
-    """A call of a layer or operation.
-
-    Attributes:
-        op: The layer or operation.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
-        prefix: The path of what makes the call; None for the model itself.
-        stand_ins: What is used in place of variables: other variables, and a
-            `RelaxedKernel` for a kernel that is relaxed.
-    """
-
-    op: keras.Operation
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    prefix: str | None
-    stand_ins: VariableMap
-
-    @property
-    def path(self) -> str:
-        """Where in the model this call stands."""
-        name, whole = stable_name(self.op), self.prefix or ""
-        if whole.split(".")[-1] == name:
-            return whole  # what a layer of this name mainly runs
-        return f"{whole}.{name}" if whole else name
-
-    @property
-    def own(self) -> VariableMap:
-        """The stand-ins for variables of the layer itself."""
-        variables = self.op.variables if isinstance(self.op, keras.Layer) else []
-        found = self.stand_ins
-        return VariableMap((v, found[v]) for v in variables if v in found)
-
-    @property
-    def relaxed(self) -> RelaxedKernel | None:
-        """The kernel of the layer, if it is relaxed."""
-        kernels = (x for x in self.own.values() if isinstance(x, RelaxedKernel))
-        return next(kernels, None)
-
-    def inside(self, op: keras.Operation, **changes: Any) -> "_Use":
-        """A call of a part, with the same arguments but for `changes`."""
-        return replace(self, op=op, **{"prefix": self.path, **changes})
-
-
-class _WeightOf(keras.KerasTensor):
-    """Stands for a weight of a layer that is open, until a step needs it.
-
-    Args:
-        variable: The weight.
-        owner: Its layer.
-        like: A tensor that the layer was called on.
-    """
-
-    def __init__(
-        self, variable: keras.Variable, owner: keras.Layer, like: keras.KerasTensor
-    ):
-        super().__init__(variable.shape, variable.dtype)
-        self.variable = variable
-        self.owner = owner
-        self.like = like
 
 
 class _Flattener:
@@ -222,7 +111,7 @@ class _Flattener:
         steps = tuple(self.steps)
         return FlatGraph(inputs, steps, outputs, name, self.weights, self.matrices)
 
-    def expand(self, use: _Use) -> Any:
+    def expand(self, use: Use) -> Any:
         """Records the leaves that a call runs; returns its outputs."""
         written = self._as_layer(use)
         if written is not None:
@@ -250,7 +139,7 @@ class _Flattener:
             return self._record(use)
         return self._open(use, op)
 
-    def _expand_uses(self, use: _Use, op: SharedStack | Relaxed | Tied) -> Any:
+    def _expand_uses(self, use: Use, op: SharedStack | Relaxed | Tied) -> Any:
         x, *rest = use.args
         if isinstance(op, SharedStack):
             with self._inside(op):
@@ -270,13 +159,13 @@ class _Flattener:
         layer = op.inner_layer()
         return self.expand(replace(use, op=layer, args=(x, *rest), stand_ins=stand_ins))
 
-    def _write(self, use: _Use, function: Callable[..., Any]) -> Any:
+    def _write(self, use: Use, function: Callable[..., Any]) -> Any:
         """Records what a function writes in place of a layer."""
         layer_use = LayerUse(use.op, use.stand_ins, self.parts)
         use = replace(use, stand_ins=layer_use.stand_ins)
         return self._open(use, Written(layer_use, function))
 
-    def _open(self, use: _Use, layer: keras.Layer) -> Any:
+    def _open(self, use: Use, layer: keras.Layer) -> Any:
         """Records what a layer runs in place of a call."""
         try:
             program = Program(layer, use.args, use.kwargs, self.inference)
@@ -287,29 +176,29 @@ class _Flattener:
         if any(isinstance(use.stand_ins.of(v), RelaxedKernel) for v in program.weights):
             return self._record(use, "it uses a relaxed kernel in a way of its own")
         weights = [
-            _WeightOf(v, owner_of(layer, v), program.outer[0]) for v in program.weights
+            WeightOf(v, owner_of(layer, v), program.outer[0]) for v in program.weights
         ]
         with self._inside(use.op):
             outputs = program.replay(
-                lambda op, a, k: self.expand(_Use(op, a, k, path, use.stand_ins)),
+                lambda op, a, k: self.expand(Use(op, a, k, path, use.stand_ins)),
                 weights,
             )
             return self._with_weights(
-                _Use(use.op, (outputs,), {}, path, use.stand_ins)
+                Use(use.op, (outputs,), {}, path, use.stand_ins)
             ).args[0]
 
-    def _as_layer(self, use: _Use) -> Any:
+    def _as_layer(self, use: Use) -> Any:
         """A product or sum with a weight as what a layer of Keras does with its own."""
         if isinstance(use.op, keras.Layer) or len(use.args) != 2:
             return None
         x, weight = use.args
         name = type(use.op).__name__
-        if isinstance(x, _WeightOf) and name in ("Add", "Multiply"):
+        if isinstance(x, WeightOf) and name in ("Add", "Multiply"):
             x, weight = weight, x
-        if not isinstance(weight, _WeightOf) or not isinstance(x, keras.KerasTensor):
+        if not isinstance(weight, WeightOf) or not isinstance(x, keras.KerasTensor):
             return None
         v = weight.variable
-        if isinstance(x, _WeightOf) or v.shape[:1] != x.shape[-1:]:
+        if isinstance(x, WeightOf) or v.shape[:1] != x.shape[-1:]:
             return None
         functions = {
             ("Add", 1): lambda use, x: use.affine(x, offset=v),
@@ -321,19 +210,19 @@ class _Flattener:
             return None
         return self._write(replace(use, op=weight.owner, args=(x,)), function)
 
-    def _with_weights(self, use: _Use) -> _Use:
+    def _with_weights(self, use: Use) -> Use:
         """A call with tensors for the weights among its arguments."""
         found = {
             x: self._held(use, x)
             for x in tensors((use.args, use.kwargs))
-            if isinstance(x, _WeightOf)
+            if isinstance(x, WeightOf)
         }
         if not found:
             return use
         args, kwargs = replaced((use.args, dict(use.kwargs)), found)
         return replace(use, args=args, kwargs=kwargs)
 
-    def _held(self, use: _Use, weight: "_WeightOf") -> Any:
+    def _held(self, use: Use, weight: WeightOf) -> Any:
         """The output of a step that has a weight of a layer that is open."""
         if weight not in self.held:
             variable = weight.variable
@@ -347,7 +236,7 @@ class _Flattener:
             stand_ins = VariableMap(use.stand_ins)
             stand_ins[part.weight] = use.stand_ins.of(variable)
             path = f"{use.prefix}.{variable.name}" if use.prefix else variable.name
-            held = _Use(part, (weight.like,), {}, None, stand_ins)
+            held = Use(part, (weight.like,), {}, None, stand_ins)
             self.held[weight] = self._record(held, name=path)
         return self.held[weight]
 
@@ -357,7 +246,7 @@ class _Flattener:
         yield
         self.within.pop()
 
-    def _body(self, use: _Use, op: Recurrent) -> FlatGraph:
+    def _body(self, use: Use, op: Recurrent) -> FlatGraph:
         """What a loop runs in each of its steps."""
         inputs = [fresh_input(x, name=x.name) for x in op.step.inputs]
         inner = copy.copy(self)
@@ -365,14 +254,14 @@ class _Flattener:
         program = Program(op.step, (inputs,), {}, self.inference)
         outputs = program.replay(
             lambda op, a, k: inner.expand(
-                _Use(op, a, k, use.prefix or "", use.stand_ins)
+                Use(op, a, k, use.prefix or "", use.stand_ins)
             )
         )
         return inner.graph(inputs, outputs, op.name)
 
     def _record(
         self,
-        use: _Use,
+        use: Use,
         reason: str | None = None,
         body: FlatGraph | None = None,
         name: str | None = None,

@@ -87,18 +87,38 @@ def find_rebuilt(class_name: str, name: str) -> list[keras.Layer]:
     return []
 
 
-def place_of(layer: keras.Layer, user: keras.Layer) -> Place | None:
-    """Where a layer is, outside of its user, in the models that are serialized."""
-    for depth, model in enumerate(_held_by(_MODELS)):
+def place_of(layer: keras.Layer, user: keras.Layer) -> Place | tuple[()] | None:
+    """Where a layer is, outside of its user, in the models that are serialized.
+
+    Returns:
+        The place; an empty one if the layer is part of users alone, of which this is
+        the first; None if nothing tells.
+    """
+    models = list(enumerate(_held_by(_MODELS)))
+    owned = False
+    for depth, model in models:
         for top in _layers(model):
-            if any(part is user for part in sublayers(top)):
-                continue
-            for index, part in enumerate(
-                _namesakes(type(layer).__name__, layer.name, top)
-            ):
-                if part is layer:
-                    return depth, top.name, index
-    return None
+            if any(part is layer for part in sublayers(top, used=False)):
+                owned = True
+                if not _is_in(top, user):
+                    return _place(depth, top, layer)
+    if owned or not models:
+        return None
+    for depth, model in models:
+        first = next((x for x in _layers(model) if _is_in(x, layer)), user)
+        if not _is_in(first, user):
+            return _place(depth, first, layer)
+    return ()
+
+
+def _place(depth: int, top: keras.Layer, layer: keras.Layer) -> Place:
+    namesakes = _namesakes(type(layer).__name__, layer.name, top)
+    index = next(i for i, part in enumerate(namesakes) if part is layer)
+    return depth, top.name, index
+
+
+def _is_in(top: keras.Layer, layer: keras.Layer) -> bool:
+    return any(part is layer for part in sublayers(top))
 
 
 def find_at(place: Place, class_name: str, name: str) -> list[keras.Layer] | None:
@@ -107,7 +127,8 @@ def find_at(place: Place, class_name: str, name: str) -> list[keras.Layer] | Non
     rebuilds = list(_keras_rebuilds())
     if depth >= len(rebuilds):
         return None  # these models are not those of which the config was made
-    tops = {id(x): x for x in rebuilds[depth] if x.name == top_name}
+    # Of a class whose config lacks it, a layer has another name than in the model.
+    tops = {id(x): x for name, x in rebuilds[depth] if top_name in (name, x.name)}
     if len(tops) > 1:
         return None
     parts = [x for top in tops.values() for x in _namesakes(class_name, name, top)]
@@ -218,18 +239,25 @@ def _and_inside(layers: list[keras.Layer]) -> Iterable[keras.Layer]:
 
 def _rebuilds() -> Iterator[list[keras.Layer]]:
     """The layers that were made so far: one list for each rebuild, innermost first."""
-    for layers in _OURS.get():
-        yield _layers(layers)
-    yield from _keras_rebuilds()
+    yield from map(_layers, _OURS.get())
+    for named in _keras_rebuilds():
+        yield [layer for _, layer in named]
 
 
-def _keras_rebuilds() -> Iterator[list[keras.Layer]]:
+def _keras_rebuilds() -> Iterator[list[tuple[Any, keras.Layer]]]:
+    """Likewise, in Keras's functions, each with its name in the model if that tells."""
     for place, variables in _calls():
         if _VARIABLES.get(place) in variables:
             configs = _CONFIGS[place][0](variables) if place in _CONFIGS else ()
-            early = (x["config"].get("made") for x in configs)
-            made = [x for x in early if isinstance(x, keras.Layer)]
-            yield [*_layers(variables[_VARIABLES[place]]), *made]
+            early = ((x.get("name"), x["config"].get("made")) for x in configs)
+            made = variables[_VARIABLES[place]]
+            named = made.items() if isinstance(made, dict) else ()
+            others = ((None, x) for x in ([] if named else _layers(made)))
+            yield [
+                (name, x)
+                for name, x in (*named, *others, *early)
+                if isinstance(x, keras.Layer)
+            ]
 
 
 def _held_by(names: dict[tuple[str, str], str]) -> Iterator[Any]:

@@ -13,12 +13,16 @@ class Untracked:
         self.value = value
 
 
-def sublayers(layer: keras.Layer) -> Iterator[keras.Layer]:
+def sublayers(layer: keras.Layer, used: bool = True) -> Iterator[keras.Layer]:
     """Yields `layer` and every layer below it, each once, parents first.
 
     Keras lists the layers of a model only, not those of a composite layer. A layer
     holds its parts in attributes or in lists, tuples and dicts of them, so that is
     where to look.
+
+    Args:
+        layer: The layer.
+        used: Whether what a `Tied` or `Transposed` uses counts as below it.
     """
     seen: set[int] = set()
     stack: list[Any] = [layer]
@@ -29,7 +33,8 @@ def sublayers(layer: keras.Layer) -> Iterator[keras.Layer]:
         elif isinstance(item, (list, tuple, set)):
             children = list(item)
         elif isinstance(item, keras.Layer):
-            children = list(vars(item).values())
+            uses = hasattr(item, "use_of")
+            children = [] if uses and not used else list(vars(item).values())
         elif isinstance(item, Untracked):
             children = [item.value]
         else:

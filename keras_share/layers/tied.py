@@ -31,9 +31,9 @@ class Tied(keras.layers.Wrapper):
     well (arXiv 1710.04773, section 4.5).
 
     A `.keras` file holds each weight once and is still tied when loaded, and so is what
-    is made from JSON, a config, a `.h5` file or by `keras.models.clone_model`. Where a
-    config of an earlier version can't tell by names which layer that was, this one gets
-    one of its own, and a warning tells of it.
+    is made from JSON, a config, a `.h5` file or by `keras.models.clone_model`. Where
+    nothing tells which layer that was, this one gets one of its own, of which a warning
+    tells, and can't be saved.
 
     Args:
         layer: The layer to use once more. If it is not built yet, it is built when

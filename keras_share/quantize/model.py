@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_share.flat.built_model import check_model
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.flatten import check_model
 from keras_share.flat.names import output_names, scope_name
 from keras_share.flat.precision import full_precision
 from keras_share.flat.rebuild import Rebuilder
@@ -319,7 +319,9 @@ class _Builder:
     def _requantize(self, x: keras.KerasTensor, to: Any, step: Step) -> Any:
         """A tensor in the range of another, as a step reads it."""
         edge = FloatEdge(BETWEEN, name=f"{self._name(x)}_into_{step.name}")
-        return self._round(to, edge(self.rebuilder.resolve(x)))
+        fake = self._fake(to, in_tables=True)  # behind an edge none is seen to have it
+        assert fake is not None
+        return self.rebuilder.here(fake)(edge(self.rebuilder.resolve(x)))
 
     def _call_on(self, step: Step, given: dict[keras.KerasTensor, Any]) -> Any:
         """Calls a step on other tensors than later ones read."""
@@ -374,9 +376,14 @@ class _Builder:
             return self.tables.get(found.weights)
         return None if fake is None else fake.name
 
-    def _fake(self, tensor: keras.KerasTensor) -> FakeQuantize | None:
+    def _fake(
+        self, tensor: keras.KerasTensor, in_tables: bool = False
+    ) -> FakeQuantize | None:
+        """What rounds a tensor; what is looked up in a table of integers has it."""
         found, bits = self.ranges.get(tensor), self.quantization.activations
-        if found is None or bits is None or (found.weights and bits == 8):
+        if found is None or bits is None:
+            return None
+        if found.weights and bits == 8 and not in_tables:
             return None
         if found not in self.fakes:
             name, others = scope_name(f"{found.name}_range"), self.fakes.values()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from keras_share.flat.flatten import input_structure
+from keras_share.flat.built_model import input_structure
 
 Representative = Any | Callable[[], Iterable[Any]]
 

@@ -6,7 +6,7 @@ from itertools import repeat
 
 import keras
 
-from keras_share.flat.flatten import check_model
+from keras_share.flat.built_model import check_model
 from keras_share.flat.program import record
 from keras_share.flat.tensors import tensors
 from keras_share.layers.tied_cloner import check_graph, is_nested, plain_model

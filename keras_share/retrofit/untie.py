@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_share.flat.flatten import check_model
+from keras_share.flat.built_model import check_model
 from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers

@@ -239,7 +239,7 @@ def _finish(job: Job, tuner: SharingSearch) -> Compression:
         excess(winner.costs, limits) <= 1,
         tuner.results,
         job.metric,
-        f"{scores.count} samples of `{job.test.name}`",
+        f"{scores.count} {job.test.name} samples",
     )
     found.write()
     job.say(f"{found.reason} {found.verdict}\nAll is in {job.output.resolve()}")

@@ -10,7 +10,7 @@ import pandas as pd
 from keras_share.atomic import write_atomically
 from keras_share.search.compression.files import Finalist
 from keras_share.search.reporting.formats import format_number
-from keras_share.search.reporting.page import render_page
+from keras_share.search.reporting.page import render_page, settings
 from keras_share.search.results import SearchResults
 
 _TITLES = {
@@ -103,7 +103,9 @@ class Compression:
         told = str(self)
         if any(one.score is not None for one in self.results.records):
             columns = ["pattern", *self.results.default_columns(), "trial_id"]
+            columns[1:1] = settings(self.results)
             front = self.results.pareto_front()[columns]
+            front = front.rename(columns=lambda name: name.removeprefix("hp/"))
             told += f"\n## The front of what was tried\n\n{markdown(front)}\n"
         write_atomically(self.folder / "report.md", told.encode())
         winner = self.folder / "model.tflite"

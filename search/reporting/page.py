@@ -65,7 +65,7 @@ def render_page(
             for x, y in combinations(columns, 2)
         ],
         front=results.pareto_front() if is_scored else None,
-        front_columns=list(shown),
+        front_columns=[*shown, *settings(results)],
         knee=results.knee()["trial_id"] if is_scored else None,
         course=[("score", partial(panes.draw_scores, results=results))] * is_scored,
         matters=list(_matters(results)),
@@ -116,10 +116,15 @@ def _matters(results: "SearchResults") -> Iterator:
         yield "importance", partial(panes.draw_importance, effects=found)
 
 
+def settings(results: "SearchResults") -> list[str]:
+    """The columns of hyperparameters that are no patterns."""
+    return list({f"hp/{name}": 0 for one in results.records for name in one.values})
+
+
 def _trial_columns(results: "SearchResults") -> list[str]:
     shown = {results.objective, "parameters", "seconds", *results.objectives}
-    for record in results.records:
-        shown |= {*record.measures, *(f"hp/{name}" for name in record.values)}
+    shown |= {name for record in results.records for name in record.measures}
+    shown |= {*settings(results)}
     return [*(name for name in results.leaderboard() if name in shown), "status"]
 
 

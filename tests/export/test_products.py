@@ -95,19 +95,6 @@ def test_a_table_that_is_looked_up_twice_is_one(quantization, tmp_path):
     assert stored(report, 60, 32) == [60 * 32 * SCHEMES[quantization]]
 
 
-def test_words_that_no_sample_has_keep_their_values(tmp_path):
-    ids = keras.Input((6,), dtype="int32")
-    table = layers.Embedding(60, 32)
-    model = keras.Model(ids, [table(ids), table(ids[:, :1])])
-    table.embeddings.assign(values(60, 32) * np.arange(1, 61)[:, None])
-    path, seen = tmp_path / "model.tflite", np.ones((4, 6), "int32")
-    export_tflite(model, path, quantization="int8", representative_dataset=seen)
-    unseen = np.arange(54, 60, dtype="int32")[None]
-    actual = keras_share.predict_tflite(path, unseen)["output_0"]
-    expected = keras.ops.convert_to_numpy(table(unseen))
-    np.testing.assert_allclose(actual, expected, atol=np.abs(expected).max() / 100)
-
-
 @pytest.mark.skipif(
     not hasattr(layers, "ReversibleEmbedding"), reason="Keras has it from 3.13 on"
 )

@@ -45,6 +45,33 @@ def shared():
     return share(keras.Sequential([inputs(), *stages]), "shared")
 
 
+def shared_across_models():
+    def block(name):
+        parts = [layers.Dense(8, name="first"), layers.Dense(8, name="second")]
+        return keras.Sequential([inputs(), *parts], name=name)
+
+    return share(keras.Sequential([inputs(), *map(block, "abc")]), "shared")
+
+
+class Makes(layers.Layer):
+    """Makes its part itself, and has no name of its own in the config of a model."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.part = layers.Dense(8, name="part")
+
+    def build(self, shape):
+        self.part.build(shape)
+
+    def call(self, x):
+        return self.part(x)
+
+
+def to_what_a_layer_makes():
+    x, layer = inputs(), Makes()
+    return keras.Model(x, Tied(layer.part)(layer(x)))
+
+
 def to_a_layer_inside():
     dense = layers.Dense(8)
     nested = keras.Sequential([inputs(), dense, layers.ReLU()])
@@ -136,6 +163,7 @@ MODELS = [
     tied_of_tied,
     transposed,
     shared,
+    shared_across_models,
     to_a_layer_inside,
     to_one_of_two_of_a_name,
     out_of_a_model_with_a_namesake,
@@ -223,3 +251,37 @@ def test_a_tie_in_a_config_of_before_that_names_cannot_tell_is_told():
     message = r"not the 'dense' that it was tied to: \d of this name"
     with pytest.warns(UserWarning, match=message):
         keras.models.model_from_json(json.dumps(without_places(config)))
+
+
+@pytest.mark.parametrize("path", ["json", "config", "serialized"])
+def test_a_tie_to_what_a_layer_makes_itself_stays(path):
+    model = to_what_a_layer_makes()
+    with keras.saving.custom_object_scope({"Makes": Makes}):
+        assert len(PATHS[path](model).weights) == len(model.weights) == 2
+
+
+def each_other():
+    first, second = layers.Dense(8), layers.Dense(8)
+    for dense in (first, second):
+        dense.build((None, 8))
+    parts = [(first, Tied(second, None)), (second, Tied(first, None))]
+    return keras.Sequential(
+        [inputs(), *(keras.Sequential([inputs(), *p]) for p in parts)]
+    )
+
+
+@pytest.mark.parametrize("path", ["json", "config", "serialized", "h5", "clone"])
+def test_a_tie_that_is_lost_is_told_and_cannot_be_saved(path, tmp_path):
+    model = randomize(each_other())
+    with pytest.warns(UserWarning, match="uses a layer of its own and not the 'dense"):
+        again = PATHS[path](model)
+    assert len(again.weights) > len(model.weights)
+    message = "must be saved with its tie. Received: 'tied.*' of its own. To copy a"
+    for save in (again.to_json, lambda: again.save(tmp_path / "model.keras")):
+        with pytest.raises(ValueError, match=message):
+            save()
+    kept = TiedCloner().model(model)
+    assert len(kept.weights) == len(model.weights)
+    untied = TiedCloner().model(again)  # the other way out
+    untied.save(tmp_path / "model.keras")
+    assert len(untied.weights) == len(again.weights)

@@ -29,7 +29,7 @@ def test_line_of_a_trial(capsys):
     display = Display(ONE, 2, (record(0), record(1)), total=12)
     display.ended(record(2))
     assert capsys.readouterr().out == (
-        "trial 3/12  ABAB  2 groups  val_accuracy 0.941  31.2 KB  8.4 s  "
+        "trial 3/12  ABAB  2 groups  val_accuracy 0.941  31.9 kB  8.4 s  "
         "about 76 s left\n"
     )
 
@@ -40,7 +40,7 @@ def test_line_with_little_known(capsys):
     display.ended(record(1, patterns={"sharing": SharingPattern("AAAA")}))
     assert capsys.readouterr().out.splitlines() == [
         "trial 1/?  FAILED  0.2 s",
-        "trial 2/?  AAAA  1 group  val_accuracy 0.941  31.2 KB  8.4 s",
+        "trial 2/?  AAAA  1 group  val_accuracy 0.941  31.9 kB  8.4 s",
     ]
 
 
@@ -118,8 +118,8 @@ def test_bars_are_for_terminals(capsys):
 
 
 def test_units():
-    assert [format_bytes(b) for b in (100, 31949, 3 * 1024**2)] == [
-        *("0.1 KB", "31.2 KB", "3.00 MB")
+    assert [format_bytes(b) for b in (100, 31949, 3_000_000)] == [
+        *("0.1 kB", "31.9 kB", "3.00 MB")
     ]
     assert [format_seconds(s) for s in (0.25, 9.96, 72.4, 130, 7290)] == [
         *("0.2 s", "10.0 s", "72 s", "2 min", "2 h 2 min")

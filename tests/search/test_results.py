@@ -294,14 +294,14 @@ def test_plot(tmp_path):
     assert 10_000 < len(data) < 500_000
     assert os.listdir(tmp_path) == ["front.png"]
     assert ax.get_ylabel() == "val_accuracy"
-    assert ax.get_xlabel() == "size of the exported file (KB)"
+    assert ax.get_xlabel() == "size of the exported file (kB)"
     front = found.pareto_front()
     numbers = [str(number) for number in range(1, len(front) + 1)]
     said = [text.get_text() for text in ax.texts]
     assert said == [*numbers, *front["pattern"]]
     assert len(ax.collections[0].get_offsets()) == len(found) - 1
     line = ax.lines[0].get_xydata()
-    np.testing.assert_allclose(line[:, 0] * 1024, front["exported_bytes"].astype(float))
+    np.testing.assert_allclose(line[:, 0] * 1000, front["exported_bytes"].astype(float))
     np.testing.assert_allclose(line[:, 1], front["val_accuracy"])
 
 

@@ -57,6 +57,8 @@ def test_page():
     strips = 50 + len(front) + 4
     assert outline.tags.count("svg") == strips
     assert text.count('<tr class="knee">') == 1
+    # In the front as among all trials: what tells two of one pattern apart.
+    assert outline.texts.count("units") == 2
     (failures,) = re.findall("<summary>(2 failed.*?)</summary>", text)
     assert "ValueError: no such &lt;b&gt;weights" in failures
     assert "Trials 060, 061" in outline.texts
