@@ -31,6 +31,7 @@ class _Bytes(click.ParamType):
 
 @click.command(
     cls=Command,
+    short_help="Make a small file of a trained model.",
     epilog="""\b
       keras-share compress model.keras --data data.py:load --max-bytes 60k \\
           --output small

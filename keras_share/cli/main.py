@@ -24,7 +24,7 @@ from keras_share.version import __version__
       0    done
       1    a file or the data is at fault
       2    the command is not written as --help says
-      3    done, but --strict asked for what does not hold
+      3    done, but --strict or a budget asked for what does not hold
       70   a bug of keras-share; --debug prints the traceback
       130  interrupted
     """,

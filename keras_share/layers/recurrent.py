@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -87,8 +88,9 @@ class Recurrent(keras.layers.Layer):
             return results
 
         if tf.executing_eagerly():
-            # A new function each time: what layers do depends on scopes around them.
-            run = tf.function(run, autograph=False)
+            # A new function each time: what layers do depends on scopes around them. A
+            # `partial`, as TensorFlow warns of one code that it traces again and again.
+            run = tf.function(partial(run), autograph=False)
         output, *states = run(sequences, *states)
         return (output, *states) if self.return_state else output
 

@@ -1,9 +1,15 @@
 """`InverseRoot`: one over a square root, of what rounding may make zero."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.quantize.rules import operation_name
+from keras_share.quantize.signs import is_never_negative
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -32,3 +38,55 @@ class InverseRoot(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def with_inverse_roots(graph: FlatGraph) -> FlatGraph:
+    """A graph in which nothing is divided by roots, which integers can't be.
+
+    As in a normalization that somebody wrote: each root of what is never negative
+    becomes its inverse, and what was divided by it is multiplied.
+    """
+    changed: dict[Step, Step] = {}
+    for step in graph:
+        if step.body is not None:
+            changed[step] = replace(step, body=with_inverse_roots(step.body))
+        elif _name(step) == "rsqrt" and is_never_negative(graph, step.args[0]):
+            changed[step] = _inverse(graph, step)
+        elif _name(step) == "sqrt" and is_never_negative(graph, step.args[0]):
+            root, readers = step.output, graph.consumers(step.output)
+            over = {x: y for x in readers if (y := _product(x, root)) is not None}
+            if len(over) == len(readers) and not graph.is_output(root):
+                changed |= {step: _inverse(graph, step), **over}
+    return replace(graph, steps=tuple(changed.get(step, step) for step in graph))
+
+
+def _name(step: Step) -> str | None:
+    return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
+
+
+def _inverse(graph: FlatGraph, step: Step) -> Step:
+    """The inverse of a root, of a variance to which something was added."""
+    added = graph.producer(step.args[0])
+    sums = added.args if added is not None and _name(added) == "add" else ()
+    epsilons = [x for x in sums if not isinstance(x, keras.KerasTensor)]
+    epsilon = float(np.max(epsilons, initial=0.0)) or keras.backend.epsilon()
+    return replace(step, op=InverseRoot(epsilon), kwargs={})
+
+
+def _product(step: Step, root: keras.KerasTensor) -> Step | None:
+    """What divides by a root, as it does with the inverse in its place."""
+    name, args = _name(step), step.args
+    if name in ("divide", "true_divide") and args[1] is root and args[0] is not root:
+        x = args[0]
+        if isinstance(x, keras.KerasTensor):
+            return replace(step, op=_multiply(), reason=None)
+        name = "reciprocal" if np.all(np.equal(x, 1)) else None
+    if name != "reciprocal":
+        return None
+    return replace(step, op=keras.layers.Identity(), args=(root,), reason=None)
+
+
+def _multiply() -> keras.Operation:
+    """The operation that `ops.multiply` runs, which has no public name."""
+    x = keras.Input(())
+    return keras.Model(x, ops.multiply(x, x)).operations[-1]

@@ -17,6 +17,7 @@ from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
+from keras_share.quantize.inverse_root import with_inverse_roots
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.own_weights import has_weights_to_read, run_on_values
 from keras_share.quantize.placement import Placement, place
@@ -46,7 +47,8 @@ def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
     """
     transposed = [x for x in sublayers(model) if isinstance(x, Transposed)]
     both_ways = {x for t in transposed for x in (t, t.source)}
-    return flatten(model, open_with=partial(_function, both_ways, bits))
+    graph = flatten(model, open_with=partial(_function, both_ways, bits))
+    return graph if bits is None else with_inverse_roots(graph)
 
 
 def open_and_place(

@@ -120,6 +120,26 @@ def _square(use: LayerUse, x: Any) -> Any:
     return x * x
 
 
+@writes("var", how="mean, difference, product, mean")
+def _var(use: LayerUse, x: Any) -> Any:
+    x = x - ops.mean(x, use.op.axis, keepdims=True)
+    return ops.mean(x * x, use.op.axis, keepdims=use.op.keepdims)
+
+
+@writes("moments", how="mean, difference, product, mean")
+def _moments(use: LayerUse, x: Any) -> Any:
+    axes, keepdims = use.op.axes, use.op.keepdims
+    return ops.mean(x, axes, keepdims=keepdims), ops.var(x, axes, keepdims=keepdims)
+
+
+@writes("norm", how="product, sum and root, by which can be divided; of order 2 only")
+def _norm(use: LayerUse, x: Any) -> Any:
+    op = use.op
+    if op.ord not in (None, 2) or op.axis is None or len(op.axis) > 1:
+        use.refuse("it is not that of squares along an axis")
+    return ops.sqrt(ops.sum(x * x, op.axis, keepdims=op.keepdims))
+
+
 @writes("silu", how="int8, as a sigmoid and a product")
 def _silu(use: LayerUse, x: Any) -> Any:
     return x * ops.sigmoid(x)

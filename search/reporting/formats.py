@@ -8,8 +8,8 @@ import pandas as pd
 
 
 def format_bytes(size: float) -> str:
-    """Bytes in units of 1024, as flash is sold."""
-    return f"{size / 1024:.1f} KB" if size < 1024**2 else f"{size / 1024**2:.2f} MB"
+    """Bytes in thousands, as budgets are written: `--max-bytes 60k`."""
+    return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:.2f} MB"
 
 
 def format_seconds(seconds: float) -> str:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
 
 _TITLES = {
-    "exported_bytes": "size of the exported file (KB)",
-    "weight_bytes": "stored weights (KB)",
-    "memory_bytes": "memory (KB)",
+    "exported_bytes": "size of the exported file (kB)",
+    "weight_bytes": "stored weights (kB)",
+    "memory_bytes": "memory (kB)",
     "latency_ms": "latency (ms)",
 }
 _LONGEST = 24  # letters of a pattern; the table of a report draws longer ones
@@ -34,14 +34,7 @@ def draw_front(
     """Draws trials as points colored by `num_groups`, those of the front numbered.
 
     A front of two columns is a line, along which each trial has its pattern beside it.
-    One of more columns is a cloud: its numbers must do.
-
-    Args:
-        results: Results with completed trials.
-        x: Column of the horizontal axis.
-        y: Column of the vertical axis.
-        ax: Where to draw; by default a new figure.
-        columns: The columns that the front is of, if it is of more than these two.
+    One of more columns (`columns`) is a cloud: its numbers must do.
     """
     columns = columns or (x, y)
     if ax is None:
@@ -85,13 +78,13 @@ def draw_front(
 def title(column: str) -> str:
     """What is written at the axis of a column."""
     if column.endswith("_bytes"):
-        return _TITLES.get(column, f"{column.removesuffix('_bytes')} (KB)")
+        return _TITLES.get(column, f"{column.removesuffix('_bytes')} (kB)")
     return _TITLES.get(column, column)
 
 
 def scale(column: str) -> float:
     """What the numbers of a column are divided by for `title`."""
-    return 1024 if column.endswith("_bytes") else 1
+    return 1000 if column.endswith("_bytes") else 1
 
 
 def _scaled(table: pd.DataFrame, x: str, y: str) -> np.ndarray:

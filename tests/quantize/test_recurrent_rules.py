@@ -5,6 +5,7 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 from random_data import randomize, values
 from unrounded import unrounded
@@ -309,3 +310,13 @@ def test_group_ranges_are_those_of_all_sites():
         for quantized in (per_site, per_group)
     ]
     assert count[0] > 2.5 * count[1]
+
+
+def test_eager_calls_bring_no_warning_of_retracing(monkeypatch):
+    said = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda *text: said.append(text))
+    x = values(2, 6, 8)
+    quantized = quantize_model(sequential(layers.LSTM(5)), x)
+    for _ in range(6):  # TensorFlow warns of the fifth
+        quantized(x)
+    assert not said

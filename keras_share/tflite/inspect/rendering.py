@@ -117,8 +117,10 @@ def _operator_lines(report: "Audit") -> list[str]:
         title: lambda row, i=i: f"{row[i]:,}" if i < 4 else row[i]
         for i, title in enumerate(titles)
     }
+    loops = any(op.name == "WHILE" for op in report.operators)
     return [
-        "operators (costs of all of a kind in one inference, tensors in bytes)",
+        "operators (costs of all of a kind in one inference, tensors in bytes"
+        f"{'; a loop as if it ran once' if loops else ''})",
         *_table(columns, rows),
     ]
 

@@ -57,6 +57,8 @@ def test_page():
     strips = 50 + len(front) + 4
     assert outline.tags.count("svg") == strips
     assert text.count('<tr class="knee">') == 1
+    # In the front as among all trials: what tells two of one pattern apart.
+    assert outline.texts.count("units") == 2
     (failures,) = re.findall("<summary>(2 failed.*?)</summary>", text)
     assert "ValueError: no such &lt;b&gt;weights" in failures
     assert "Trials 060, 061" in outline.texts
@@ -73,7 +75,6 @@ def hostile():
             trial_id=f"{EVIL}{i}",
             patterns={EVIL: SharingPattern([EVIL, EVIL + "ab"[i % 2]])},
             worker=EVIL,
-            objectives=objectives,
             hyperparameters={EVIL + "u": i, "choice": EVIL + str(i % 2)},
             measures={EVIL + "_bytes": i, "exported_bytes": i * 10},
         )

@@ -283,6 +283,12 @@ def test_str_without_weights_and_operators():
     assert text.endswith("float operators: none")
 
 
+@pytest.mark.parametrize("name", ["WHILE", "ADD"])
+def test_str_says_that_loops_count_once(name):
+    text = str(Audit(None, 100, (), (OperatorFacts(name, "int32", 1),), 0))
+    assert ("a loop as if it ran once" in text) == (name == "WHILE")
+
+
 def test_frames(duplicated, int8):
     frame = audit(duplicated).to_dataframe()
     assert list(frame.columns) == [f.name for f in dataclasses.fields(BufferFacts)]
