@@ -111,6 +111,11 @@ def inference_model(
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
+        if operation_name(step.op) == "split" and not all(
+            builder.graph.consumers(x) or builder.graph.is_output(x)
+            for x in step.outputs
+        ):
+            return _sliced(builder, step)
         if quantized and _has_twin(builder.graph, step):
             return _call_rounded(builder, step)
         if not quantized and activation_would_fold(builder.graph, step):
@@ -159,6 +164,21 @@ def _call_apart(builder: Rebuilder, step: Step) -> Any:
     outputs = FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
     builder.set(tensor, x)
     return outputs
+
+
+def _sliced(builder: Rebuilder, step: Step) -> list[Any]:
+    """The parts of a split, one by one.
+
+    With a part that nothing reads, the converter leaves a split in floating point.
+    """
+    x = builder.resolve(step.args[0])
+    axis = step.op.axis % len(x.shape)
+    ends = np.cumsum([y.shape[axis] for y in step.outputs])
+    before = (slice(None),) * axis
+    return [
+        x[(*before, slice(int(end) - y.shape[axis], int(end)))]
+        for y, end in zip(step.outputs, ends, strict=True)
+    ]
 
 
 def _has_twin(graph: FlatGraph, step: Step) -> bool:

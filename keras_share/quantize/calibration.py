@@ -1,6 +1,7 @@
 """`calibrate`: the activation ranges of a quantized model from samples."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from keras_share.quantize.rules import operation_name
 # A score by so much below the largest gets no weight: exp(-10) is less than half a step
 # of a softmax in 8 bits.
 _UNSEEN = 10.0
+_JUMP = 1 / 8  # of all that a function takes
 _MOVES = (*ORDERS, "broadcast_to", "get_item", "repeat", "tile")
 
 
@@ -46,7 +48,8 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
             layer.start_observing()
         for batch in dataset:
             model(tree.pack_sequence_as(model.input, batch), training=False)
-        for layer, low in _Floors(model).found(layers).items():
+        reach = _Reach(model)
+        for layer, low in reach.floors(layers).items():
             layer.raise_low(low)
     finally:
         for layer in layers:
@@ -61,10 +64,17 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
                 f"zero with `ops.maximum`. Received: range [{low}, {high}] of "
                 f"'{layer.name}'"
             )
+    if jumps := reach.jumps():
+        warnings.warn(
+            "Functions that jump are coarse where their input has 256 values: what is "
+            f"near a jump comes out on its other side. Received: {', '.join(jumps)}. "
+            "With quantization='int16' or 'dynamic' the input is finer.",
+            stacklevel=3,
+        )
 
 
-class _Floors:
-    """Below which number each range makes no difference to any softmax."""
+class _Reach:
+    """What the numbers of a quantized model make a difference to."""
 
     def __init__(self, model: keras.Model):
         self.graph: FlatGraph = flatten(model, leaves=(QuantizeWeights, LookUp))
@@ -74,8 +84,19 @@ class _Floors:
                 self.rounded.setdefault(step.op, []).append(step)
         self.lows: dict[FakeQuantize, float] = {}
 
-    def found(self, layers: list[FakeQuantize]) -> dict[FakeQuantize, float]:
-        """What is above the smallest number that was observed."""
+    def jumps(self) -> list[str]:
+        """The look-ups whose results change by much from one integer to the next."""
+        found = []
+        for step in self.graph:
+            rounds = isinstance(step.op, LookUp) and self._rounds(step.inputs[0])
+            if rounds:
+                results = step.op.results(np.linspace(*rounds.ends(), num=256))
+                if not np.abs(np.diff(results)).max() <= _JUMP * np.ptp(results):
+                    found.append(f"'{step.name}'")
+        return found
+
+    def floors(self, layers: list[FakeQuantize]) -> dict[FakeQuantize, float]:
+        """Where ranges begin to make a difference, if that is above their least."""
         lows = {x: self._of(x) for x in layers if x in self.rounded and not x.fixed}
         return {x: low for x, low in lows.items() if low > x.ends()[0]}
 

@@ -286,6 +286,17 @@ def test_scores_under_large_numbers(name, scheme, tmp_path):
     assert {op.dtype for op in products} == {scheme}
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int16"])
+@pytest.mark.parametrize("read", [1, 2])
+def test_parts_of_a_split_that_nothing_reads(read, scheme, tmp_path):
+    inputs, x = keras.Input((6, 8)), values(16, 6, 8)
+    parts = ops.split(layers.Dense(9)(inputs), 3, axis=-1)[:read]
+    outputs = parts[0] if read == 1 else layers.Dense(3)(parts[0] + parts[1])
+    quantized = quantize_model(keras.Model(inputs, outputs), x, quantization=scheme)
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    assert not report.float_operators
+
+
 def test_long_ways_of_scores_are_walked_once():
     x = keras.Input((4,))
     y = x

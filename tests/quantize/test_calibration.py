@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -106,3 +108,31 @@ def test_a_model_of_a_batch_size_of_its_own_and_a_loop(count):
     assert (
         ratio(model.predict(x[:5], verbose=0), quantized.predict(x[:5], verbose=0)) > 20
     )
+
+
+JUMPS = {"sign": ops.sign, "round": ops.round, "fast sine": lambda x: ops.sin(50 * x)}
+SMOOTH = {
+    "elu": ops.elu,
+    "abs": lambda x: ops.abs(ops.sin(x)),
+    "shrink": ops.hard_shrink,
+}
+
+
+@pytest.mark.parametrize("name", [*JUMPS, *SMOOTH])
+def test_functions_that_jump_are_named(name):
+    inputs = keras.Input((8,))
+    y = {**JUMPS, **SMOOTH}[name](layers.Dense(8)(inputs))
+    model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quantize_model(model, values(64, 8))
+    found = [str(x.message) for x in told if "that jump" in str(x.message)]
+    assert len(found) == (name in JUMPS)
+    assert all("look_up'. With quantization='int16'" in x for x in found)
+
+
+def test_a_choice_of_two_constants(tmp_path):
+    inputs, x = keras.Input((8,)), values(16, 8)
+    y = ops.where(layers.Dense(8)(inputs) > 0.3, 1.0, -2.0)
+    quantized = quantize_model(keras.Model(inputs, layers.Dense(3)(y)), x)
+    export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
