@@ -16,7 +16,6 @@ from keras_share.export.elsewhere import export_elsewhere
 from keras_share.export.ends import (
     Ends,
     check_types,
-    input_names,
     output_names,
     put_in_order,
 )
@@ -37,6 +36,7 @@ from keras_share.export.target import (
 )
 from keras_share.export.ways import first_that_works
 from keras_share.flat.built_model import check_numbers
+from keras_share.flat.names import input_names
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model

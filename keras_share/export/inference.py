@@ -139,7 +139,7 @@ def inference_model(
 
 def _is_sum(step: Step) -> bool:
     """Whether a step adds two rows, of which Keras takes one for a bias."""
-    if isinstance(step.op, keras.Layer) or operation_name(step.op) != "add":
+    if operation_name(step.op) != "add":
         return False
     shapes = [x.shape for x in step.inputs]
     return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops, tree
 
 from keras_share.flat.built_model import check_model
@@ -18,6 +17,7 @@ from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied_cloner import warn_of_lost_methods
 from keras_share.layers.transposed import Transposed
+from keras_share.quantize.calibration import calibrate
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
 from keras_share.quantize.opening import open_and_place
@@ -38,7 +38,7 @@ from keras_share.quantize.quantized_model import QuantizedModel, patterns_of
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, find_ranges
 from keras_share.quantize.report import LayerReport, report_of
-from keras_share.quantize.representative import Representative, batches
+from keras_share.quantize.representative import Representative
 from keras_share.quantize.rules import operation_name
 from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
@@ -158,40 +158,6 @@ def quantize_model(
     if representative_dataset is not None and quantization.activations is not None:
         calibrate(quantized, representative_dataset)
     return quantized
-
-
-def calibrate(model: keras.Model, representative_dataset: Representative) -> None:
-    """Sets the activation ranges of a quantized model to those of the samples.
-
-    Args:
-        model: A model from `quantize_model`.
-        representative_dataset: Samples, as in `quantize_model`.
-
-    Raises:
-        ValueError: If the dataset doesn't fit the model, or the model makes numbers of
-            it that are not finite.
-    """
-    layers = [part for part in sublayers(model) if isinstance(part, FakeQuantize)]
-    # Read before the ranges are touched: bad samples leave the model as it was.
-    dataset = list(batches(representative_dataset, model, batch_size=32))
-    try:
-        for layer in layers:
-            layer.start_observing()
-        for batch in dataset:
-            model(tree.pack_sequence_as(model.input, batch), training=False)
-    finally:
-        for layer in layers:
-            layer.stop_observing()
-    for layer in layers:
-        low, high = layer.ends()
-        if not np.isfinite(high - low):
-            raise ValueError(
-                "With every sample of `representative_dataset` all numbers in the "
-                "model must be finite. A sample without any valid place, by whose "
-                "count is divided, has none: leave it out, or keep the divisor from "
-                f"zero with `ops.maximum`. Received: range [{low}, {high}] of "
-                f"'{layer.name}'"
-            )
 
 
 def _check_lora(model: keras.Model) -> None:

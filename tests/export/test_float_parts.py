@@ -247,15 +247,18 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize("name", MASKS)
-def test_scores_under_large_numbers(name, tmp_path):
+@pytest.mark.parametrize(
+    "name, scheme",
+    [*((name, "int8") for name in MASKS), ("add", "int16"), ("where", "int16")],
+)
+def test_scores_under_large_numbers(name, scheme, tmp_path):
     scores, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
     masked = MASKS[name](layers.Dense(6, name="scored")(scores), mask)
     model = randomize(keras.Model([scores, mask], layers.Dense(3)(ops.softmax(masked))))
     rows = np.arange(6) < np.random.default_rng(0).integers(1, 7, (64, 1))
     x = [values(64, 6), rows.astype("float32")]
     with pytest.warns(UserWarning, match="large numbers mask its scores"):
-        quantized = quantize_model(model, x)
+        quantized = quantize_model(model, x, quantization=scheme)
     expected = model.predict(x, verbose=0)
     off = quantized.predict(x, verbose=0) - expected
     assert np.abs(off).max() < np.ptp(expected) / 20
@@ -263,7 +266,7 @@ def test_scores_under_large_numbers(name, tmp_path):
     report = export_tflite(quantized, path, representative_dataset=x)
     assert {op.dtype for op in report.operators if op.name == "SOFTMAX"} == {"float32"}
     products = [op for op in report.operators if op.name == "FULLY_CONNECTED"]
-    assert {op.dtype for op in products} == {"int8"}
+    assert {op.dtype for op in products} == {scheme}
 
 
 def test_long_ways_of_scores_are_walked_once():
