@@ -231,23 +231,6 @@ def test_rows_of_a_table_times_themselves(tmp_path):
     assert found.steps.max() < 2.01
 
 
-@pytest.mark.parametrize("cast", [True, False])
-def test_equal_kernels_whose_outputs_have_other_ranges(cast, tmp_path):
-    """As in untrained attention: the converter would make one product of both."""
-    x = keras.Input((6, 4))
-    y = ops.reshape(layers.Dense(4)(x), (-1, 4, 6))
-    y = ops.cast(y, "float32") if cast else y
-    start = keras.initializers.RandomNormal(seed=1)
-    key, value = (layers.Dense(4, kernel_initializer=start, name=n) for n in "kv")
-    model = keras.Model(x, [key(y), ops.concatenate([value(y), x[:, :4] * 3], 1)])
-    samples = values(32, 6, 4)
-    quantized, path = quantize_model(model, samples, strict=True), tmp_path / "m.tflite"
-    report = export_tflite(quantized, path, representative_dataset=samples)
-    assert not report.float_operators
-    for found in compare(quantized, path.read_bytes(), [samples]):
-        assert found.steps.max() < 2.01
-
-
 def test_a_clip_behind_what_is_left_out(tmp_path):
     inputs, x = keras.Input((4, 4)), values(32, 4, 4)
     y = layers.Dense(4, "relu", name="left")(layers.Dense(4)(inputs))
