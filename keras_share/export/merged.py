@@ -79,17 +79,20 @@ def hands_on(graph: FlatGraph, step: Step) -> bool:
 
 def has_unread_parts(graph: FlatGraph, step: Step) -> bool:
     """Whether a step is a split with a part that nothing reads, which stays float."""
-    read = (graph.consumers(x) or graph.is_output(x) for x in step.outputs)
-    return operation_name(step.op) == "split" and not all(read)
+    return operation_name(step.op) == "split" and not all(
+        graph.consumers(x) or graph.is_output(x) for x in step.outputs
+    )
 
 
 def sliced(builder: Rebuilder, step: Step) -> list[Any]:
     """The parts of a split, one by one."""
     x, parts, start = builder.resolve(step.args[0]), [], 0
     axis = step.op.axis % len(x.shape)
+    before = (slice(None),) * axis
     for part in step.outputs:
         stop = start + part.shape[axis]
-        parts.append(x[(*(slice(None),) * axis, slice(start, stop))])
+        place = (*before, slice(start, stop))
+        parts.append(x[place])
         start = stop
     return parts
 
