@@ -194,9 +194,9 @@ class _Finder:
         if placement.output == "weights":
             return Range(name, weights=id(step.weights[0]))
         if placement.output == "input":
-            first, *rest = [self[x] for x in _numbers(step.inputs)]
-            if all(first.fits(other) for other in rest):
-                return Range(name, first.fixed, first.weights)
+            given = [self[x] for x in _numbers(step.inputs)]
+            if given and all(given[0].fits(other) for other in given):
+                return Range(name, given[0].fixed, given[0].weights)
         return Range(name)
 
     def _fitting(self, inputs: list, outputs: list) -> list[keras.KerasTensor]:

@@ -13,18 +13,11 @@ Objectives = tuple[kt.Objective, ...]
 
 
 def get(objective: Any) -> Objectives:
-    """Reads one objective or several.
+    """Reads one objective or several: names, or `keras_tuner.Objective`s.
 
-    Args:
-        objective: The name of a metric (`"val_accuracy"`) or of a measure
-            (`"exported_bytes"`, see `keras_share.search.trial.measures`), a
-            `keras_tuner.Objective`, or a list of them. The first of a list must be a
-            metric of training: it decides which epoch of a trial counts. None for
-            KerasTuner's default, the single number that a hypermodel's `fit` returns.
-
-    Returns:
-        The objectives with their directions. Of measures less is better, of metrics
-        what KerasTuner says.
+    The first of a list must be a metric of training: it decides which epoch of a trial
+    counts. None stands for KerasTuner's default, the number that a hypermodel's `fit`
+    returns. Of measures less is better, of metrics what KerasTuner says.
 
     Raises:
         ValueError: If a direction is not known, a name occurs twice, the first is a

@@ -22,12 +22,9 @@ PLANNED = "planned_epochs"  # the attribute that says for how long a trial is to
 
 @dataclass(frozen=True)
 class Curve:
-    """How the objective of a trial went.
+    """How the first objective of a trial went, by the number of epochs trained.
 
-    Attributes:
-        values: The objective by the number of epochs trained, with the sign that makes
-            greater better; minus infinity for NaN.
-        ended: Whether the trial is over: it completed, or it was pruned.
+    Of a sign that makes greater better; minus infinity for NaN.
     """
 
     values: Mapping[int, float]
@@ -58,10 +55,7 @@ class PruningRule(BasePruner):
     def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
         """Whether to stop a trial after its last epoch so far.
 
-        Args:
-            curve: Of the trial.
-            others: Of those trials, ended and running, that are to train for as many
-                epochs.
+        The others are those, ended and running, that are to train for as many epochs.
         """
 
 
@@ -149,14 +143,8 @@ def get(
 ) -> BasePruner | None:
     """Reads the argument `pruning=` of a tuner.
 
-    Args:
-        pruning: None, `"median"`, `"halving"`, a `PruningRule`, or a pruner of
-            Optuna's.
-        objectives: Of the search; a pruner of Optuna's knows one.
-        executions_per_trial: That of the tuner.
-
     Raises:
-        ValueError: If `pruning` is none of these, or can't judge such trials.
+        ValueError: If it is nothing that judges trials of such objectives.
     """
     if pruning is None:
         return None

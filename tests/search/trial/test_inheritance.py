@@ -172,53 +172,6 @@ def test_a_relaxation_that_can_reproduces_the_donor(relax, donors):
         np.testing.assert_allclose(outputs(model), outputs(donor), atol=1e-4)
 
 
-def test_every_pattern_with_low_rank_is_the_best_approximation(donors):
-    donor = donors[dense]
-    wanted = effective(donor, "fc")
-    for pattern in ALL:
-        model = network(dense, pattern, relax=LowRank(1))
-        inherit(model, donor)
-        found = effective(model, "fc")
-        for group in pattern.groups:
-            mean = np.mean([wanted[i] for i in group], axis=0)
-            for i in group:
-                lost = np.linalg.svd(wanted[i] - mean, compute_uv=False)[1:]
-                error = np.linalg.norm(wanted[i] - found[i])
-                assert error == pytest.approx(np.linalg.norm(lost), abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    "relax", [LowRank(2), Scale(), Basis(2)], ids=["rank", "scale", "basis"]
-)
-def test_relaxed_parts_start_closer_than_the_mean(relax, donors):
-    donor = donors[transformer]
-    parts = {"attention": "AABB", "feedforward": "ABAB"}
-
-    def distance(model):
-        errors = 0
-        for site, source in zip(
-            model.get_layer("stack").sites, donor.get_layer("stack").sites, strict=True
-        ):
-            block = block_of(site)
-            bare = block.inner_layer() if hasattr(block, "inner_layer") else block
-            names = [v.path.removeprefix(bare.path) for v in bare.weights]
-            wanted = dict(zip(names, numbers(source.weights), strict=True))
-            own = VariableMap(getattr(site, "private_copies", ()))
-            for k in block.relaxed_kernels:
-                name = k.kernel.variable.path.removeprefix(bare.path)
-                use = k.replace(own)
-                value = use.value() if fitted else use.shared
-                errors += np.sum((ops.convert_to_numpy(value) - wanted[name]) ** 2)
-        return errors
-
-    model = network(transformer, parts, relax=relax)
-    assert inherit(model, donor).fresh == ()
-    fitted = True
-    close = distance(model)
-    fitted = False
-    assert close < 0.9 * distance(model)
-
-
 def test_a_shared_donor_gives_what_its_sites_use(donors):
     middle = network(dense, "ABBA", relax=LowRank(2))
     inherit(middle, donors[dense])
