@@ -20,10 +20,10 @@ class CausalGraphs:
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
 
-    def model(self):
+    def model(self, length=None):
         """A model whose strides divide `stride`, which is set."""
         self.stride = 1
-        inputs = keras.Input((None, WIDTH), name="audio")
+        inputs = keras.Input((length, WIDTH), name="audio")
         x = inputs
         for _ in range(self.rng.integers(2, 6)):
             x = self._any(

@@ -148,7 +148,7 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
     check_numbers(model)
     check_target(target)
     check_timeout(timeout)
-    check_form(state, states := states_of(model))
+    check_form(state, states := states_of(model), dynamic_batch)
     if keras.backend.backend() != "tensorflow":
         check_writable(path)
         given = representative_dataset

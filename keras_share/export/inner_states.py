@@ -18,11 +18,16 @@ FORMS = ("external", "internal")
 _MOST = 32  # steps that are compared
 
 
-def check_form(form: str, states: Sequence[str]) -> None:
+def check_form(form: str, states: Sequence[str], dynamic_batch: bool) -> None:
     """Raises ValueError if states can't be kept so, or there are none to keep."""
     if form not in FORMS:
         raise ValueError(
             f"`state` must be one of {', '.join(FORMS)}. Received: state={form!r}"
+        )
+    if form == "internal" and dynamic_batch:
+        raise ValueError(
+            "A file keeps the states of as many streams as it was made for: leave "
+            "dynamic_batch=False with state='internal'. Received: dynamic_batch=True"
         )
     if form == "internal" and not states:
         raise ValueError(

@@ -17,9 +17,9 @@ _WINDOWS = (
 # Closed, so that an error names the layer and not the operations in it.
 CLOSED = (
     *(layers.AdditiveAttention, layers.Attention, layers.Bidirectional),
-    *(layers.GroupQueryAttention, layers.MultiHeadAttention),
+    *(layers.GroupQueryAttention, layers.MultiHeadAttention, layers.TimeDistributed),
 )
-_ATTENTION = "attention over a window, as ConformerBlock has with padding='causal'"
+_ATTENTION = "a GRU or causal convolutions, which know a bounded past"
 _NO_END = (
     "a pooling over a window (AveragePooling1D(n, strides=1) behind "
     "ZeroPadding1D((n - 1, 0))), or a GRU, whose state is the summary"

@@ -136,7 +136,7 @@ def _open(op: keras.Operation, args: tuple, kwargs: dict) -> Any:
     if not isinstance(op, layers.RNN):
         return None
     rule = find_rule(op)
-    return None if rule is None or rule.refuse(op) else rule.write
+    return None if rule is None else rule.write
 
 
 def _stream_inputs(inputs: list[keras.KerasTensor]) -> list[bool]:

@@ -131,8 +131,8 @@ class Timing:
                 for y, outcome in zip(tree.flatten(step.outputs), outcomes, strict=True)
             )
         ):
-            reason = step.reason or "what it computes of a frame depends on others"
-            self._refuse(step, f"{reason}; take {advice_for(step)}")
+            mixes = f"a frame depends on others; take {advice_for(step)}"
+            self._refuse(step, step.reason or f"what it computes of {mixes}")
             return
         if len({self.streams[x].frames for x in read}) > 1:
             counts = sorted({self.streams[x].frames for x in read})
