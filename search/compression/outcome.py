@@ -117,5 +117,6 @@ class Compression:
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown."""
     lines = [list(table.columns), ["---", *["---:"] * (len(table.columns) - 1)]]
-    lines += table.map(format_number).to_numpy().tolist()
+    rows = table.itertuples(index=False, name=None)
+    lines += [[format_number(value) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
