@@ -231,23 +231,6 @@ def test_rows_of_a_table_times_themselves(tmp_path):
     assert found.steps.max() < 2.01
 
 
-@pytest.mark.parametrize("cast", [True, False])
-def test_equal_kernels_whose_outputs_have_other_ranges(cast, tmp_path):
-    """As in untrained attention: the converter would make one product of both."""
-    x = keras.Input((6, 4))
-    y = ops.reshape(layers.Dense(4)(x), (-1, 4, 6))
-    y = ops.cast(y, "float32") if cast else y
-    start = keras.initializers.RandomNormal(seed=1)
-    key, value = (layers.Dense(4, kernel_initializer=start, name=n) for n in "kv")
-    model = keras.Model(x, [key(y), ops.concatenate([value(y), x[:, :4] * 3], 1)])
-    samples = values(32, 6, 4)
-    quantized, path = quantize_model(model, samples, strict=True), tmp_path / "m.tflite"
-    report = export_tflite(quantized, path, representative_dataset=samples)
-    assert not report.float_operators
-    for found in compare(quantized, path.read_bytes(), [samples]):
-        assert found.steps.max() < 2.01
-
-
 def test_a_clip_behind_what_is_left_out(tmp_path):
     inputs, x = keras.Input((4, 4)), values(32, 4, 4)
     y = layers.Dense(4, "relu", name="left")(layers.Dense(4)(inputs))
@@ -264,15 +247,18 @@ MASKS = {
 }
 
 
-@pytest.mark.parametrize("name", MASKS)
-def test_scores_under_large_numbers(name, tmp_path):
+@pytest.mark.parametrize(
+    "name, scheme",
+    [*((name, "int8") for name in MASKS), ("add", "int16"), ("where", "int16")],
+)
+def test_scores_under_large_numbers(name, scheme, tmp_path):
     scores, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
     masked = MASKS[name](layers.Dense(6, name="scored")(scores), mask)
     model = randomize(keras.Model([scores, mask], layers.Dense(3)(ops.softmax(masked))))
     rows = np.arange(6) < np.random.default_rng(0).integers(1, 7, (64, 1))
     x = [values(64, 6), rows.astype("float32")]
     with pytest.warns(UserWarning, match="large numbers mask its scores"):
-        quantized = quantize_model(model, x)
+        quantized = quantize_model(model, x, quantization=scheme)
     expected = model.predict(x, verbose=0)
     off = quantized.predict(x, verbose=0) - expected
     assert np.abs(off).max() < np.ptp(expected) / 20
@@ -280,7 +266,18 @@ def test_scores_under_large_numbers(name, tmp_path):
     report = export_tflite(quantized, path, representative_dataset=x)
     assert {op.dtype for op in report.operators if op.name == "SOFTMAX"} == {"float32"}
     products = [op for op in report.operators if op.name == "FULLY_CONNECTED"]
-    assert {op.dtype for op in products} == {"int8"}
+    assert {op.dtype for op in products} == {scheme}
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16"])
+@pytest.mark.parametrize("read", [1, 2])
+def test_parts_of_a_split_that_nothing_reads(read, scheme, tmp_path):
+    inputs, x = keras.Input((6, 8)), values(16, 6, 8)
+    parts = ops.split(layers.Dense(9)(inputs), 3, axis=-1)[:read]
+    outputs = parts[0] if read == 1 else layers.Dense(3)(parts[0] + parts[1])
+    quantized = quantize_model(keras.Model(inputs, outputs), x, quantization=scheme)
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    assert not report.float_operators
 
 
 def test_long_ways_of_scores_are_walked_once():
