@@ -90,6 +90,33 @@ def test_a_mask_that_is_read_otherwise_keeps_its_range(more):
     assert ranges(quantized)["mask_range"][0] < -9e8
 
 
+def test_scores_of_which_logarithms_are_taken_keep_their_range():
+    inputs, dense = keras.Input((6,)), layers.Dense(6, name="scored")
+    model = randomize(keras.Model(inputs, ops.log(ops.softmax(dense(inputs)))))
+    dense.bias.assign([-80.0, 0, 0, 0, 0, 0])  # a class that is rare, and not masked
+    with pytest.warns(UserWarning, match="stay in floating point"):
+        quantized = quantize_model(model, values(32, 6))
+    assert ranges(quantized)["scored_range"][0] < -70
+
+
+@pytest.mark.parametrize("places, float_operators", [(200, set()), (300, {"SOFTMAX"})])
+def test_many_places_under_a_mask(places, float_operators, tmp_path):
+    # Together those without weight have none, also where the softmax is of floats.
+    x, mask = keras.Input((places,)), keras.Input((places,))
+    y = ops.softmax(layers.Dense(places)(x) + mask)
+    model = randomize(keras.Model([x, mask], layers.Dense(3)(y)))
+    few = np.random.default_rng(0).random((32, places)) < 0.02
+    few[:, 0] = True
+    data = [values(32, places), np.where(few, 0, -1e9).astype("float32")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        quantized = quantize_model(model, data)
+    assert ratio(*(m.predict(data, verbose=0) for m in (model, quantized))) > 25
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=data)
+    assert set(report.float_operators) == float_operators
+
+
 def test_scores_within_reach_of_a_softmax_keep_their_range():
     x = samples(-5.0)
     quantized = quantize_model(attention(depth=1), x)
