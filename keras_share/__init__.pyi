@@ -2,6 +2,7 @@ from . import blocks as blocks
 from . import layers as layers
 from . import quantize as quantize
 from . import search as search
+from . import stream as stream
 from . import tflite as tflite
 from .export.convert import export_tflite as export_tflite
 from .layers.embeddings import FactorizedEmbedding as FactorizedEmbedding
@@ -19,6 +20,7 @@ from .quantize.model import quantize_model as quantize_model
 from .retrofit.find_sites import find_sites as find_sites
 from .retrofit.share import share as share
 from .retrofit.untie import untie as untie
+from .stream.streaming import streaming as streaming
 from .tflite.inspect.audit import audit as audit
 from .tflite.repeats.roll import roll as roll
 from .tflite.runtimes.benchmark import benchmark as benchmark

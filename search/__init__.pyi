@@ -5,8 +5,8 @@ from .space.sharing_pattern import sharing_pattern as sharing_pattern
 from .space.sharing_space import SharingDesign as SharingDesign
 from .space.sharing_space import sharing_space as sharing_space
 from .space.suggest_pattern import suggest_pattern as suggest_pattern
+from .trial.budget import TrialRejected as TrialRejected
 from .trial.inheritance import inherit as inherit
-from .trial.outcomes import TrialRejected as TrialRejected
 from .trial.pruning import MedianStopping as MedianStopping
 from .trial.pruning import SuccessiveHalving as SuccessiveHalving
 from .tuner.oracle import SharingOracle as SharingOracle

@@ -1,14 +1,15 @@
 """What a search shows while it runs: a line per trial, and bars on a terminal."""
 
+import math
 import statistics
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from keras_share.search.project.record import TrialRecord, best
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_bytes, format_seconds
 
 
@@ -16,21 +17,13 @@ class Display:
     """A line for each trial that ends, and on a terminal a bar for each that runs.
 
     A context manager around a search. Bars in a log file or a notebook leave a mess, so
-    they are for terminals only.
-
-    Args:
-        verbose: `"auto"` or 1 for bars and lines, 2 for lines, 0 for nothing.
-        records: Of earlier trials of the project.
-        total: Number of trials the search may have, rejected ones not counted; None
-            where nobody knows.
-        console: Where to show it; None for stdout.
-
-    Raises:
-        ValueError: If `verbose` is none of these.
+    they are for terminals only. `verbose` is that of `SharingSearch.search`, `records`
+    are those of earlier trials, and `total` is how many there may be, if that is known.
     """
 
     def __init__(
         self,
+        objectives: Mapping[str, str],
         verbose: Any = 0,
         records: tuple[TrialRecord, ...] = (),
         total: int | None = None,
@@ -44,7 +37,10 @@ class Display:
         self.records: dict[str, TrialRecord] = {}
         self.total = total
         self.done = 0  # rejected ones are tried beside them
+        self._objective, direction = next(iter(objectives.items()))
+        self._sign = -1 if direction == "max" else 1
         self._best: TrialRecord | None = None
+        self._least = math.inf
         self._console = console or Console(soft_wrap=True)
         self._is_silent = verbose == 0
         has_bars = verbose in ("auto", 1) and self._console.is_terminal
@@ -61,7 +57,6 @@ class Display:
         self._search = self._bars.add_task("trials", total=total, count="")
         self._running: dict[str, Any] = {}
         self._most_running = 1
-        self._front = np.empty((0, 0))
         for record in records:
             self._take(record)
 
@@ -109,21 +104,15 @@ class Display:
                 f"  hyperparameters: {record.hyperparameters}",
                 file=sys.stderr,
             )
-        is_front = self._take(record)
+        self._take(record)
         if not self._is_silent:
-            line = self.line(record) + "  front" * is_front
+            seconds = format_seconds(record.seconds or 0)
+            parts = [f"trial {self._count()}", *self._words(record), seconds]
+            left = self.seconds_left()
+            if left:
+                parts.append(f"about {format_seconds(left)} left")
             # Print as text: a pattern or message is not markup.
-            self._console.print(line, markup=False, highlight=False)
-
-    def line(self, record: TrialRecord) -> str:
-        """What is said about a finished trial."""
-        total = "?" if self.total is None else self.total
-        parts = [f"trial {self.done}/{total}", *_words(record)]
-        parts.append(format_seconds(record.seconds or 0))
-        left = self.seconds_left()
-        if left:
-            parts.append(f"about {format_seconds(left)} left")
-        return "  ".join(parts)
+            self._console.print("  ".join(parts), markup=False, highlight=False)
 
     def seconds_left(self) -> float | None:
         """Estimate from the median of the completed trials, None without them."""
@@ -134,45 +123,25 @@ class Display:
         trials = max(self.total - self.done, 0)
         return trials * statistics.median(times) / self._most_running
 
-    def _take(self, record: TrialRecord) -> bool:
-        """Counts a trial; returns whether it is on the front of those so far."""
+    def _take(self, record: TrialRecord) -> None:
         self.records[record.trial_id] = record
         self.done += record.status != "REJECTED"
-        self._best = best(one for one in (self._best, record) if one is not None)
-        top = self._best
-        said = "trials" if top is None else "  ".join(["best", *_words(top)])
-        count = f"{self.done}/{'?' if self.total is None else self.total}"
+        score = math.inf if record.score is None else self._sign * record.score
+        if score < self._least:
+            self._best, self._least = record, score
+        said = "  ".join(["best", *self._words(self._best)]) if self._best else "trials"
         self._bars.update(
-            self._search, description=said, completed=self.done, count=count
+            self._search, description=said, completed=self.done, count=self._count()
         )
-        point = _point(record)
-        if point is None or len(point) < 2:
-            return False
-        front = self._front.reshape(-1, len(point))
-        if (front <= point).all(axis=1).any():
-            return False
-        self._front = np.vstack([front[~(front >= point).all(axis=1)], point])
-        return True
 
+    def _count(self) -> str:
+        return f"{self.done}/{'?' if self.total is None else self.total}"
 
-def _words(record: TrialRecord) -> list[str]:
-    """The pattern, the score and the size of a trial."""
-    words = []
-    if record.patterns:
-        groups = record.num_groups
-        words += [record.pattern, f"{groups} group{'s' * (groups != 1)}"]
-    score = f"{record.objective} {record.score:.4g}" if record.score is not None else ""
-    words.append(score or record.status)
-    size = record.measures.get("exported_bytes")
-    return words if size is None else [*words, format_bytes(size)]
-
-
-def _point(record: TrialRecord) -> np.ndarray | None:
-    """The objectives, or the only one and the size; less is better. None without."""
-    wanted = dict(record.objectives)
-    if len(wanted) == 1:
-        wanted["exported_bytes"] = "min"
-    if record.score is None or not record.numbers.keys() >= wanted.keys():
-        return None
-    signs = [-1 if direction == "max" else 1 for direction in wanted.values()]
-    return np.multiply(signs, [record.numbers[name] for name in wanted])
+    def _words(self, record: TrialRecord) -> list[str]:
+        """The pattern, the score and the size of a trial."""
+        groups, score = record.num_groups, record.score
+        words = [record.status if score is None else f"{self._objective} {score:.4g}"]
+        if groups:
+            words = [record.pattern, f"{groups} group{'s' * (groups != 1)}", *words]
+        size = record.measures.get("exported_bytes")
+        return words if size is None else [*words, format_bytes(size)]

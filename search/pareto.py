@@ -11,19 +11,10 @@ import numpy as np
 
 
 def non_dominated(points: Any) -> np.ndarray:
-    """Which points no other one dominates.
+    """Which points no other one dominates, as booleans; False for what is not finite.
 
     A point dominates another if it is at least as good in every objective and better
     in one. Of equal points the first stays.
-
-    Args:
-        points: Array of shape `(n, m)`.
-
-    Returns:
-        Booleans of shape `(n,)`. False for points that are not finite.
-
-    Raises:
-        ValueError: If `points` is not such an array.
 
     Example:
     >>> non_dominated([[1, 3], [2, 2], [3, 3]]).tolist()
@@ -44,10 +35,6 @@ def fronts(points: Any) -> Iterator[np.ndarray]:
     """The indices of the front, of the front of what is left, and so on.
 
     Points that are not finite come last, together.
-
-    Example:
-    >>> [front.tolist() for front in fronts([[2, 2], [1, 1], [3, 0]])]
-    [[1, 2], [0]]
     """
     points = _points(points)
     left = np.arange(len(points))
@@ -65,14 +52,7 @@ def hypervolume(points: Any, reference: Any) -> float:
     It is exact: the space is cut into slices along the last objective, and the volume
     of a slice is its thickness times the volume in one objective less ("hypervolume by
     slicing objectives": While et al., 2006, https://doi.org/10.1109/TEVC.2005.851275).
-
-    Args:
-        points: Array of shape `(n, m)`. Points that are not better than `reference`
-            in every objective, or not finite, add nothing.
-        reference: The worst that counts, of shape `(m,)`.
-
-    Raises:
-        ValueError: If `points` is not such an array or `reference` doesn't fit it.
+    Points that are not better than the reference in every objective add nothing.
 
     Example:
     >>> hypervolume([[1, 2], [2, 1]], reference=[3, 3])
@@ -91,22 +71,13 @@ def hypervolume(points: Any, reference: Any) -> float:
 
 
 def knee(points: Any) -> int:
-    """The point of a front at which each further gain begins to cost much.
+    """The point of a front at which each further gain begins to cost much; its index.
 
     It is the point farthest from the line through the two ends of the front, each
     objective scaled to [0, 1] over the front (Das, 1999, "On characterizing the 'knee'
     of the Pareto curve", https://doi.org/10.1007/BF01195985). With more objectives the
     line becomes the plane that cuts each scaled axis at the same distance. Either way
-    it is the point whose scaled objectives have the least sum.
-
-    Args:
-        points: Array of shape `(n, m)`; dominated points are passed over.
-
-    Returns:
-        The index of the point; of equal ones the first.
-
-    Raises:
-        ValueError: If `points` is not such an array, or has no finite point.
+    it is the point whose scaled objectives have the least sum; of equal ones the first.
 
     Example:
     >>> knee([[0, 10], [1, 2], [5, 1], [9, 0]])
@@ -129,16 +100,8 @@ def crowding(points: Any) -> np.ndarray:
     """How alone each point of a front is: the crowding distance of NSGA-II.
 
     The sum over the objectives of the distance between a point's two neighbors, each
-    objective scaled to [0, 1] (Deb et al., 2002, https://doi.org/10.1109/4235.996017).
-
-    Args:
-        points: Finite array of shape `(n, m)`, the points of one front.
-
-    Returns:
-        Distances of shape `(n,)`; infinite for the ends of each objective.
-
-    Raises:
-        ValueError: If `points` is not such an array.
+    objective scaled to [0, 1] (Deb et al., 2002, https://doi.org/10.1109/4235.996017);
+    infinite for the ends of each objective.
 
     Example:
     >>> crowding([[0, 4], [1, 1], [4, 0]]).tolist()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras_tuner as kt
@@ -15,9 +14,7 @@ import pandas as pd
 from keras_share import figures
 from keras_share.atomic import write_atomically
 from keras_share.search import pareto
-from keras_share.search.project.averages import averaged
-from keras_share.search.project.connection import STUDY, VARIABLE
-from keras_share.search.project.leaderboard import leaderboard
+from keras_share.search.project.leaderboard import averaged, leaderboard
 from keras_share.search.project.record import TrialRecord, record_of
 from keras_share.search.project.stock import records_of_tuner
 from keras_share.search.project.study import Project
@@ -68,14 +65,6 @@ class SearchResults:
         Raises:
             FileNotFoundError: If there is no search, or no trial has ended.
         """
-        is_file = storage is None and VARIABLE not in os.environ
-        if is_file and not Path(project_dir, STUDY).is_file():
-            raise FileNotFoundError(
-                "`project_dir` must be the folder of a search (the tuner's `directory` "
-                "joined with its `project_name`). Received: "
-                f"{os.fspath(project_dir)!r} without {STUDY}. A search on a server "
-                "needs its `storage`, too."
-            )
         project = Project(project_dir, storage)
         records = project.records()
         if not records:
@@ -88,10 +77,6 @@ class SearchResults:
     @classmethod
     def of(cls, search: Any) -> "SearchResults":
         """The results of a tuner of KerasTuner's own, or of a study of Optuna's.
-
-        Args:
-            search: A `keras_tuner.Tuner`, whatever its oracle is, or an
-                `optuna.Study`.
 
         Raises:
             TypeError: If it is something else.
@@ -153,7 +138,7 @@ class SearchResults:
 
     @cached_property
     def _averaged(self) -> pd.DataFrame:
-        return leaderboard(averaged(self.records), self.objective, self.direction)
+        return averaged(self._board, self.records, self.objective, self.direction)
 
     def pareto_front(self, *columns: str) -> pd.DataFrame:
         """The trials that no other one beats in all columns at once.
@@ -176,12 +161,6 @@ class SearchResults:
 
         Raises:
             ValueError: If a column is unknown, or has no value in any completed trial.
-
-        Example:
-        ```python
-        front = tuner.results.pareto_front()
-        small = tuner.results.pareto_front("parameters", "latency_ms", "val_loss")
-        ```
         """
         columns = columns or self.default_columns()
         table = self.completed(*columns)
@@ -191,16 +170,8 @@ class SearchResults:
     def knee(self, *columns: str) -> pd.Series:
         """The trial of the front at which each further gain begins to cost much.
 
-        See `keras_share.search.pareto.knee` for what that means.
-
-        Args:
-            *columns: As for `pareto_front`.
-
-        Returns:
-            A row of the front; its `name` is its place there.
-
-        Raises:
-            ValueError: If there is no front.
+        See `keras_share.search.pareto.knee` for what that means, and `pareto_front` for
+        columns and errors. The name of the row is its place in the front.
         """
         columns = columns or self.default_columns()
         front = self.pareto_front(*columns)
@@ -213,21 +184,16 @@ class SearchResults:
 
         Args:
             *columns: As for `pareto_front`.
-            reference: The worst value that counts in each column, by name. Columns
-                without one take the worst of all completed trials: then volumes of two
-                searches can't be compared.
+            reference: The worst value that counts in each column, by name, such as
+                `{"exported_bytes": 300_000, "val_accuracy": 0.5}`. Columns without one
+                take the worst of all completed trials: then volumes of two searches
+                can't be compared.
 
         Returns:
             The volume, in the product of the units of the columns.
 
         Raises:
             ValueError: If there is no front, or `reference` names another column.
-
-        Example:
-        ```python
-        worst = {"exported_bytes": 300_000, "val_accuracy": 0.5}
-        results.hypervolume(reference=worst)
-        ```
         """
         columns = columns or self.default_columns()
         reference = dict(reference or {})
@@ -256,11 +222,7 @@ class SearchResults:
         return (next((n for n in sizes if n in known), "num_groups"), self.objective)
 
     def completed(self, *columns: str) -> pd.DataFrame:
-        """The averaged trials that have a value in each column, first trial first.
-
-        Raises:
-            ValueError: If a column is unknown, or has no value in any completed trial.
-        """
+        """The averaged trials that have a value in each column, first trial first."""
         table = self.leaderboard(average=True)
         for name in columns:
             if name not in table or table[name].isna().all():

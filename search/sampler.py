@@ -131,10 +131,8 @@ class SharingSampler(BaseSampler):
     ) -> Problem:
         """A study so far, as a policy sees it.
 
-        Args:
-            study: The study.
-            trial: The trial to propose values for; None for the one to come.
-            search_space: What it may choose; None for all that any trial chose.
+        For the trial to propose values for, or the one to come; the search space is by
+        default all that any trial chose.
         """
         number = None if trial is None else trial.number
         others = _others(study, number)
@@ -203,11 +201,7 @@ def observation(
 ) -> Observation:
     """A trial of a study as a policy sees it.
 
-    Args:
-        trial: The trial.
-        point: What it tries.
-        signs: For each objective what makes less better.
-        measures: What limits are set on, as far as it is known.
+    Signs make less of an objective better; measures are what limits are set on.
     """
     values = trial.values if trial.state in _FINISHED else None
     scores = None

@@ -23,11 +23,11 @@ def search(
 ):
     """A search in which sites 0 and 1 should not share, and the last two should."""
     rng = np.random.default_rng(seed)
-    records = [trial(i, rng, sites, names, noise, objectives) for i in range(trials)]
+    records = [trial(i, rng, sites, names, noise) for i in range(trials)]
     return SearchResults(tuple(replace(r, **more) for r in records), objectives)
 
 
-def trial(number, rng, sites=6, names=("sharing",), noise=0.004, objectives=ONE):
+def trial(number, rng, sites=6, names=("sharing",), noise=0.004):
     """The record of one trial."""
     patterns = {
         name: SharingPattern(rng.integers(0, rng.integers(1, sites + 1), sites))
@@ -47,7 +47,6 @@ def trial(number, rng, sites=6, names=("sharing",), noise=0.004, objectives=ONE)
         status="COMPLETED",
         patterns=patterns,
         parameters=groups * units * 60,
-        objectives=objectives,
         score=float(score),
         metrics={
             "val_accuracy": float(score),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_share.blocks.block import Block
 from keras_share.layers import checks
@@ -32,6 +32,8 @@ class SeparableConvBlock(Block):
         dropout: Rate of dropout at the end of the residual branch.
         momentum: Momentum of the moving statistics of the normalization. In a run of
             a few hundred steps, 0.9 lets them arrive where 0.99 does not.
+        padding: `"same"`, or `"causal"`: along the first axis, time, the kernel reads
+            no later place, so that `keras_share.streaming` can take the block.
         seed: Seed of the dropout, an integer; None draws one.
         **kwargs: `kernel_initializer`, `kernel_regularizer` and `kernel_constraint`
             for both kernels, the same of `bias` for the `beta` of the normalization;
@@ -75,9 +77,11 @@ class SeparableConvBlock(Block):
         dropout: float = 0.0,
         momentum: float = 0.99,
         seed: int | None = None,
+        padding: str = "same",
         **kwargs: Any,
     ):
         super().__init__(activation, dropout, seed, **kwargs)
+        self.padding = checks.check_padding(padding)
         if rank not in (1, 2):
             raise ValueError(
                 f"`rank` must be 1 (sequences) or 2 (images). Received: rank={rank!r}"
@@ -95,7 +99,7 @@ class SeparableConvBlock(Block):
             depthwise,
             "depthwise",
             self.kernel_size,
-            padding="same",
+            padding="same" if padding == "same" else "valid",
             data_format="channels_last",
             use_bias=False,
             **self.weight_arguments(kernel="depthwise_"),
@@ -153,12 +157,21 @@ class SeparableConvBlock(Block):
             )
         return channels
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Applies the block; see the class for the arguments."""
-        x = self.pointwise(self.depthwise(inputs))
-        x = self.activation_layer(self.normalization(x, training=training))
+        x = inputs if self.padding == "same" else self._padded(inputs)
+        x = self.pointwise(self.depthwise(x))
+        x = self.normalization(x, training=training, mask=mask)
+        x = self.activation_layer(x)
         x = self.dropout_layer(x, training=training)
         return x + inputs if self.residual else x
+
+    def _padded(self, x: Any) -> Any:
+        size, *others = self.depthwise.kernel_size
+        around = [[(n - 1) // 2, n // 2] for n in others]
+        if any(map(any, around)):
+            x = ops.pad(x, [[0, 0], [0, 0], *around, [0, 0]])
+        return ops.pad(x, [[0, 0], [size - 1, 0], *[[0, 0]] * self.rank])
 
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
@@ -175,6 +188,7 @@ class SeparableConvBlock(Block):
             "rank": self.rank,
             "residual": self.residual,
             "momentum": self.momentum,
+            "padding": self.padding,
         }
 
 

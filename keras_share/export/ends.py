@@ -1,6 +1,5 @@
 """The inputs and outputs of a model's file: their names, order and types."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -61,24 +60,6 @@ def put_in_order(model: flatbuffer.schema.ModelT, ends: Ends) -> None:
         end.name = name.encode()
     graph.inputs = np.array([end.tensorIndex for end in takes], np.int32)
     graph.outputs = np.array([end.tensorIndex for end in gives], np.int32)
-
-
-def input_names(model: keras.Model) -> list[str]:
-    """Names for the inputs of a model's file.
-
-    Those of `keras.Input`, and numbers for inputs without: the names that Keras gives
-    them count what else was made in the same process.
-    """
-    single = len(model.inputs) == 1
-    names = [
-        ("input" if single else f"input_{i}")
-        if re.fullmatch(r"keras_tensor(_\d+)?", x.name)
-        else x.name
-        for i, x in enumerate(model.inputs)
-    ]
-    if len(set(names)) < len(names):
-        names = [f"input_{i}" for i in range(len(names))]
-    return names
 
 
 def output_names(model: keras.Model, output: Any) -> list[str]:

@@ -12,6 +12,8 @@ from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE
 from keras_share.quantize.look_up import LookUp
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.file.parts import new_constant
+from keras_share.tflite.file.stored import read_stored, shape_of
 from keras_share.tflite.file.unused import drop_codes, drop_tensors
 from keras_share.tflite.inspect.calls import called_subgraphs
 
@@ -186,14 +188,25 @@ def _make_float(
         op for op in operators if flatbuffer.operator_name(model, op) in _BETWEEN
     ]
     for op in operators:
+        op.inputs = [_unrounded(model, graph, op, int(i)) for i in op.inputs]
         for tensor in (graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0):
-            if not _is_integer(tensor):
-                continue
-            if flatbuffer.has_content(model, tensor):
-                _refuse(model, graph, op, "integers", "in floating point")
-            tensor.type = schema.TensorType.FLOAT32
-            tensor.quantization = None
+            if _is_integer(tensor):
+                tensor.type = schema.TensorType.FLOAT32
+                tensor.quantization = None
     _bypass(model, graph, between)
+
+
+def _unrounded(
+    model: schema.ModelT, graph: schema.SubGraphT, op: schema.OperatorT, index: int
+) -> int:
+    """An input of an operator that is to be floating; of what is stored, zeros only."""
+    tensor = graph.tensors[index]
+    if index < 0 or not (_is_integer(tensor) and flatbuffer.has_content(model, tensor)):
+        return index
+    stored = read_stored(model, tensor)
+    if stored is None or np.any(stored.values):  # what they were rounded from is lost
+        _refuse(model, graph, op, "integers", "in floating point")
+    return new_constant(model, graph, np.zeros(shape_of(tensor), "float32"))
 
 
 def _check_integers(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import keras
@@ -10,6 +9,13 @@ import numpy as np
 from keras import ops
 
 from keras_share.export.file_loop import FileLoop
+from keras_share.export.merged import (
+    call_rounded,
+    hands_on,
+    has_twin,
+    has_unread_parts,
+    sliced,
+)
 from keras_share.export.products import (
     ReversedTable,
     RoundedTable,
@@ -111,8 +117,13 @@ def inference_model(
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
-        if quantized and _has_twin(builder.graph, step):
-            return _call_rounded(builder, step)
+        if has_unread_parts(builder.graph, step):
+            return sliced(builder, step)
+        if quantized and has_twin(builder.graph, step):
+            return call_rounded(builder, step)
+        if quantized and hands_on(builder.graph, step):
+            edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
+            return edge(builder.resolve(step.inputs[0]))
         if not quantized and activation_would_fold(builder.graph, step):
             return FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
         return builder.call(step)
@@ -136,7 +147,7 @@ def inference_model(
 
 def _is_sum(step: Step) -> bool:
     """Whether a step adds two rows, of which Keras takes one for a bias."""
-    if isinstance(step.op, keras.Layer) or operation_name(step.op) != "add":
+    if operation_name(step.op) != "add":
         return False
     shapes = [x.shape for x in step.inputs]
     return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2
@@ -157,44 +168,6 @@ def _call_apart(builder: Rebuilder, step: Step) -> Any:
     x = builder.resolve(tensor)
     builder.set(tensor, FloatEdge(BETWEEN, name=f"{step.name}_before")(x))
     outputs = FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
-    builder.set(tensor, x)
-    return outputs
-
-
-def _has_twin(graph: FlatGraph, step: Step) -> bool:
-    """Whether an earlier layer computes the same, of weights that are equal now.
-
-    The converter makes one of both, and can't round it to two ranges.
-    """
-    if not isinstance(step.op, QuantizeWeights):
-        return False
-    values = [ops.convert_to_numpy(v) for v in step.weights]
-    for other in graph.consumers(step.inputs[0]):
-        if other is step:
-            break
-        if isinstance(other.op, QuantizeWeights) and all(
-            np.array_equal(value, ops.convert_to_numpy(v))
-            for value, v in zip_longest(values, other.weights, fillvalue=np.nan)
-        ):
-            return True
-    return False
-
-
-def _call_rounded(builder: Rebuilder, step: Step) -> Any:
-    """Calls a step on an input that is rounded for it alone."""
-    [tensor] = step.inputs
-    # What is cast or moved has the range that it had.
-    rounds = builder.graph.producer(tensor)
-    while rounds is not None and not isinstance(rounds.op, FakeQuantize):
-        if len(rounds.inputs) != 1 or rounds.weights:
-            return builder.call(step)
-        rounds = builder.graph.producer(rounds.inputs[0])
-    if rounds is None:
-        return builder.call(step)
-    x = builder.resolve(tensor)
-    edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-    builder.set(tensor, builder.layer(rounds)(edge(x)))
-    outputs = builder.call(step)
     builder.set(tensor, x)
     return outputs
 

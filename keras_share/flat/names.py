@@ -25,3 +25,21 @@ def output_names(model: keras.Model) -> list[str]:
         return [model.layers[-1].name]  # it has no `output_names`
     numbered = {op.name: stable_name(op) for op in model.operations}
     return [numbered.get(name, name) for name in model.output_names]
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Names for the inputs of a model's file.
+
+    Those of `keras.Input`, and numbers for inputs without: the names that Keras gives
+    them count what else was made in the same process.
+    """
+    single = len(model.inputs) == 1
+    names = [
+        ("input" if single else f"input_{i}")
+        if re.fullmatch(r"keras_tensor(_\d+)?", x.name)
+        else x.name
+        for i, x in enumerate(model.inputs)
+    ]
+    if len(set(names)) < len(names):
+        names = [f"input_{i}" for i in range(len(names))]
+    return names

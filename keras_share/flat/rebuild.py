@@ -184,22 +184,30 @@ class Rebuilder:
         """The model up to these outputs, with initial weights."""
         return keras.Model(self.inputs, outputs, name=self.graph.name)
 
-    def finish(self) -> keras.Model:
-        """The model, with the weights of the graph's layers."""
-        model = self.model(self.resolve(self.graph.outputs))
+    def finish(self, inputs: Any = None, outputs: Any = None) -> keras.Model:
+        """The model, with the weights of the graph's layers.
+
+        Args:
+            inputs: What it takes; None for the inputs of the graph.
+            outputs: What it returns; None for the outputs of the graph.
+        """
+        if inputs is not None:
+            self.inputs = inputs
+        model = self.model(outputs or self.resolve(self.graph.outputs))
         for weights, _, bare in self._all_copies():
             for new, old in zip(bare.weights, weights, strict=True):
-                new.assign(old.value)
+                # A real copy: JAX gives the buffer of one away when it runs the other.
+                new.assign(keras.ops.copy(old.value))
             if hasattr(bare, "finalize_state"):
                 # Preprocessing layers compute with what they derive from weights.
                 bare.finalize_state()
         for tied, bare, weights in self._ties:
             values = VariableMap(zip(bare.weights, weights, strict=True))
             for original, private in tied.private_copies:
-                private.assign(values[original].value)
+                private.assign(keras.ops.copy(values[original].value))
         for layer, bias in self._biases:
             assert layer.bias is not None  # its original has one
-            layer.bias.assign(bias.value)
+            layer.bias.assign(keras.ops.copy(bias.value))
         return model
 
 

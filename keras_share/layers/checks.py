@@ -24,6 +24,15 @@ def check_rate(name: str, value: Any) -> float:
     return value
 
 
+def check_padding(padding: Any) -> str:
+    """Returns `padding` if it is one that keeps the length of a sequence."""
+    if padding not in ("same", "causal"):
+        raise ValueError(
+            f"`padding` must be 'same' or 'causal'. Received: padding={padding!r}"
+        )
+    return padding
+
+
 def options_around(layer: keras.Layer, **kwargs: Any) -> dict[str, Any]:
     """The base layer keyword arguments of a layer that runs another one.
 

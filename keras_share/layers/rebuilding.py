@@ -170,7 +170,7 @@ def make_first(place: Place | None, name: str) -> bool | None:
         read = keras.layers.deserialize
         if "module" not in config:  # a `.h5` file
             read = sys.modules[function[0]].saving_utils.model_from_config
-        layer = read(config, variables.get("custom_objects"))
+        layer = read(config)  # in the scope of the custom objects of the model
         made["config"].update(made=layer, configs=configs, index=index, was=config)
         return True
     return False

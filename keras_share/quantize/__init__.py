@@ -8,8 +8,9 @@ import keras_share.quantize.recurrent_rules
 import keras_share.quantize.table_rules
 import keras_share.quantize.weight_rules
 import keras_share.quantize.written_rules  # noqa: F401 (the rules register themselves)
+from keras_share.quantize.calibration import calibrate
 from keras_share.quantize.fake_quantize import FakeQuantize
-from keras_share.quantize.model import calibrate, quantize_model
+from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import Quantization
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.report import (

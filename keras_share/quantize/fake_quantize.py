@@ -12,6 +12,7 @@ from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
 UNTRAINED = (-6.0, 6.0)  # where TFMOT's quantizers begin
 
 _SMALL = 1e-3  # a range for what was zero in all samples
+_WHOLLY = 1e3  # below it are only masks, such as -1e4 or -1e9
 
 
 @keras.saving.register_keras_serializable(package="keras_share")
@@ -41,6 +42,7 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         self.fixed = None if fixed is None else tuple(fixed)
         self.supports_masking = True
         self._observing = False
+        self.least_top = np.inf  # the smallest largest number of a row
         self._held: dict[str, Any] | None = None  # the range, in a loop
         self._seen: list[tuple[Any, Any]] = []
 
@@ -113,6 +115,7 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         if self.fixed is None:
             self.min.assign(0.0)  # TFLite needs zero to be in the range.
             self.max.assign(0.0)
+            self.least_top = np.inf
             self._observing = True
 
     def stop_observing(self) -> None:
@@ -120,6 +123,9 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         self._observing = False
         if self.fixed is not None:
             return
+        if self.num_bits > 8:
+            self.max.assign(ops.maximum(-self.min, self.max))
+            self.min.assign(-self.max)
         if self._ends() == UNTRAINED:  # as behind a ReLU6
             self.max.assign(np.nextafter(np.float32(UNTRAINED[1]), np.float32(np.inf)))
         elif self._ends() == (0.0, 0.0):  # as a head that starts at zero
@@ -127,13 +133,21 @@ class FakeQuantize(InLoop, keras.layers.Layer):
             self.max.assign(_SMALL)
 
     def _observe(self, inputs: Any) -> None:
+        import tensorflow as tf
+
         inputs = ops.cast(inputs, "float32")
-        low, high = ops.min(inputs), ops.max(inputs)
-        if self.num_bits > 8:
-            high = ops.maximum(-low, high)
-            low = -high
-        self.min.assign(ops.minimum(low, self.min))
-        self.max.assign(ops.maximum(high, self.max))
+        self.min.assign(ops.minimum(ops.min(inputs), self.min))
+        self.max.assign(ops.maximum(ops.max(inputs), self.max))
+        tops = ops.max(inputs, axis=-1) if len(inputs.shape) else inputs
+        # Of a row that is masked throughout any weights are right.
+        least = ops.min(ops.where(tops > -_WHOLLY, tops, np.inf))
+        if tf.executing_eagerly():  # not in a loop
+            self.least_top = min(self.least_top, float(least))
+
+    def raise_low(self, low: float) -> None:
+        """Cuts the range off, for good, where no number makes a difference."""
+        self.min.assign(min(low, 0.0))
+        self.trainable = False
 
     def check_range(self) -> None:
         """Raises ValueError if the range was never set from data, or is not finite."""

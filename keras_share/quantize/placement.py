@@ -39,7 +39,7 @@ _NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Of two of these one may undo the other.
-_ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
+ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 _FUSING = (
     *(*KERNEL_LAYERS, Affine),
     *(keras.layers.BatchNormalization, keras.layers.Rescaling),
@@ -112,7 +112,7 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
     pulls: dict[Step, str] = {}
     masked: set[Step] = set()
     for step in reversed(graph.steps):
-        name = _operation(step)
+        name = operation_name(step.op)
         if name == "softmax" and _is_masked(graph, step.inputs[0]):
             if not placements[step].is_float:
                 placements[step] = Placement(reason=_MASKED)
@@ -152,10 +152,14 @@ def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
     seen: set[Step] = set()
     while left:
         step = graph.producer(left.pop())
-        if step is None or step in seen or _operation(step) not in _MASKS:
+        scaled = step is not None and isinstance(step.op, keras.layers.Rescaling)
+        if step is None or step in seen:
+            continue
+        if not scaled and operation_name(step.op) not in _MASKS:
             continue
         seen.add(step)
         parts = [x for x in keras.tree.flatten(step.args) if x is not None]
+        parts += [step.op.scale, step.op.offset] if scaled else []
         constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
         if any(np.max(np.abs(x), initial=0) >= _LARGE for x in constants):
             return True
@@ -173,21 +177,23 @@ def _is_before(
 
 def is_clip(step: Step) -> bool:
     """Whether a step is an activation function that operators can have fused."""
-    return _operation(step) in FUSED_ACTIVATIONS
+    return operation_name(step.op) in FUSED_ACTIVATIONS
 
 
-def is_taken_apart(graph: FlatGraph, step: Step) -> bool:
-    """Whether the converter computes a step in another way where others read its input.
+def taken_apart(graph: FlatGraph, step: Step, wide: bool) -> list[keras.KerasTensor]:
+    """The inputs of a step from which the converter computes it in a way of its own.
 
     Of a PReLU it takes the ReLU that is computed anyhow. An activation function of a
-    product it computes with a product of its own, which is not rounded between.
+    product it computes with a product of its own, which is not rounded between. In 16
+    bits it fails to add to a product behind what moved it.
     """
-    if isinstance(step.op, keras.layers.PReLU):
-        return True
-    if not is_clip(step):
-        return False
-    producer = graph.producer(step.inputs[0])
-    return producer is not None and isinstance(producer.op, _PRODUCTS)
+    producer = graph.producer(step.inputs[0]) if step.inputs else None
+    after_product = producer is not None and isinstance(producer.op, _PRODUCTS)
+    if isinstance(step.op, keras.layers.PReLU) or (is_clip(step) and after_product):
+        return step.inputs
+    if wide and operation_name(step.op) in ("add", "subtract"):
+        return [x for x in step.inputs if _unmoved(graph, x) is not x]
+    return []
 
 
 def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:
@@ -197,19 +203,19 @@ def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:
     because their ranges differ.
     """
     sums = ("add", "multiply", "subtract")
-    if _operation(step) not in sums or len(step.inputs) != 2:
+    if operation_name(step.op) not in sums or len(step.inputs) != 2:
         return False
     first, second = (_unmoved(graph, x) for x in step.inputs)
     producer = graph.producer(first)
     if first is not second or producer is None:
         return False
-    return _operation(producer) not in sums
+    return operation_name(producer.op) not in sums
 
 
 def _unmoved(graph: FlatGraph, tensor: keras.KerasTensor) -> keras.KerasTensor:
     """The tensor whose values another has in another order."""
     producer = graph.producer(tensor)
-    while producer is not None and _operation(producer) in _ORDERS:
+    while producer is not None and operation_name(producer.op) in ORDERS:
         [tensor] = producer.inputs
         producer = graph.producer(tensor)
     return tensor
@@ -228,10 +234,6 @@ def only_moves(step: Step) -> bool:
     )
 
 
-def _operation(step: Step) -> str | None:
-    return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
-
-
 def place_alone(graph: FlatGraph, step: Step) -> Placement:
     """What is done with a step, whatever is with those around it."""
     op = step.op
@@ -239,7 +241,7 @@ def place_alone(graph: FlatGraph, step: Step) -> Placement:
         return Placement("own")
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
-        return Placement()
+        return Placement(reason=step.reason or "")
     if isinstance(op, IDENTITY_LAYERS) or _is_float_cast(step):
         return Placement("input")
     if isinstance(op, keras.layers.BatchNormalization):
@@ -252,9 +254,11 @@ def place_alone(graph: FlatGraph, step: Step) -> Placement:
         return Placement(reason=reason)
     if rule is None or rule.write is not None:
         return Placement(reason=f"there is no rule for {type(op).__name__}")
-    if _operation(step) == "softmax" and _shares(step) > _MOST_SHARES:
+    if operation_name(step.op) == "softmax" and _shares(step) > _MOST_SHARES:
         return Placement(reason=f"it is over more than {_MOST_SHARES} places")
-    if _operation(step) == "rsqrt" and not is_never_negative(graph, step.args[0]):
+    if operation_name(step.op) == "rsqrt" and not is_never_negative(
+        graph, step.args[0]
+    ):
         return Placement(reason="its input may be negative, which ends a file's run")
     if rule.output == "own" and is_linear(op) and _is_fused_next(graph, step):
         return Placement("next", rule)
@@ -269,11 +273,8 @@ def _shares(step: Step) -> int:
 
 def _is_float_cast(step: Step) -> bool:
     """Whether a step turns numbers into numbers of another precision."""
-    return (
-        not isinstance(step.op, keras.Layer)
-        and operation_name(step.op) == "cast"
-        and all("float" in x.dtype for x in step.inputs)
-    )
+    floats = all("float" in x.dtype for x in step.inputs)
+    return operation_name(step.op) == "cast" and floats
 
 
 def _place_normalization(graph: FlatGraph, step: Step) -> Placement:

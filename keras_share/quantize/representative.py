@@ -48,16 +48,25 @@ def samples(dataset: Representative, model: keras.Model) -> Iterator[list[np.nda
 def batches(
     dataset: Representative, model: keras.Model, batch_size: int
 ) -> Iterator[list[np.ndarray]]:
-    """Yields the samples of `samples` in batches of up to `batch_size`."""
+    """Yields the samples of `samples` in batches of up to `batch_size`.
+
+    A model of a batch size of its own gets that many; the last ones repeat then.
+    """
+    fixed = model.inputs[0].shape[0]
     pending: list[list[np.ndarray]] = []
+
+    def together() -> list[np.ndarray]:
+        arrays = [np.concatenate(parts) for parts in zip(*pending, strict=True)]
+        return [np.resize(a, (fixed or len(a), *a.shape[1:])) for a in arrays]
+
     for sample in samples(dataset, model):
         others = pending and [a.shape for a in pending[0]] != [a.shape for a in sample]
-        if others or len(pending) == batch_size:
-            yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
+        if others or len(pending) == (fixed or batch_size):
+            yield together()
             pending = []
         pending.append(sample)
     if pending:
-        yield [np.concatenate(parts) for parts in zip(*pending, strict=True)]
+        yield together()
 
 
 def random_sample(

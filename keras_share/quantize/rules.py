@@ -152,7 +152,9 @@ def find_rule(op: keras.Operation) -> QuantizeRule | None:
 
 
 def operation_name(op: keras.Operation) -> str:
-    """The name of an operation as in `keras.ops`, from that of its class."""
+    """The name of an operation as in `keras.ops`; an empty one of a layer."""
+    if isinstance(op, keras.Layer):
+        return ""
     kind = type(op).__name__
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
 

@@ -21,7 +21,7 @@ def is_never_negative(graph: FlatGraph, value: Any) -> bool:
     if not isinstance(value, keras.KerasTensor):
         return bool(np.all(np.asarray(value) >= 0))
     step = graph.producer(value)
-    if step is None or isinstance(step.op, keras.Layer):
+    if step is None:
         return False
     name, args = operation_name(step.op), step.args
     if name == "multiply" and args[0] is args[1]:

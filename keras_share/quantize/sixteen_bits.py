@@ -11,7 +11,10 @@ from keras_share.flat.written import LayerUse
 from keras_share.quantize.rules import operation_name
 
 # Of what the converter has no 16-bit operator, or one that runs wrong.
-_MISSING = {"broadcast_to", "exp", "log_softmax", "repeat", "resize", "tile"}
+_MISSING = {
+    *("broadcast_to", "exp", "log_softmax", "repeat", "resize", "tile"),
+    *("equal", "greater", "greater_equal", "less", "less_equal", "not_equal"),
+}
 _MISSING_LAYERS = (
     layers.AdditiveAttention,  # sums of tensors of different shapes
     layers.RepeatVector,
@@ -31,7 +34,7 @@ _ROOTS = (
 
 def written_in_16_bits(op: Any, args: tuple) -> Callable[..., Any] | None:
     """A function that writes an operation with those that have 16 bits, or None."""
-    name = "" if isinstance(op, keras.Layer) else operation_name(op)
+    name = operation_name(op)
     if isinstance(op, _MISSING_LAYERS) or name in _MISSING:
         return _left("TFLite has no 16-bit operator for it")
     if isinstance(op, _ROOTS) or name == "rsqrt":
@@ -57,14 +60,12 @@ def _with_constant(use: LayerUse, x1: Any, x2: Any) -> Any:
         use.refuse("its constant is no single number")
     number = float(constant)
     x = x2 if constant is x1 else x1
-    name = operation_name(use.op)
-    if name == "multiply":
-        return layers.Rescaling(number, name="scale")(x)
-    if name == "add":
-        return layers.Rescaling(1.0, number, name="offset")(x)
-    if constant is x1:
-        return layers.Rescaling(-1.0, number, name="offset")(x)
-    return layers.Rescaling(1.0, -number, name="offset")(x)
+    scale, offset = {
+        "multiply": (number, 0.0),
+        "add": (1.0, number),
+        "subtract": (-1.0, number) if constant is x1 else (1.0, -number),
+    }[operation_name(use.op)]
+    return layers.Rescaling(scale, offset, name="scaled")(x)
 
 
 def _concatenate(use: LayerUse, xs: Any) -> Any:

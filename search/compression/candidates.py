@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import keras_tuner as kt
-import pandas as pd
 
 from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.scale import Scale
@@ -31,13 +30,7 @@ _WHOLE = "sharing"
 
 @dataclass(frozen=True)
 class Candidate:
-    """What becomes one file.
-
-    Attributes:
-        design: How it shares, and its width.
-        layers: The class of the layers that share, or `"all"`.
-        quantization: How it is quantized.
-    """
+    """What becomes one file; `layers` is the class of those that share, or `"all"`."""
 
     design: SharingDesign
     quantization: str
@@ -59,18 +52,10 @@ class Candidate:
 
 
 class Designer:
-    """Makes candidates of trained models.
+    """Makes candidates of trained models that share nothing.
 
-    Args:
-        originals: The trained models, which share nothing.
-        widths: The widths; empty for a model that has one.
-        quantizations: Ways of quantizing to choose from.
-        relax: Relaxations to choose from.
-        max_bytes: The budget that the width is solved for.
-        size_of: Predicts the bytes of a candidate.
-
-    Raises:
-        ValueError: If nothing in the model can share.
+    Without widths the model has one; under `max_bytes` they are solved by what
+    `size_of` predicts. It is a ValueError if nothing in the model can share.
     """
 
     def __init__(
@@ -85,12 +70,20 @@ class Designer:
         self.originals = originals
         self.widths = list(widths)
         self.quantizations = list(quantizations)
-        self.max_bytes = max_bytes
+        self.max_bytes = max_bytes if widths else None
         self.size_of = size_of
         model = originals.fresh()
-        self.sites = _sites(model)
+        self.sites = find_sites(model)
+        if not len(self.sites):
+            raise ValueError(
+                "A model to compress must have blocks that repeat, of layers with equal"
+                " class, config and shapes of weights. Received: the model "
+                f"'{model.name}', in which `find_sites` finds none: nothing can be "
+                "shared. `keras_share.quantize_model` and `export_tflite` make it "
+                "smaller as it is."
+            )
         self.relax = ["none", *(one for one in relax if one != "none")]
-        if not self._can_relax(model):
+        if not _can_relax(model):
             self.relax = ["none"]
 
     @cached_property
@@ -101,7 +94,8 @@ class Designer:
     @cached_property
     def classes(self) -> list[str]:
         """Classes of layers with kernels, each of which may share alone."""
-        found = self.sites[self.sites["shapes"].map(_has_kernel)]["class"].unique()
+        has_kernel = self.sites["shapes"].map(lambda s: any(len(one) > 1 for one in s))
+        found = self.sites[has_kernel]["class"].unique()
         return [ALL, *found] if len(found) > 1 else [ALL]
 
     @cached_property
@@ -120,17 +114,16 @@ class Designer:
             quantization = hp.Choice("quantization", self.quantizations)
         if len(self.classes) > 1:
             layers = hp.Choice("layers", self.classes)
-        kinds, sites = list(self.kinds), list(self.kinds.values())
-        size_of = self.size_of
+        size_of, [*counts] = self.size_of, self.kinds.values()
         design = sharing_space(
             hp,
-            sites[0] if len(kinds) == 1 else dict(zip(kinds, sites, strict=True)),
+            self.kinds if len(counts) > 1 else counts[0],
             _WHOLE,
             families=(*DESIGNS, "unshared"),
             relax=[one for one in self.relax if one != "low_rank" or self.ranks],
             ranks=self.ranks,
             widths=self.widths,
-            max_bytes=self.max_bytes if self.widths else None,
+            max_bytes=self.max_bytes,
             size_of=size_of
             and (lambda design: size_of(Candidate(design, quantization, layers))),
         )
@@ -143,67 +136,53 @@ class Designer:
         The model only quantized, what the literature found to cost least, and what is
         smallest.
         """
-        names = (
-            [_WHOLE] if len(self.kinds) == 1 else [f"{_WHOLE}_{k}" for k in self.kinds]
-        )
-        sites = dict(zip(names, self.kinds.values(), strict=True))
-        twice = {n: f"sequence:{-(-count // 2)}" for n, count in sites.items()}
-        plain = {"layers": ALL, f"{_WHOLE}.relax": "none"}
-        first = {**plain, "quantization": self.quantizations[0]}
-        points = [
-            {**plain, "quantization": one, **dict.fromkeys(sites, "unshared")}
-            for one in self.quantizations
-        ]
-        points[1:1] = [{**first, **twice}, {**first, **dict.fromkeys(sites, "shared")}]
-        if all(count > 2 for count in sites.values()):
-            points.append({**first, **dict.fromkeys(sites, "sandwich")})
-        known = self._names()
-        return [{n: v for n, v in point.items() if n in known} for point in points]
+        names = {
+            _WHOLE if len(self.kinds) == 1 else f"{_WHOLE}_{kind}": count
+            for kind, count in self.kinds.items()
+        }
 
-    def _names(self) -> set[str]:
+        def point(pattern: str, quantization: str = self.quantizations[0]) -> dict:
+            patterns = dict.fromkeys(names, pattern)
+            if pattern == "twice":
+                patterns = {n: f"sequence:{-(-c // 2)}" for n, c in names.items()}
+            plain = {"layers": ALL, f"{_WHOLE}.relax": "none"}
+            return {**plain, "quantization": quantization, **patterns}
+
+        points = [point("unshared"), point("twice"), point("shared")]
+        points += [point("unshared", one) for one in self.quantizations[1:]]
+        if all(count > 2 for count in names.values()):
+            points.append(point("sandwich"))
         hp = kt.HyperParameters()
         self.candidate(hp)
-        return {parameter.name for parameter in hp.space}
+        known = {parameter.name for parameter in hp.space}
+        return [{n: v for n, v in point.items() if n in known} for point in points]
 
     def smallest(self, quantization: str) -> Candidate:
         """What shares all it can, in the least width."""
-        width = min(self.widths, default=None)
-        return self._of_one_pattern(SharingPattern.shared, quantization, width)
+        return self._alike("shared", quantization, min(self.widths, default=None))
 
     def unshared(self, quantization: str) -> Candidate:
         """The model only quantized."""
-        width = max(self.widths, default=None)
-        return self._of_one_pattern(SharingPattern.unshared, quantization, width)
+        return self._alike("unshared", quantization, max(self.widths, default=None))
 
-    def _of_one_pattern(
-        self,
-        pattern: Callable[[int], SharingPattern],
-        quantization: str,
-        width: int | None,
-    ) -> Candidate:
+    def _alike(self, pattern: str, quantization: str, width: int | None) -> Candidate:
         patterns = {
-            kind if len(self.kinds) > 1 else "": pattern(count)
+            kind if len(self.kinds) > 1 else "": SharingPattern.get(pattern, count)
             for kind, count in self.kinds.items()
         }
         return Candidate(SharingDesign(patterns, None, width), quantization)
 
     def build(self, candidate: Candidate, trained: bool = True) -> keras.Model:
-        """A candidate, not compiled.
-
-        Args:
-            candidate: What to build.
-            trained: Whether it is to have the weights of its original, which is
-                trained first if need be.
-        """
+        """A candidate, not compiled; by default with the weights of its original."""
         width = candidate.design.width
-        original, data = self.originals.fresh(width), None
-        if trained:
-            original = self.originals.trained(width)
-            data = self.originals.samples()
-        groups = self.groups(candidate)
+        groups: Any = self.groups(candidate)
+        relax, data = candidate.design.relax, None
         if not groups:
-            return share(original, dict.fromkeys(self.kinds, "unshared"))
-        return share(original, groups, relax=candidate.design.relax, data=data)
+            groups, relax = dict.fromkeys(self.kinds, "unshared"), None
+        elif trained:
+            data = self.originals.samples()
+        original = self.originals.trained if trained else self.originals.fresh
+        return share(original(width), groups, relax=relax, data=data)
 
     def groups(self, candidate: Candidate) -> list[list[str]]:
         """The names of the layers that are to share one another's weights."""
@@ -211,35 +190,18 @@ class Designer:
         for kind, rows in self.sites.groupby("kind", sort=False):
             patterns = candidate.design.patterns
             pattern = patterns[kind] if len(self.kinds) > 1 else patterns[""]
-            takes_part = rows["class"].isin([candidate.layers]) | (
-                candidate.layers == ALL
-            )
+            takes_part = (rows["class"] == candidate.layers) | (candidate.layers == ALL)
             for _, layers in rows[takes_part].groupby("position"):
                 names = layers.sort_values("site")["layer"].tolist()
                 found += [[names[i] for i in group] for group in pattern.groups]
         return [group for group in found if len(group) > 1]
 
-    def _can_relax(self, model: keras.Model) -> bool:
-        try:
-            share(model, "shared", relax=Scale())
-        except ValueError as error:
-            if "`relax`" not in str(error):
-                raise
-            return False
-        return True
 
-
-def _sites(model: keras.Model) -> pd.DataFrame:
-    sites = find_sites(model)
-    if not len(sites):
-        raise ValueError(
-            "A model to compress must have blocks that repeat, of layers with equal "
-            "class, config and shapes of weights. Received: the model "
-            f"'{model.name}', in which `find_sites` finds none: nothing can be shared. "
-            "`keras_share.quantize_model` and `export_tflite` make it smaller as it is."
-        )
-    return sites
-
-
-def _has_kernel(shapes: Sequence[Sequence[int]]) -> bool:
-    return any(len(shape) > 1 for shape in shapes)
+def _can_relax(model: keras.Model) -> bool:
+    try:
+        share(model, "shared", relax=Scale())
+    except ValueError as error:
+        if "`relax`" not in str(error):
+            raise
+        return False
+    return True

@@ -15,14 +15,15 @@ from rich.console import Console
 from keras_share.atomic import write_atomically
 from keras_share.search.compression.candidates import Candidate
 from keras_share.search.compression.data import Data
-from keras_share.search.compression.files import Files
-from keras_share.search.compression.job import Job, Options
+from keras_share.search.compression.files import judge, make_file
+from keras_share.search.compression.job import Job
 from keras_share.search.compression.outcome import Compression
 from keras_share.search.compression.plan import Plan, plan
 from keras_share.search.compression.scores import Scores
 from keras_share.search.compression.trials import CompressionModel
-from keras_share.search.compression.verdict import choose, earned, excess
+from keras_share.search.compression.verdict import choose, earned, excess, overrun
 from keras_share.search.policies.starts import StartWith
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_seconds
 from keras_share.search.space.sharing_space import RELAXATIONS
 from keras_share.search.tuner.halting import HaltedError
@@ -126,178 +127,149 @@ def compress(
     found.winner.path  # small/model.tflite
     ```
     """
-    console = Console(soft_wrap=True)
-
-    def say(text: str) -> None:
-        if verbose != 0:
-            console.print(text, markup=False, highlight=False)
-
+    console = Console(soft_wrap=True, quiet=verbose == 0)
     keras.utils.set_random_seed(seed)
-    options = Options(
+    chosen_by = Data(validation, "validation", batch_size, validation_steps)
+    job = Job(
+        model=model,
+        train=Data(train, "train", batch_size, steps_per_epoch),
+        validation=chosen_by,
+        test=chosen_by if test is None else Data(test, "test", batch_size),
         output=Path(output),
         max_bytes=max_bytes,
         max_latency=max_latency,
         max_memory=max_memory,
-        objective=objective,
+        asked_objective=objective,
         target=target,
         trials=trials,
         epochs=epochs,
         final_epochs=2 * epochs if final_epochs is None else final_epochs,
         finalists=finalists,
         widths=tuple(sorted(widths)),
-        quantizations=tuple(quantizations),
+        asked_quantizations=tuple(quantizations),
         relax=tuple(relax),
         tolerance=tolerance,
         learning_rate=learning_rate,
         seed=seed,
+        say=partial(console.print, markup=False, highlight=False),
     )
-    chosen_by = Data(validation, "validation", batch_size, validation_steps)
-    judged_on = chosen_by if test is None else Data(test, "test", batch_size)
-    data = Data(train, "train", batch_size, steps_per_epoch)
-    job = Job(model, options, data, chosen_by, judged_on, say)
     if dry_run:
         return plan(job)
     if not job.begin():
-        say(str(plan(job)))
-    tuner, hypermodel = _search(job, verbose)
-    return _finish(job, tuner, hypermodel)
+        job.say(str(plan(job)))
+    return _finish(job, _search(job, verbose))
 
 
-def _search(job: Job, verbose: str | int) -> tuple[SharingSearch, CompressionModel]:
-    options = job.options
-    exact = bool(options.limits.keys() - {"exported_bytes"})
-    hypermodel = CompressionModel(
-        job.designer, job.recipe, job.sizes, job.work, exact=exact
-    )
-    if job.originals.widest is not None:
-        job.say(f"training the original, of width {job.originals.widest}")
+def _search(job: Job, verbose: str | int) -> SharingSearch:
+    hypermodel = CompressionModel(job)
+    if job.widths:
+        job.say(f"training the original, of width {max(job.widths)}")
     job.originals.trained()
     tuner = SharingSearch(
         hypermodel,
         [job.objective, kt.Objective("exported_bytes", "min")],
-        max_trials=options.trials,
+        max_trials=job.trials,
         policy=StartWith(job.designer.starts()),
-        max_bytes=options.max_bytes,
         export=None,
         measure=hypermodel.measure,
-        keep_checkpoints=2 * options.finalists,
+        keep_checkpoints=2 * job.finalists,
         on_change="continue",  # `Job.begin` has compared all that it depends on
-        seed=options.seed,
+        seed=job.seed,
         directory=job.work,
         project_name="search",
     )
-    tuner.oracle.limits.update(options.limits)
+    tuner.oracle.limits.update(job.limits)
     try:
-        tuner.search(epochs=options.epochs, verbose=verbose)
+        tuner.search(epochs=job.epochs, verbose=verbose)
     except HaltedError as error:
-        halted(job, tuner, error)
-    return tuner, hypermodel
+        halted(job, tuner.results.records, error)
+    return tuner
 
 
-def halted(job: Job, tuner: SharingSearch, error: HaltedError) -> None:
-    """Goes on with what was found where a search ended early, else says why not.
-
-    Raises:
-        ValueError: If no candidate keeps the budget.
-        RuntimeError: If candidates fail.
-    """
-    records = tuner.results.records
+def halted(job: Job, records: Sequence[TrialRecord], error: HaltedError) -> None:
+    """Goes on with what was found where a search ended early, else says why not."""
     last = max(records, key=lambda one: one.ended or 0)
     if last.status == "FAILED":
         raise RuntimeError(
             f"Candidates fail one after another, {last.pattern} at last with: "
             f"{last.reason}\nMend the cause and call it again: what was tried is kept "
-            f"in {str(job.options.output)!r}."
+            f"in {str(job.output)!r}."
         ) from error
     if any(one.status == "COMPLETED" for one in records):
         job.say("no other candidate is new and keeps the budget")
         return
-    nearest = min(records, key=lambda one: excess(one.measures, job.options.limits))
-    known = ", ".join(
-        f"{name} {nearest.measures[name]:,.6g} of at most {most:,.6g}"
-        for name, most in job.options.limits.items()
-        if name in nearest.measures
-    )
+    nearest = min(records, key=lambda one: excess(one.measures, job.limits))
     raise ValueError(
         f"No candidate keeps the budget. Of {len(records)} that were tried "
-        f"{nearest.pattern} came nearest: {known}. Loosen the budget, in another "
-        "`output`, or pass a function of the width with narrower `widths`."
+        f"{nearest.pattern} came nearest: {overrun(nearest.measures, job.limits)}. "
+        "Loosen the budget, in another `output`, or pass a function of the width with "
+        "narrower `widths`."
     ) from error
 
 
-def _finish(
-    job: Job, tuner: SharingSearch, hypermodel: CompressionModel
-) -> Compression:
-    options, originals = job.options, job.originals
-    scores = Scores(originals.trained(), job.test, job.metric)
-    files = Files(
-        job.work / "files", job.recipe, job.designer, scores, options.final_epochs
-    )
+def _finish(job: Job, tuner: SharingSearch) -> Compression:
     paths: dict[str, tuple[Path, Candidate | None]] = {
-        "original, float32": (files.original(), None)
+        "original, float32": (
+            make_file(job, "original", None, job.originals.trained),
+            None,
+        )
     }
-    chosen = _chosen(job, tuner, hypermodel)
+    chosen = _chosen(job, tuner)
     job.say(f"making {len(chosen)} files")
     began = time.monotonic()
     for place, (name, (candidate, trial)) in enumerate(chosen.items(), start=1):
-        path = files.make(
-            name, candidate, partial(_model, job, tuner, candidate, trial)
-        )
-        paths[str(candidate)] = path, candidate
+        build = partial(_model, job, tuner, candidate, trial)
+        paths[str(candidate)] = make_file(job, name, candidate, build), candidate
         spent = time.monotonic() - began
         left = format_seconds(spent / place * (len(chosen) - place))
         job.say(f"file {place}/{len(chosen)}  {candidate}  about {left} left")
-    original, *made = files.judge(paths)
-    winner, reason = choose(made, original, options.limits, job.sign, options.tolerance)
+    scores = Scores(job.originals.trained(), job.test, job.metric)
+    original, *made = judge(scores, paths)
+    limits = job.limits
+    winner, reason = choose(made, original, limits, job.sign, job.tolerance)
     for suffix in (".tflite", ".keras"):
         data = winner.path.with_suffix(suffix).read_bytes()
-        write_atomically(options.output / f"model{suffix}", data)
+        write_atomically(job.output / f"model{suffix}", data)
     found = Compression(
-        options.output,
+        job.output,
         winner,
         [original, *made],
         reason,
-        earned(winner, made, options.limits, scores, job.sign),
-        excess(winner.costs, options.limits) <= 1,
+        earned(winner, made, limits, scores, job.sign),
+        excess(winner.costs, limits) <= 1,
         tuner.results,
         job.metric,
         f"{scores.count} {job.test.name} samples",
     )
     found.write()
-    job.say(f"{found.reason} {found.verdict}\nAll is in {options.output.resolve()}")
+    job.say(f"{found.reason} {found.verdict}\nAll is in {job.output.resolve()}")
     return found
 
 
-def _chosen(
-    job: Job, tuner: SharingSearch, hypermodel: CompressionModel
-) -> dict[str, tuple[Candidate, Any]]:
+def _chosen(job: Job, tuner: SharingSearch) -> dict[str, tuple[Candidate, Any]]:
     """What becomes a file, by name: what shares nothing, and the best that shares."""
-    options = job.options
     plain = job.designer.unshared(job.quantizations[0])
     found: dict[str, tuple[Candidate, Any]] = {"quantized_only": (plain, None)}
     trials = {trial.trial_id: trial for trial in tuner.oracle.get_best_trials(10**6)}
-    ranked = [trials[one] for one in _ranking(job, tuner) if one in trials]
-    shared = unshared = 0
-    for trial in ranked:
-        candidate = hypermodel.designer.candidate(trial.hyperparameters)
-        if candidate.is_shared and shared < options.finalists:
-            shared += 1
-        elif not candidate.is_shared and not unshared and candidate != plain:
-            unshared += 1
-        else:
+    left = {True: job.finalists, False: 1}  # by whether they share
+    for trial_id in _ranking(job, tuner):
+        trial = trials.get(trial_id)
+        if trial is None:
             continue
-        found[f"trial_{trial.trial_id}"] = candidate, trial
+        candidate = job.designer.candidate(trial.hyperparameters)
+        if candidate != plain and left[candidate.is_shared]:
+            left[candidate.is_shared] -= 1
+            found[f"trial_{trial_id}"] = candidate, trial
     return found
 
 
 def _ranking(job: Job, tuner: SharingSearch) -> list[str]:
     """The trials to make files of: under a budget the best, else the smallest good."""
     board = tuner.results.leaderboard(average=True)
-    score, sign = board[job.objective.name], job.sign
-    if not job.options.limits:
-        best = (sign * score).max()
+    if not job.limits:
+        score = job.sign * board[job.objective.name]
         # A little training tells it roughly: what is a little too bad may recover.
-        kept = sign * score >= best - 2 * job.options.tolerance
+        kept = score >= score.max() - 2 * job.tolerance
         board = board.assign(_kept=~kept).sort_values(["_kept", "exported_bytes"])
     return board["trial_id"].tolist()
 

@@ -1,9 +1,11 @@
 """`Data`: what `fit` takes, checked once and read as often as is needed."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import keras
@@ -12,25 +14,15 @@ from keras import tree
 
 # Of fewer samples a share of right ones says next to nothing.
 _FEWEST = 30
-# What tf.data calls a number of batches that it doesn't know.
-_UNKNOWN = -2
 _MOST = 100_000  # batches that are counted
 
 
 @dataclass(frozen=True)
 class Data:
-    """Samples with their targets.
+    """Samples with their targets, in whatever `fit` takes and can be read twice.
 
-    Args:
-        source: A tuple `(x, y)` or `(x, y, sample_weight)` of arrays, of dicts or of
-            lists of them; a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches;
-            or a function that returns an iterable of batches.
-        name: What the user calls it.
-        batch_size: Samples of a batch, where they are arrays.
-        steps: Batches of an epoch; None for all.
-
-    Raises:
-        ValueError: If it is none of these, holds NaN, or is too little.
+    `name` is what the user calls them; a `batch_size` is of arrays; `steps` are the
+    batches of an epoch, None for all. NaN, or too few, are a ValueError.
     """
 
     source: Any = field(repr=False)
@@ -39,21 +31,18 @@ class Data:
     steps: int | None = None
 
     def __post_init__(self):
-        if isinstance(self.source, Iterator):
-            raise ValueError(
-                f"`{self.name}` is read several times, and a generator can be read "
-                "once. Pass the function that makes it, or a keras.utils.PyDataset. "
-                f"Received: {type(self.source).__name__}"
-            )
+        is_read_often = not isinstance(self.source, Iterator)
         kinds = (Iterable, keras.utils.PyDataset)
-        if not callable(self.source) and not isinstance(self.source, kinds):
+        if not callable(self.source) and not (
+            is_read_often and isinstance(self.source, kinds)
+        ):
             raise ValueError(
                 f"`{self.name}` must be (x, y) or (x, y, sample_weight), a "
                 "tf.data.Dataset, a keras.utils.PyDataset, or a function that returns "
-                f"an iterable of batches (x, y). Received: {type(self.source).__name__}"
+                "an iterable of batches (x, y): it is read several times, and a "
+                f"generator can be read once. Received: {type(self.source).__name__}"
             )
-        known = self.whole if self.is_arrays else self.first
-        for part in tree.flatten(known):
+        for part in tree.flatten(self.whole if self.is_arrays else self.first):
             if np.issubdtype(part.dtype, np.floating) and not np.isfinite(part).all():
                 raise ValueError(
                     f"`{self.name}` must be finite. Received: NaN or infinity in "
@@ -70,7 +59,7 @@ class Data:
     @cached_property
     def first(self) -> tuple[Any, ...]:
         """The first batch: inputs, targets and, if there are some, weights."""
-        batch = next(iter(self.batches()), None)
+        batch = next(self.batches(), None)
         if batch is None:
             raise ValueError(f"`{self.name}` must have a batch. Received: none")
         return batch
@@ -82,58 +71,22 @@ class Data:
             return self.steps
         if self.is_arrays:
             return -(-self.count // self.batch_size)
-        if isinstance(self.source, keras.utils.PyDataset):
-            if self.source.num_batches is None:
-                raise ValueError(_endless(self.name))
-            return self.source.num_batches
-        known = getattr(self.source, "cardinality", lambda: _UNKNOWN)()
-        if int(known) >= 0:
-            return int(known)
-        count = _MOST
-        if int(known) == _UNKNOWN:
-            count = sum(1 for _ in itertools.islice(self._iterable(), _MOST))
+        with contextlib.suppress(TypeError):  # functions and endless datasets
+            return len(self.source)
+        count = sum(1 for _ in itertools.islice(self._read(), _MOST))
         if count == _MOST:
-            raise ValueError(_endless(self.name))
+            steps = "steps_per_epoch" if self.name == "train" else "validation_steps"
+            raise ValueError(
+                f"`{self.name}` must have an end, or `{steps}` says how many batches "
+                "are an epoch. Received: one without an end"
+            )
         return count
-
-    def fit_arguments(self) -> dict[str, Any]:
-        """What `fit` is to be given."""
-        given = {"steps_per_epoch": self.steps}
-        if self.is_arrays:
-            names = ("x", "y", "sample_weight")
-            arrays = zip(names, self.whole, strict=False)
-            return {**given, **dict(arrays), "batch_size": self.batch_size}
-        shuffles = isinstance(self.source, keras.utils.PyDataset)
-        return {**given, "x": self._fit_source(), "shuffle": shuffles}
-
-    def batches(self) -> Iterator[tuple[Any, ...]]:
-        """The batches of an epoch, as arrays."""
-        if self.is_arrays:
-            for start in range(0, self.count, self.batch_size):
-                part = slice(start, start + self.batch_size)
-                yield tree.map_structure(lambda a, part=part: a[part], self.whole)
-            return
-        for batch in itertools.islice(self._iterable(), self.steps):
-            yield self._checked(batch, "Each batch of ")
-
-    def samples(self, count: int) -> Any:
-        """The inputs of the first samples."""
-        found: list[Any] = []
-        known = 0
-        for batch in self.batches():
-            found.append(batch[0])
-            known += len(tree.flatten(batch[0])[0])
-            if known >= count:
-                break
-        return tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *found)
 
     @cached_property
     def whole(self) -> tuple[Any, ...]:
         """All samples as arrays.
 
-        Raises:
-            ValueError: If they are too few, or batches have other shapes than one
-                another.
+        It is a ValueError if they are too few, or of several shapes.
         """
         if self.is_arrays:
             whole = self._checked(self.source)
@@ -147,15 +100,10 @@ class Data:
                 )
             whole = tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
         lengths = [len(a) if a.ndim else 0 for a in tree.flatten(whole)]
-        if len(set(lengths)) > 1:
+        if len(set(lengths)) > 1 or lengths[0] < _FEWEST:
             raise ValueError(
-                f"The arrays of `{self.name}` must have equally many samples. "
-                f"Received: {lengths}"
-            )
-        if lengths[0] < _FEWEST:
-            raise ValueError(
-                f"`{self.name}` must have at least {_FEWEST} samples: fewer tell "
-                f"nothing. Received: {lengths[0]}"
+                f"The arrays of `{self.name}` must have equally many samples, and at "
+                f"least {_FEWEST} samples: fewer tell nothing. Received: {lengths}"
             )
         return whole
 
@@ -164,41 +112,66 @@ class Data:
         """The number of all samples."""
         return len(tree.flatten(self.whole)[0])
 
-    def _checked(self, batch: Any, what: str = "") -> tuple[Any, ...]:
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """The batches of an epoch, as arrays."""
+        return map(self._checked, itertools.islice(self._read(), self.steps))
+
+    def samples(self, count: int) -> Any:
+        """The inputs of the first samples."""
+        if self.is_arrays:
+            return tree.map_structure(itemgetter(slice(count)), self.whole[0])
+        found: list[Any] = []
+        known = 0
+        for x, *_ in self.batches():
+            found.append(x)
+            known += len(tree.flatten(x)[0])
+            if known >= count:
+                break
+        return tree.map_structure(lambda *parts: np.concatenate(parts)[:count], *found)
+
+    def fit_arguments(self) -> dict[str, Any]:
+        """What `fit` is to be given."""
+        given: dict[str, Any] = {"steps_per_epoch": self.steps}
+        if self.is_arrays:
+            names = ("x", "y", "sample_weight")
+            arrays = dict(zip(names, self.whole, strict=False))
+            return {**given, **arrays, "batch_size": self.batch_size}
+        given["shuffle"] = isinstance(self.source, keras.utils.PyDataset)
+        if not callable(self.source):
+            return {**given, "x": self.source}
+        import tensorflow as tf
+
+        made = tf.data.Dataset.from_generator(
+            lambda: map(tuple, self._read()),
+            output_signature=tree.map_structure(
+                lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), self.first
+            ),
+        )
+        if self.steps is None:
+            # Keras takes one of unknown length to be of that of its first epoch.
+            length = tf.data.experimental.assert_cardinality(self.num_steps)
+            made = made.apply(length)
+        return {**given, "x": made}
+
+    def _read(self) -> Iterable[Any]:
+        """The batches, once more from the first."""
+        source: Any = self.source
+        if self.is_arrays:
+            starts = range(0, self.count, self.batch_size)
+            parts = (itemgetter(slice(i, i + self.batch_size)) for i in starts)
+            return (tree.map_structure(part, self.whole) for part in parts)
+        if isinstance(source, keras.utils.PyDataset):
+            count = source.num_batches
+            return map(
+                source.__getitem__, itertools.count() if count is None else range(count)
+            )
+        return source() if callable(source) else source
+
+    def _checked(self, batch: Any) -> tuple[Any, ...]:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
             raise ValueError(
-                f"{what}`{self.name}` must be (x, y) or (x, y, "
+                f"`{self.name}`, or each batch of it, must be (x, y) or (x, y, "
                 f"sample_weight). Received: {type(batch).__name__}{size}"
             )
         return tree.map_structure(np.asarray, tuple(batch))
-
-    def _iterable(self) -> Iterable[Any]:
-        if isinstance(self.source, keras.utils.PyDataset):
-            return (self.source[i] for i in range(self.num_steps))
-        return self.source() if callable(self.source) else self.source
-
-    def _fit_source(self) -> Any:
-        """A source that `fit` can read in each epoch anew."""
-        if not callable(self.source):
-            return self.source
-        import tensorflow as tf
-
-        signature = tree.map_structure(
-            lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), self.first
-        )
-        made = tf.data.Dataset.from_generator(
-            lambda: map(tuple, self._iterable()), output_signature=signature
-        )
-        if self.steps is not None:
-            return made
-        # Keras takes one of unknown length to be of that of its first epoch.
-        return made.apply(tf.data.experimental.assert_cardinality(self.num_steps))
-
-
-def _endless(name: str) -> str:
-    steps = "steps_per_epoch" if name == "train" else "validation_steps"
-    return (
-        f"`{name}` must have an end, or `{steps}` says how many batches are an epoch. "
-        "Received: one without an end"
-    )

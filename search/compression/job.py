@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,19 +15,20 @@ import keras_tuner as kt
 import numpy as np
 
 from keras_share.atomic import write_atomically
+from keras_share.export.convert import export_tflite
 from keras_share.export.target import check_target
 from keras_share.flat.names import output_names
+from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import TRAINED, find_quantization
 from keras_share.quantize.tfmot import check_backend
 from keras_share.search.compression.candidates import Candidate, Designer
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.originals import Originals
 from keras_share.search.compression.sizes import Sizes
-from keras_share.search.compression.training import evaluate, initial_rate
-from keras_share.search.compression.trials import Recipe
+from keras_share.search.compression.training import evaluate, initial_rate, train
 from keras_share.search.engine import infer_metric_direction
-from keras_share.search.space.sharing_space import RELAXATIONS
 from keras_share.search.trial import objectives
+from keras_share.tflite.inspect.audit import Audit
 
 # What is tried of each target where nothing else is said.
 _QUANTIZATIONS = {
@@ -37,32 +38,42 @@ _QUANTIZATIONS = {
     "auto": ("int8", "int4"),
 }
 _CALIBRATED = 200  # samples
-# That of TensorFlow Lite Micro is its arena, whatever LiteRT would take.
-_MEMORY = {"micro": "arena_bytes"}
+# Quantized weights are near to where they should be.
+_GENTLE = 0.1
 
 
-@dataclass(frozen=True)
-class Options:
-    """What `compress` was asked for beside its model and its samples."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What `compress` was asked for, and what follows from it.
 
+    It is a ValueError if the model or the samples are not what they must be, nothing
+    can be shared, or no candidate can keep the budget.
+    """
+
+    model: Any = field(repr=False)
+    train: Data
+    validation: Data
+    test: Data
     output: Path
     max_bytes: float | None
     max_latency: float | None
     max_memory: float | None
-    objective: Any
+    asked_objective: Any
     target: str
     trials: int
     epochs: int
     final_epochs: int
     finalists: int
     widths: Sequence[int]
-    quantizations: Sequence[str]
+    asked_quantizations: Sequence[str]
     relax: Sequence[str]
     tolerance: float
     learning_rate: float | None
     seed: int
+    say: Callable[[str], None] = field(repr=False)
 
     def __post_init__(self):
+        check_backend("compress")
         check_target(self.target)
         for name in ("trials", "epochs", "final_epochs", "finalists"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
@@ -76,122 +87,83 @@ class Options:
                 "Micro, which must be there to measure it: `pip install tflite-micro` "
                 f"(Linux). Received: max_memory={self.max_memory!r} without it"
             )
-        for name in self.quantizations:
+        for name in self.asked_quantizations:
             find_quantization(name, TRAINED)
-        if not self.relax or set(self.relax) - set(RELAXATIONS):
-            raise ValueError(
-                f"`relax` must be of {', '.join(RELAXATIONS)}. Received: "
-                f"relax={self.relax!r}"
-            )
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The most that each cost may be, by its name."""
-        given = {
-            "exported_bytes": self.max_bytes,
-            "latency_ms": self.max_latency,
-            _MEMORY.get(self.target, "estimated_memory_bytes"): self.max_memory,
-        }
-        return {name: most for name, most in given.items() if most is not None}
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a compression needs.
-
-    Args:
-        model: As `compress` takes it.
-        options: What was asked for.
-        train: The samples to train on.
-        validation: Those to choose by.
-        test: Those to judge files on.
-        say: Called with what is to be shown.
-
-    Raises:
-        ValueError: If the model or the samples are not what they must be, nothing can
-            be shared, or no candidate can keep the budget.
-    """
-
-    model: Any = field(repr=False)
-    options: Options
-    train: Data
-    validation: Data
-    test: Data
-    say: Callable[[str], None] = field(repr=False)
-
-    def __post_init__(self):
-        check_backend("compress")
         self.work.mkdir(parents=True, exist_ok=True)
-        self._check_samples()
+        if self.metric not in self._first_scores:
+            raise ValueError(
+                "`objective` must be a metric that the model was compiled with, with "
+                f"val_ before it. Received: {self.objective.name!r}, with "
+                f"{', '.join(f'val_{name}' for name in self._first_scores)}"
+            )
+        assert self.validation.count and self.test.count  # or it says what is wrong
         self._check_budget()
 
     @property
     def work(self) -> Path:
         """Where what is not for the user is kept."""
-        return self.options.output / "work"
+        return self.output / "work"
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The most that each cost may be, by its name."""
+        is_micro = self.target == "micro"
+        given = {
+            "exported_bytes": self.max_bytes,
+            "latency_ms": self.max_latency,
+            "arena_bytes" if is_micro else "estimated_memory_bytes": self.max_memory,
+        }
+        return {name: most for name, most in given.items() if most is not None}
 
     @cached_property
     def originals(self) -> Originals:
         """The trained models."""
-        options = self.options
-        epochs = 5 * options.final_epochs
-        folder = self.work / "originals"
-        return Originals(self.model, options.widths, folder, self.train, epochs)
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """How candidates are trained."""
-        rate = self.options.learning_rate
-        rate = initial_rate(self.originals.fresh()) if rate is None else rate
-        samples = self.train.samples(_CALIBRATED)
-        return Recipe(self.train, self.validation, self.options.target, rate, samples)
+        folder, epochs = self.work / "originals", 5 * self.final_epochs
+        return Originals(self.model, self.widths, folder, self.train, epochs)
 
     @cached_property
     def quantizations(self) -> list[str]:
         """The ways of quantizing that are tried."""
-        named = self.options.quantizations
-        return list(named or _QUANTIZATIONS[self.options.target])
+        return list(self.asked_quantizations or _QUANTIZATIONS[self.target])
 
     @cached_property
     def sizes(self) -> Sizes:
         """What tells the bytes of candidates."""
-        path = self.work / "trial.tflite"
 
         def measure(model: keras.Model, candidate: Candidate) -> int:
-            rounded = self.recipe.rounded(model, candidate.quantization)
-            return self.recipe.export(rounded, path).file_bytes
+            rounded = self.rounded(model, candidate.quantization)
+            return self.export(rounded, self.work / "trial.tflite").file_bytes
 
         return Sizes(self.work / "sizes.json", measure)
 
     @cached_property
     def designer(self) -> Designer:
         """What makes candidates."""
-        options = self.options
-
-        def size_of(candidate: Candidate) -> float:
-            model = self.designer.build(candidate, trained=False)
-            return self.sizes.of(model, candidate)
-
         return Designer(
             self.originals,
-            options.widths,
+            self.widths,
             self.quantizations,
-            options.relax,
-            options.max_bytes,
-            size_of if options.widths and options.max_bytes else None,
+            self.relax,
+            self.max_bytes,
+            self.size_of,
         )
+
+    def size_of(self, candidate: Candidate) -> int:
+        """The bytes that the file of a candidate will have, about."""
+        model = self.designer.build(candidate, trained=False)
+        return self.sizes.of(model, candidate)
 
     @cached_property
     def objective(self) -> kt.Objective:
         """What candidates are chosen by."""
-        asked = self.options.objective
+        asked = self.asked_objective
         if asked is None:
             more = [n for n in self._first_scores if self._direction(n) == "max"]
             asked = f"val_{more[0] if more else 'loss'}"
-        if isinstance(asked, str) and self._direction(asked.removeprefix("val_")):
-            way = self._direction(asked.removeprefix("val_"))
-            return kt.Objective(asked, way)
-        return objectives.get(asked)[0]
+        if isinstance(asked, str):
+            direction = self._direction(asked.removeprefix("val_"))
+            asked = kt.Objective(asked, direction) if direction else asked
+        return kt.Objective(*next(iter(objectives.get(asked).items())))
 
     def _direction(self, metric: str) -> str | None:
         """Whether more or less of a metric is better, None if nobody knows.
@@ -212,15 +184,67 @@ class Job:
         """1 if more of the metric is better, else -1."""
         return 1 if self.objective.direction == "max" else -1
 
+    # How candidates are trained and exported.
+
+    def fit(self, model: keras.Model, epochs: int, **kwargs: Any) -> None:
+        """Trains a candidate, before it is quantized."""
+        self._fit(model, epochs, 1.0, **kwargs)
+
+    def quantized(
+        self, model: keras.Model, quantization: str, epochs: int
+    ) -> keras.Model:
+        """A trained candidate with integers, trained on with them."""
+        quantized = self.rounded(model, quantization)
+        self._fit(quantized, epochs, _GENTLE)
+        return quantized
+
+    def rounded(self, model: keras.Model, quantization: str) -> keras.Model:
+        """A candidate with integers, as it is."""
+        with warnings.catch_warnings():
+            # What stays in floating point was told once, of the original.
+            warnings.simplefilter("ignore", UserWarning)
+            return quantize_model(model, self.samples, quantization=quantization)
+
+    def export(self, model: keras.Model, path: Path, **kwargs: Any) -> Audit:
+        """Writes the file of a quantized candidate."""
+        samples = self.samples
+        given = kwargs or {"target": self.target}
+        return export_tflite(model, path, representative_dataset=samples, **given)
+
+    @cached_property
+    def samples(self) -> Any:
+        """Inputs by which the ranges of activations are set."""
+        return self.train.samples(_CALIBRATED)
+
+    @cached_property
+    def _rate(self) -> float:
+        return self.learning_rate or initial_rate(self.originals.fresh())
+
+    def _fit(
+        self,
+        model: keras.Model,
+        epochs: int,
+        share: float,
+        original: keras.Model | None = None,
+        **kwargs: Any,
+    ) -> None:
+        original = self.originals.trained() if original is None else original
+        given = {"epochs": epochs, "learning_rate": share * self._rate, **kwargs}
+        train(model, original, original, self.train, **given)
+
+    # What is checked before anything is trained.
+
     @cached_property
     def _first_scores(self) -> Mapping[str, float]:
         """The metrics of the original on the first batch of the validation samples."""
-        found = {}
+        import tensorflow as tf
+
+        misfit = ValueError, TypeError, KeyError, tf.errors.OpError
+        model, found = self.originals.fresh(), {}
         for data in (self.train, self.validation, self.test):
-            model = self.originals.fresh()
             try:
                 found = evaluate(model, model, data.first)
-            except (ValueError, TypeError, KeyError, _misfit()) as error:
+            except misfit as error:
                 x, y = (_shapes(part) for part in data.first[:2])
                 wanted = [tuple(one.shape) for one in model.inputs]
                 raise ValueError(
@@ -236,43 +260,42 @@ class Job:
                 )
         return found
 
-    def _check_samples(self) -> None:
-        names = self._first_scores
-        assert self.validation.count and self.test.count  # or it says what is wrong
-        if self.metric not in names:
+    def _check_budget(self) -> None:
+        """Sees that each way of quantizing works, and that a candidate may fit."""
+        self.say(f"writing files of {len(self.quantizations)} ways of quantizing")
+        ends = [
+            end(quantization)
+            for quantization in self.quantizations
+            for end in (self.designer.unshared, self.designer.smallest)
+        ]
+        size, nearest = min(
+            ((self.size_of(one), one) for one in ends), key=lambda pair: pair[0]
+        )
+        if self.max_bytes is not None and size > self.max_bytes:
             raise ValueError(
-                "`objective` must be a metric that the model was compiled with, with "
-                f"val_ before it. Received: {self.objective.name!r}, with "
-                f"{', '.join(f'val_{name}' for name in names)}"
+                "No candidate can keep the budget. Received: max_bytes="
+                f"{self.max_bytes:,.0f}; nearest comes '{nearest}' with about {size:,} "
+                "bytes. Raise the budget, pass `quantizations` of fewer bits, or a "
+                "function of the width as `model` with narrower `widths`."
             )
 
     def begin(self) -> bool:
-        """Begins, or goes on with, what is in the folder.
+        """Begins what is in the folder; returns whether it was begun before.
 
-        Returns:
-            Whether it was begun before.
-
-        Raises:
-            ValueError: If that was something else. More trials and files may be asked
-                for; what trials depend on may not change.
+        More trials and files may be asked for then; what trials depend on must be the
+        same, else this is a ValueError.
         """
-        options, model = self.options, self.originals.fresh()
-        kinds = self.designer.kinds
-        now = {
-            "model": _digest(model) if self.originals.widest is None else model.name,
+        model, kinds = self.originals.fresh(), self.designer.kinds
+        same = ("epochs", "final_epochs", "target", "seed", "learning_rate", "widths")
+        limits = {f"limit of {name}": most for name, most in self.limits.items()}
+        now = {name: getattr(self, name) for name in (*same, "quantizations", "relax")}
+        now |= limits | {
+            "model": model.name if self.widths else _digest(model),
             "train": _shapes(self.train.first),
             "validation": _shapes(self.validation.whole),
-            "epochs": [options.epochs, options.final_epochs],
-            "target": options.target,
-            "seed": options.seed,
-            "learning_rate": options.learning_rate,
             "objective": [self.objective.name, self.objective.direction],
             # One kind goes without its name, which Keras may have counted on.
             "blocks": kinds if len(kinds) > 1 else list(kinds.values()),
-            "widths": options.widths,
-            "quantizations": self.quantizations,
-            "relax": options.relax,
-            **{f"limit of {name}": most for name, most in options.limits.items()},
         }
         now = json.loads(json.dumps(now))
         path = self.work / "begun.json"
@@ -285,40 +308,10 @@ class Job:
         if changed:
             raise ValueError(
                 "A compression that goes on must be of the same model and samples, and "
-                f"train alike. Changed since {str(options.output)!r} was begun: "
+                f"train alike. Changed since {str(self.output)!r} was begun: "
                 f"{', '.join(changed)}. Choose another `output`, or delete it."
             )
         return True
-
-    def _check_budget(self) -> None:
-        """Sees that each way of quantizing works, and that a candidate may fit."""
-        designer, most = self.designer, self.options.max_bytes
-        self.say(f"writing files of {len(self.quantizations)} ways of quantizing")
-        nearest: tuple[float, Candidate] | None = None
-        for quantization in self.quantizations:
-            for candidate in (
-                designer.unshared(quantization),
-                designer.smallest(quantization),
-            ):
-                model = designer.build(candidate, trained=False)
-                size = self.sizes.of(model, candidate)
-                if nearest is None or size < nearest[0]:
-                    nearest = size, candidate
-        assert nearest is not None  # there is a way of quantizing
-        if most is not None and nearest[0] > most:
-            raise ValueError(
-                f"No candidate can keep the budget. Received: max_bytes={most:,.0f}; "
-                f"nearest comes '{nearest[1]}' with about {nearest[0]:,} bytes. Raise "
-                "the budget, pass `quantizations` of fewer bits, or a function of the "
-                "width as `model` with narrower `widths`."
-            )
-
-
-def _misfit() -> type[Exception]:
-    """What TensorFlow raises of shapes that don't fit."""
-    import tensorflow as tf
-
-    return tf.errors.OpError
 
 
 def _shapes(structure: Any) -> list[list[int]]:
@@ -326,7 +319,7 @@ def _shapes(structure: Any) -> list[list[int]]:
 
 
 def _digest(model: keras.Model) -> str:
-    found = hashlib.sha256(os.fsencode(model.name))
+    found = hashlib.sha256(model.name.encode())
     for variable in model.weights:
         found.update(keras.ops.convert_to_numpy(variable).tobytes())
     return found.hexdigest()[:16]

@@ -1,7 +1,7 @@
 """`Originals`: the trained models that candidates are made of."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +18,36 @@ _SAMPLES = 256
 class Originals:
     """The trained model, or of a function of the width one model for each width.
 
-    Args:
-        model: A compiled model, the path to one in a `.keras` file, or a function from
-            a width to a compiled model that is yet to be trained.
-        widths: The widths that the function is called with.
-        folder: Where models are kept that were trained here.
-        data: What they are trained on.
-        epochs: For how many epochs.
-
-    Raises:
-        TypeError: If `model` is none of these.
-        ValueError: If a model is not compiled or not built, or there are no widths.
+    Models of a function are trained on the data for so many epochs, and kept in the
+    folder. It is a ValueError if `model` is neither, not compiled, or not built.
     """
 
     def __init__(
         self, model: Any, widths: Sequence[int], folder: Path, data: Data, epochs: int
     ):
         if isinstance(model, (str, os.PathLike)):
-            model = _loaded(model)
-        self._build: Callable[[int], keras.Model] | None = None
+            model = keras.models.load_model(model)
+        is_function = callable(model) and not isinstance(model, keras.Model)
+        if is_function != bool(widths):
+            raise ValueError(
+                "`widths` are those of a function from a width to a compiled model, "
+                "such as widths=[16, 24, 32], and such a function needs them. Received:"
+                f" a {type(model).__name__} as `model`, and widths={list(widths)}"
+            )
+        self.widest = max(widths, default=None)
+        self._build = model
         self._folder = folder
         self._data = data
         self._epochs = epochs
         self._fresh: dict[int | None, keras.Model] = {}
         self._trained: dict[int | None, keras.Model] = {}
-        if isinstance(model, keras.Model):
-            if widths:
-                raise ValueError(
-                    "`widths` are those of a function: pass as `model` a function from "
-                    "a width to a compiled model. Received: a model, and widths="
-                    f"{list(widths)}"
-                )
-            self.widest = None
+        if not is_function:
             self._fresh[None] = self._trained[None] = _checked(model)
-        elif callable(model):
-            if not widths:
-                raise ValueError(
-                    "A function from a width to a model needs the `widths` to choose "
-                    "from, such as widths=[16, 24, 32]. Received: none"
-                )
-            self.widest = max(widths)
-            self._build = model
-        else:
-            raise TypeError(
-                "`model` must be a compiled Keras model, the path to a .keras file of "
-                "one, or a function from a width to one. Received: "
-                f"{type(model).__name__}"
-            )
 
     def fresh(self, width: int | None = None) -> keras.Model:
         """A model of a width, whose weights may be untrained; of None the widest."""
         width = self.widest if width is None else width
         if width not in self._fresh:
-            assert self._build is not None and width is not None  # else it is there
             self._fresh[width] = _checked(self._build(width))
         return self._fresh[width]
 
@@ -91,13 +68,9 @@ class Originals:
                 model.load_weights(path)
             else:
                 teacher = None if width == self.widest else self.trained()
+                rate, epochs = initial_rate(model), self._epochs
                 train(
-                    model,
-                    teacher,
-                    model,
-                    self._data,
-                    epochs=self._epochs,
-                    learning_rate=initial_rate(model),
+                    model, teacher, model, self._data, epochs=epochs, learning_rate=rate
                 )
                 save(model, path)
             self._trained[width] = model
@@ -113,25 +86,13 @@ def save(model: keras.Model, path: Path) -> None:
     partial.unlink()
 
 
-def _loaded(path: str | os.PathLike) -> keras.Model:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"There is no file {os.fspath(path)!r}. Save the trained model there with "
-            "`model.save`."
-        )
-    return keras.models.load_model(path)
-
-
-def _checked(model: keras.Model) -> keras.Model:
-    if not isinstance(model, keras.Model) or not model.built:
+def _checked(model: Any) -> keras.Model:
+    is_built = isinstance(model, keras.Model) and model.built
+    if not is_built or not model.compiled or not model.get_compile_config():
         raise ValueError(
-            "A model to compress must be a built Keras model. Received: "
-            f"{type(model).__name__}"
-        )
-    if not getattr(model, "compiled", False) or not model.get_compile_config():
-        raise ValueError(
-            "A model to compress must be compiled, so that candidates are trained and "
-            f"judged as it was. Received: '{model.name}', not compiled. Call "
+            "A model to compress must be a Keras model that is built, and must be "
+            "compiled, so that candidates are trained and judged as it was. Received: "
+            f"{model.name if is_built else type(model).__name__!r}, not compiled. Call "
             "`model.compile(optimizer, loss, metrics=...)` before `model.save`, or "
             "before it is passed."
         )

@@ -1,6 +1,6 @@
 """`Compression`: what came of a compression, as values and as reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,13 @@ from keras_share.search.compression.files import Finalist
 from keras_share.search.reporting.formats import format_number
 from keras_share.search.reporting.page import render_page, settings
 from keras_share.search.results import SearchResults
+
+_TITLES = {
+    "exported_bytes": "bytes",
+    "latency_ms": "latency, ms",
+    "resident_mb": "resident, MB",
+    "arena_bytes": "arena, bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,25 @@ class Compression:
         ]
         return pd.DataFrame(rows)
 
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table as people read it."""
+        table = self.table.rename(columns=_TITLES)
+        ends = zip(table[self.metric], table["low"], table["high"], strict=True)
+        table[self.metric] = [f"{v:.4f} [{a:.4f}, {b:.4f}]" for v, a, b in ends]
+        titles = [title for title in _TITLES.values() if title in table]
+        table = table[["file", self.metric, *titles]].astype(object)
+        return table.where(table.notna(), None)
+
+    @property
+    def note(self) -> str:
+        """What is said below the table."""
+        return (
+            f"Each file was run on {self.judged_on}; brackets are 95% intervals of the "
+            "bootstrap over samples. Latency (median, one thread) and resident memory "
+            "are LiteRT's on this machine, the files in turns."
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold of it."""
         return {
@@ -70,73 +96,28 @@ class Compression:
 
     def __str__(self) -> str:
         """The report as Markdown."""
-        lines = [
-            f"# {self.winner.name}",
-            "",
-            self.reason,
-            "",
-            self.verdict,
-            "",
-            *markdown(pd.DataFrame(self.cells())),
-            "",
-            f"Each file was run on {self.judged_on}; brackets are 95% intervals of the "
-            "bootstrap over samples. Latency (median, one thread) and resident memory "
-            "are LiteRT's on this machine, the files in turns.",
-        ]
-        return "\n".join(lines) + "\n"
+        parts = [f"# {self.winner.name}", self.reason, self.verdict]
+        return "\n\n".join([*parts, markdown(self.shown), self.note]) + "\n"
 
     def write(self) -> None:
         """Writes the reports."""
-        front = self.results.pareto_front() if self._has_scores else None
         told = str(self)
-        if front is not None:
+        if any(one.score is not None for one in self.results.records):
             columns = ["pattern", *self.results.default_columns(), "trial_id"]
             columns[1:1] = settings(self.results)
-            told += "\n## The front of what was tried\n\n"
-            front = front[columns].rename(columns=lambda name: name.removeprefix("hp/"))
-            told += "\n".join(markdown(front)) + "\n"
+            front = self.results.pareto_front()[columns]
+            front = front.rename(columns=lambda name: name.removeprefix("hp/"))
+            told += f"\n## The front of what was tried\n\n{markdown(front)}\n"
         write_atomically(self.folder / "report.md", told.encode())
-        page = render_page(
-            self.results,
-            self.folder / "model.tflite",
-            template="compression.html",
-            outcome=self,
-            cells=self.cells(),
-        )
+        winner = self.folder / "model.tflite"
+        page = render_page(self.results, winner, "compression.html", outcome=self)
         write_atomically(self.folder / "report.html", page.encode())
         self.results.to_csv(self.folder / "trials.csv")
 
-    def cells(self) -> list[dict[str, str]]:
-        """The table as people read it."""
-        titles: Mapping[str, str] = {
-            "exported_bytes": "bytes",
-            "latency_ms": "latency, ms",
-            "resident_mb": "resident, MB",
-            "arena_bytes": "arena, bytes",
-        }
-        found = []
-        for row in self.table.to_dict("records"):
-            cells = {"file": row["file"]}
-            cells[self.metric] = (
-                f"{row[self.metric]:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-            )
-            for name, title in titles.items():
-                if name in row:
-                    value = row[name]
-                    known = value == value  # noqa: PLR0124 (NaN where it has none)
-                    cells[title] = format_number(float(value)) if known else "-"
-            found.append(cells)
-        return found
 
-    @property
-    def _has_scores(self) -> bool:
-        return any(one.score is not None for one in self.results.records)
-
-
-def markdown(table: pd.DataFrame) -> list[str]:
-    """The lines of a table."""
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown."""
     lines = [list(table.columns), ["---", *["---:"] * (len(table.columns) - 1)]]
-    for row in table.to_dict("records"):
-        values = row.values()
-        lines.append([v if isinstance(v, str) else format_number(v) for v in values])
-    return [f"| {' | '.join(line)} |" for line in lines]
+    rows = table.itertuples(index=False, name=None)
+    lines += [[format_number(value) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

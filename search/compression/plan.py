@@ -6,16 +6,14 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import keras_tuner as kt
 
+from keras_share.search.compression.job import Job
 from keras_share.search.engine import Choice, Int
 from keras_share.search.reporting.formats import format_seconds
-
-if TYPE_CHECKING:
-    from keras_share.search.compression.job import Job
 
 _TIMED = 5  # steps
 
@@ -26,8 +24,7 @@ class Plan:
 
     Attributes:
         sites: The number of sites of each kind of block.
-        patterns: How many patterns each kind has to choose from.
-        choices: What else is chosen, by its name.
+        choices: What else than patterns is chosen, by its name.
         candidates: How many candidates there are.
         trials: How many of them are tried.
         files: How many files are made at most.
@@ -36,7 +33,6 @@ class Plan:
     """
 
     sites: Mapping[str, int]
-    patterns: Mapping[str, int]
     choices: Mapping[str, list]
     candidates: int
     trials: int
@@ -60,11 +56,10 @@ class Plan:
         )
 
 
-def plan(job: "Job") -> Plan:
+def plan(job: Job) -> Plan:
     """Plans a compression; takes a few steps of training to see how long they take."""
     hp = kt.HyperParameters()
     job.designer.candidate(hp)
-    patterns = {one.name: one.max_value + 1 for one in hp.space if isinstance(one, Int)}
     choices = {
         one.name.rpartition("/")[2]: list(one.values)
         for one in hp.space
@@ -74,14 +69,13 @@ def plan(job: "Job") -> Plan:
     ranks = counts.pop("sharing.rank", 1)
     if ranks > 1:
         counts["sharing.relax"] += ranks - 1  # of one of them each rank is a choice
-    options = job.options
+    patterns = (one.max_value + 1 for one in hp.space if isinstance(one, Int))
     return Plan(
         job.designer.kinds,
-        patterns,
         choices,
-        math.prod(patterns.values()) * math.prod(counts.values()),
-        options.trials,
-        options.finalists + 2,
+        math.prod([*patterns, *counts.values()]),
+        job.trials,
+        job.finalists + 2,
         job.objective.name,
         _seconds(job),
     )
@@ -98,21 +92,20 @@ class _Clock(keras.callbacks.Callback):
         self.ends.append(time.monotonic())
 
 
-def _seconds(job: "Job") -> float:
-    candidate = job.designer.smallest(job.quantizations[0])
+def _seconds(job: Job) -> float:
     began, clock = time.monotonic(), _Clock()
-    model = job.designer.build(candidate, trained=False)
+    smallest = job.designer.smallest(job.quantizations[0])
+    model = job.designer.build(smallest, trained=False)
     built = time.monotonic()
     steps = min(_TIMED, job.train.num_steps)
-    job.recipe.fit(model, job.originals.fresh(), 1, steps=steps, callbacks=[clock])
+    fresh = job.originals.fresh()
+    job.fit(model, 1, original=fresh, steps=steps, callbacks=[clock])
     first = clock.ends[0] - built  # most of it to trace
     times = [later - end for end, later in itertools.pairwise(clock.ends)]
-    step = statistics.median(times) if times else first
-    options, batches = job.options, job.train.num_steps
+    epoch = job.train.num_steps * (statistics.median(times) if times else first)
     # With rounded weights to trace takes about twice and a step two and a half times
     # as long.
     per_trial = 2 * (built - began) + 3 * first
-    per_trial += (options.epochs + 2.5 * max(options.epochs // 3, 1)) * batches * step
-    longer = 1.5 * options.final_epochs * batches * step
-    files = options.finalists + 2
-    return options.trials * per_trial + files * (per_trial + longer + 2 * first)
+    per_trial += (job.epochs + 2.5 * max(job.epochs // 3, 1)) * epoch
+    longer = 1.5 * job.final_epochs * epoch + 2 * first
+    return job.trials * per_trial + (job.finalists + 2) * (per_trial + longer)

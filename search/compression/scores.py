@@ -1,6 +1,6 @@
 """`Scores`: how well files do, with intervals of confidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,18 @@ class Interval:
 
 
 class Scores:
-    """Judges outputs by a metric of the original.
+    """Judges outputs by a metric of the original, or `"loss"`.
 
     Intervals are those of the bootstrap over samples (Efron, 1979): they say what other
     samples would have brought, not what another training would.
-
-    Args:
-        original: The model whose loss and metrics count.
-        data: The samples.
-        metric: The name of a metric, or `"loss"`.
     """
 
     def __init__(self, original: keras.Model, data: Data, metric: str):
         self.metric = metric
+        self.count = data.count
         self._original = original
         self._data = data
         rng = np.random.default_rng(0)
-        self.count = data.count
         self._drawn = rng.integers(0, self.count, (_RESAMPLED, self.count))
 
     def predictions(self, path: Path) -> Predictions:
@@ -57,17 +52,17 @@ class Scores:
 
     def interval(self, said: Predictions) -> Interval:
         """The score of outputs."""
-        values = [self._score(said, drawn) for drawn in self._drawn]
-        return _interval(self._score(said, None), values)
+        return self._interval(lambda drawn: self._score(said, drawn))
 
     def difference(self, said: Predictions, others: Predictions) -> Interval:
         """By how much the score of outputs is above that of others, paired."""
-        values = [
-            self._score(said, drawn) - self._score(others, drawn)
-            for drawn in self._drawn
-        ]
-        exact = self._score(said, None) - self._score(others, None)
-        return _interval(exact, values)
+        return self._interval(
+            lambda drawn: self._score(said, drawn) - self._score(others, drawn)
+        )
+
+    def _interval(self, statistic: Callable[[np.ndarray | None], float]) -> Interval:
+        low, high = np.percentile([statistic(d) for d in self._drawn], [2.5, 97.5])
+        return Interval(statistic(None), float(low), float(high))
 
     def _score(self, said: Predictions, drawn: np.ndarray | None) -> float:
         model, (_, y, *weights) = self._original, self._data.whole
@@ -79,10 +74,4 @@ class Scores:
         model.reset_metrics()
         if self.metric == "loss":
             return float(model.compute_loss(None, *parts, training=False))
-        found = model.compute_metrics(None, *parts)
-        return float(found[self.metric])
-
-
-def _interval(value: float, values: Sequence[float]) -> Interval:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+        return float(model.compute_metrics(None, *parts)[self.metric])

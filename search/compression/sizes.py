@@ -17,11 +17,8 @@ class Sizes:
 
     Beside its kernels a file has a part that depends on how the candidate is quantized
     and relaxed and hardly on which sites share. One file of each such sort is written,
-    and tells that part for all others; their sizes are off by 1 to 3%.
-
-    Args:
-        path: Where to keep what is known.
-        measure: Gives the bytes of the file of a candidate.
+    and tells that part for all others; their sizes are off by 1 to 3%. What is known is
+    kept at `path`; `measure` gives the bytes of the file of a candidate.
     """
 
     def __init__(self, path: Path, measure: Callable[[keras.Model, Candidate], int]):
@@ -32,12 +29,7 @@ class Sizes:
             self._known = json.loads(path.read_text(encoding="utf-8"))
 
     def of(self, model: keras.Model, candidate: Candidate) -> int:
-        """The bytes of the file that a candidate becomes.
-
-        Args:
-            model: As the designer built it.
-            candidate: What it is.
-        """
+        """The bytes of the file that a candidate becomes, by its model."""
         numbers, sort = kernel_numbers(model), _sort(candidate)
         if sort not in self._known:
             self._known[sort] = numbers, self._measure(model, candidate)

@@ -1,6 +1,7 @@
 """How candidates are trained: as their original was, and to say what it says."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,13 +20,8 @@ class Distilled(keras.Model):
     """A student that learns from the targets and from what a teacher says.
 
     `keras.distillation.Distiller` leaves out weights of samples and takes neither
-    dicts of metrics nor outputs with losses of their own, which `fit` does.
-
-    Args:
-        student: The model to train.
-        teacher: What it learns from; it stays as it is.
-        distances: For each output how far the student's is from the teacher's.
-        weight: The share of what the teacher says in the loss.
+    dicts of metrics nor outputs with losses of their own, which `fit` does. `weight` is
+    the share in the loss of the distances between their outputs.
     """
 
     def __init__(
@@ -81,12 +77,10 @@ def distances(model: keras.Model) -> list[Distance]:
         names = getattr(model, "output_names", ())
         if isinstance(getattr(model, "output", None), dict):
             names = tree.flatten({name: name for name in model.output})
-        found = [losses.get(name) for name in names]
-    elif isinstance(losses, (list, tuple)):
-        found = list(losses)
-    else:
-        found = [losses] * len(model.outputs)
-    return [_distance(loss) for loss in found]
+        losses = [losses.get(name) for name in names]
+    elif not isinstance(losses, (list, tuple)):
+        losses = [losses] * len(model.outputs)
+    return [_distance(loss) for loss in losses]
 
 
 def _distance(loss: Any) -> Distance:
@@ -94,36 +88,25 @@ def _distance(loss: Any) -> Distance:
     name = getattr(loss, "__name__", type(loss).__name__).lower().replace("_", "")
     logits = getattr(loss, "from_logits", False)
     if "categoricalcrossentropy" in name:
-        return _categorical_logits if logits else _categorical
+        return partial(_categorical, logits=logits)
     if "binarycrossentropy" in name:
-        return _binary_logits if logits else _binary
-    return _squares
+        return partial(_binary, logits=logits)
+    return lambda said, right: ops.mean(ops.square(said - right))
 
 
-def _categorical_logits(said: Any, right: Any) -> Any:
-    wanted = ops.softmax(right / TEMPERATURE)
-    found = ops.log_softmax(said / TEMPERATURE)
-    return _divergence(wanted, ops.log(wanted + 1e-7), found) * TEMPERATURE**2
+def _categorical(said: Any, right: Any, logits: bool) -> Any:
+    scale = TEMPERATURE if logits else 1.0
+    if logits:
+        right, said = ops.softmax(right / scale), ops.log_softmax(said / scale)
+    else:
+        said = ops.log(said + 1e-7)
+    divergence = ops.sum(right * (ops.log(right + 1e-7) - said), axis=-1)
+    return ops.mean(divergence) * scale**2
 
 
-def _categorical(said: Any, right: Any) -> Any:
-    return _divergence(right, ops.log(right + 1e-7), ops.log(said + 1e-7))
-
-
-def _divergence(wanted: Any, log_wanted: Any, found: Any) -> Any:
-    return ops.mean(ops.sum(wanted * (log_wanted - found), axis=-1))
-
-
-def _binary_logits(said: Any, right: Any) -> Any:
-    return ops.mean(ops.binary_crossentropy(ops.sigmoid(right), said, from_logits=True))
-
-
-def _binary(said: Any, right: Any) -> Any:
-    return ops.mean(ops.binary_crossentropy(right, said))
-
-
-def _squares(said: Any, right: Any) -> Any:
-    return ops.mean(ops.square(said - right))
+def _binary(said: Any, right: Any, logits: bool) -> Any:
+    right = ops.sigmoid(right) if logits else right
+    return ops.mean(ops.binary_crossentropy(right, said, from_logits=logits))
 
 
 def compile_as(
@@ -134,7 +117,7 @@ def compile_as(
     The learning rate falls to zero over them. XLA is left out: to compile takes longer
     than a candidate trains.
     """
-    optimizer = getattr(original.optimizer, "inner_optimizer", original.optimizer)
+    optimizer = _optimizer(original)
     falling = keras.optimizers.schedules.CosineDecay(learning_rate, max(steps, 1))
     fresh = type(optimizer).from_config(
         {**optimizer.get_config(), "learning_rate": falling}
@@ -151,8 +134,7 @@ def initial_rate(model: keras.Model) -> float:
     Raises:
         ValueError: If it is a schedule that begins at zero.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    rate = optimizer.get_config()["learning_rate"]
+    rate = _optimizer(model).get_config()["learning_rate"]
     if isinstance(rate, dict):
         rate = keras.optimizers.schedules.deserialize(rate)(0)
     if not float(rate) > 0:
@@ -161,6 +143,10 @@ def initial_rate(model: keras.Model) -> float:
             "`learning_rate=`, at which candidates begin."
         )
     return float(rate)
+
+
+def _optimizer(model: keras.Model) -> Any:
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def train(
@@ -174,22 +160,11 @@ def train(
     validation: Data | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     steps: int | None = None,
-) -> dict[str, float]:
-    """Trains a model, with a teacher or without.
+) -> None:
+    """Trains a model, compiled as its original, on the targets and a teacher, if any.
 
-    Args:
-        model: The model, whose weights are changed.
-        teacher: What it learns from beside the targets.
-        original: How it is compiled.
-        data: What to train on.
-        epochs: For how many epochs.
-        learning_rate: That of the first step.
-        validation: Data to evaluate it on after each epoch.
-        callbacks: Called as of `fit`.
-        steps: Only so many batches of each epoch.
-
-    Returns:
-        The metrics of the last epoch.
+    `learning_rate` is that of the first step; `steps` are only so many batches of each
+    epoch; after each it is evaluated on `validation`.
     """
     student = model
     if teacher is not None:
@@ -198,14 +173,13 @@ def train(
     given = data.fit_arguments()
     if steps is not None:
         given["steps_per_epoch"] = steps
-    history = student.fit(
+    student.fit(
         **given,
         validation_data=None if validation is None else validation.whole,
         epochs=epochs,
         callbacks=list(callbacks),
         verbose=0,
-    ).history
-    return {name: values[-1] for name, values in history.items()}
+    )
 
 
 def evaluate(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from keras_share.search.compression.files import Finalist
-from keras_share.search.compression.scores import Scores
+from keras_share.search.compression.scores import Interval, Scores
 
 BYTES = "exported_bytes"
 
@@ -13,6 +13,15 @@ def excess(costs: Mapping[str, float], limits: Mapping[str, float]) -> float:
     """By what factor it is over the limit that it exceeds most; 1 or less fits."""
     ratios = [costs.get(name, math.inf) / most for name, most in limits.items()]
     return max(ratios, default=0.0)
+
+
+def overrun(costs: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """What is over which limit, in words."""
+    return ", ".join(
+        f"{name} {costs[name]:,.6g} of at most {most:,.6g}"
+        for name, most in limits.items()
+        if costs.get(name, 0) > most
+    )
 
 
 def choose(
@@ -26,24 +35,14 @@ def choose(
 
     Under limits it is the best of those that keep them, of equals the smaller. Without
     one it is the smallest that is worse than the original by no more than the
-    tolerance. If there is none such, it is the nearest.
-
-    Args:
-        finalists: The files to choose from.
-        original: The file of the original.
-        limits: The most that each cost may be, by its name.
-        sign: 1 if more of the score is better, else -1.
-        tolerance: By how much a score may be worse than the original's.
+    tolerance. If there is none such, it is the nearest. A sign of 1 says that more of
+    the score is better, -1 that less is.
     """
     if limits:
         fitting = [one for one in finalists if excess(one.costs, limits) <= 1]
         if not fitting:
             nearest = min(finalists, key=lambda one: excess(one.costs, limits))
-            over = ", ".join(
-                f"{name} {nearest.costs[name]:,.6g} of at most {most:,.6g}"
-                for name, most in limits.items()
-                if nearest.costs[name] > most
-            )
+            over = overrun(nearest.costs, limits)
             return nearest, f"No file keeps the budget; this one comes nearest: {over}."
         best = max(fitting, key=lambda one: (sign * one.score.value, -one.costs[BYTES]))
         return best, "The best of the files that keep the budget."
@@ -52,17 +51,12 @@ def choose(
         for one in finalists
         if sign * (one.score.value - original.score.value) >= -tolerance
     ]
+    loses = f"at most {tolerance:g} of the original's score"
     if kept:
         smallest = min(kept, key=lambda one: one.costs[BYTES])
-        return smallest, (
-            f"The smallest file that loses at most {tolerance:g} of the original's "
-            "score."
-        )
+        return smallest, f"The smallest file that loses {loses}."
     best = max(finalists, key=lambda one: sign * one.score.value)
-    return best, (
-        f"No file loses at most {tolerance:g} of the original's score; this one loses "
-        "least."
-    )
+    return best, f"No file loses {loses}; this one loses least."
 
 
 def earned(
@@ -77,38 +71,34 @@ def earned(
     It did if each such file exceeds a limit, is significantly worse, or is larger and
     not significantly better.
     """
-    plain = [one for one in finalists if not one.is_shared]
+    rivals = [one for one in finalists if one.is_shared != winner.is_shared]
     if not winner.is_shared:
-        shared = [one for one in finalists if one.is_shared]
-        if not shared:
+        if not rivals:
             return "Nothing that shares was among the finalists."
-        rival = max(shared, key=lambda one: sign * one.score.value)
-        return f"Sharing did not earn it: {_compared(winner, rival, scores)}."
-    word = "earned"
-    for rival in plain:
+        rivals = [max(rivals, key=lambda one: sign * one.score.value)]
+    pays, told = [], []
+    for rival in rivals:
         gap = scores.difference(winner.predictions, rival.predictions)
-        is_better = min(sign * gap.low, sign * gap.high) > 0
-        is_worse = max(sign * gap.low, sign * gap.high) < 0
+        least, most = sorted((sign * gap.low, sign * gap.high))
+        is_over = winner.is_shared and excess(rival.costs, limits) > 1
+        is_smaller = winner.costs[BYTES] < rival.costs[BYTES]
         # Without a budget the winner was chosen as it is small and good enough.
-        pays = winner.costs[BYTES] < rival.costs[BYTES] and not (is_worse and limits)
-        if excess(rival.costs, limits) <= 1 and not is_better and not pays:
-            word = "can't be said to have earned"
-    told = [
-        _compared(winner, rival, scores, excess(rival.costs, limits) > 1)
-        for rival in plain
-    ]
+        pays.append(is_over or least > 0 or (is_smaller and not (most < 0 and limits)))
+        told.append(_compared(winner, rival, gap, scores.metric, is_over))
+    word = "earned" if all(pays) else "can't be said to have earned"
+    if not winner.is_shared:
+        word = "did not earn"
     return f"Sharing {word} it: {'; '.join(told)}."
 
 
 def _compared(
-    one: Finalist, other: Finalist, scores: Scores, is_over: bool = False
+    one: Finalist, other: Finalist, gap: Interval, metric: str, is_over: bool
 ) -> str:
-    gap = scores.difference(one.predictions, other.predictions)
     ratio = one.costs[BYTES] / other.costs[BYTES]
     speed = one.costs["latency_ms"] / other.costs["latency_ms"]
     return (
         f"against {other.name} ({other.costs[BYTES]:,} bytes"
         f"{', over the budget' if is_over else ''}) it has {ratio:.2f} times "
-        f"the bytes and {speed:.2f} times the latency, and {scores.metric} differs by "
+        f"the bytes and {speed:.2f} times the latency, and {metric} differs by "
         f"{gap.value:+.4f} (95%: {gap.low:+.4f} to {gap.high:+.4f})"
     )

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from keras_share.search.launching.worker import MORE
@@ -13,28 +13,29 @@ MAX_DEATHS = 5  # of each worker, without a trial that ended
 
 
 class Crew:
-    """Worker processes; one that dies is started again.
+    """Worker processes by name; one that dies is started again.
 
-    Args:
-        command: The command of a worker.
-        names: Their names.
-        logs: Folder for a log of each worker.
-        environments: Variables of each worker, beside those of this process.
+    `command` is that of a worker, `environments` are variables of each beside those of
+    this process, and `logs` is the folder for a log of each.
     """
 
     def __init__(
         self,
         command: Sequence[str],
-        names: Sequence[str],
+        environments: Mapping[str, Mapping[str, str]],
         logs: Path,
-        environments: Sequence[Mapping[str, str]],
     ):
         self._command = list(command)
+        self._environments = environments
         self._logs = logs
-        self._environments = dict(zip(names, environments, strict=True))
         self._deaths, self._ended = 0, 0
         # Those that have not yet found that no trials are left, by name.
         self.processes: dict[str, subprocess.Popen] = {}
+
+    @property
+    def names(self) -> Collection[str]:
+        """Those of the workers."""
+        return self._environments.keys()
 
     def __enter__(self) -> "Crew":
         """Starts all workers; leaves none behind."""
@@ -50,9 +51,6 @@ class Crew:
 
     def check(self, ended: int) -> None:
         """Starts workers again that died, or that were to make room in memory.
-
-        Args:
-            ended: How many trials have ended.
 
         Raises:
             ChildProcessError: If one ended with an error, or they die again and again.
@@ -94,14 +92,13 @@ class Crew:
     def _complaint(self, name: str, code: int) -> str:
         log = self._log(name)
         lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
-        rule = "A worker must end without an error."
         how = name
         if code != 1:
             memory = ", as when memory runs out" if code == -9 else ""
-            rule = "A worker must live to end a trial, or it is started again in vain."
             how += f", the last of {self._deaths} deaths (exit code {code}{memory})"
         return (
-            f"{rule} Received: {how}, which said: {lines[-1] if lines else 'nothing'}\n"
+            "Workers must end without an error, and trials without their death. "
+            f"Received: {how}, which said: {lines[-1] if lines else 'nothing'}\n"
             f"The whole is in {log}. What was found is kept: the same command goes on."
         )
 
@@ -109,24 +106,15 @@ class Crew:
 def environments(workers: int, threads: int | None, gpus: bool) -> list[dict[str, str]]:
     """Variables for workers that share the cores of a machine and its GPUs.
 
-    What the user has set stays.
-
-    Args:
-        workers: How many there are.
-        threads: Threads of each; by default they share the cores.
-        gpus: Whether each worker gets one GPU, in turn.
+    What the user has set stays. With `gpus` each worker gets one, in turn.
 
     Raises:
         ValueError: If there is no GPU to give.
     """
     if threads is None:
         threads = max(_cores() // workers, 1)
-    chosen = {
-        "OMP_NUM_THREADS": str(threads),
-        "TF_NUM_INTRAOP_THREADS": str(threads),
-        "TF_NUM_INTEROP_THREADS": str(threads),
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    }
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    chosen = {**dict.fromkeys(names, str(threads)), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     chosen = {k: v for k, v in chosen.items() if k not in os.environ}
     if not gpus:
         return [chosen] * workers

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,32 +58,26 @@ def search(
     own = environments(workers, threads, gpus) if workers else []
     with _kept_in(storage):
         tuner, arguments = prepare(function)
-        if workers:
-            machine = f"{socket.gethostname()}-{os.getpid()}"
-            names = {f"{machine}-{i}": one for i, one in enumerate(own)}
-            _lead(function, recycle, names, tuner, arguments)
-        else:
+        if not workers:
             tuner.search(**arguments)
+            return tuner.results
+        machine = f"{socket.gethostname()}-{os.getpid()}"
+        crew = Crew(
+            [sys.executable, "-m", _WORKER, function, str(recycle)],
+            {f"{machine}-{i}": one for i, one in enumerate(own)},
+            Path(tuner.project_dir, "logs"),
+        )
+        _lead(crew, tuner, **arguments)
         return tuner.results
 
 
 def _lead(
-    function: str,
-    recycle: int,
-    workers: Mapping[str, Mapping[str, str]],
-    tuner: SharingSearch,
-    arguments: dict[str, Any],
+    crew: Crew, tuner: SharingSearch, verbose: Any = "auto", **arguments: Any
 ) -> None:
-    verbose = arguments.pop("verbose", "auto")
     tuner.prepare(**arguments)
-    project = tuner.oracle.project
-    crew = Crew(
-        [sys.executable, "-m", _WORKER, function, str(recycle)],
-        list(workers),
-        Path(tuner.project_dir, "logs"),
-        list(workers.values()),
-    )
-    display = Display(verbose, project.records(), tuner.oracle.max_trials)
+    oracle, project = tuner.oracle, tuner.oracle.project
+    total = oracle.max_trials
+    display = Display(oracle.objectives, verbose, project.records(), total)
     try:
         with display, crew:
             while crew.processes:
@@ -96,7 +90,7 @@ def _lead(
         # Their processes were ended, and did not die of them.
         for trial in project.trials():
             is_running = trial.state == TrialState.RUNNING
-            if is_running and trial.user_attrs.get("worker") in workers:
+            if is_running and trial.user_attrs.get("worker") in crew.names:
                 project.release(trial.number)
 
 

@@ -16,10 +16,6 @@ from keras_share.search.tuner.sharing_search import SharingSearch
 def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
     """Calls `MODULE:FUNCTION` for its tuner and the arguments of its `search`.
 
-    Args:
-        function: A Python file or an importable module, a colon, and the name of a
-            function without arguments.
-
     Raises:
         ValueError: If the function fails, or returns something else.
     """
@@ -37,11 +33,7 @@ def prepare(function: str) -> tuple[SharingSearch, dict[str, Any]]:
 
 @contextlib.contextmanager
 def faults_of(function: str) -> Iterator[None]:
-    """Tells an error in a user's function as such; nothing else is to be called here.
-
-    Raises:
-        ValueError: In place of the error.
-    """
+    """Tells an error in a user's function as such, as a ValueError."""
     try:
         yield
     except Exception as error:

@@ -10,12 +10,7 @@ _TRIALS = 1000
 
 @dataclass(frozen=True)
 class Unless:
-    """Holds where a parameter is there, unless it has one of some values.
-
-    Args:
-        name: Name of the parameter.
-        values: The values, as `repr` writes them.
-    """
+    """Holds where a parameter is there, unless it has one of the values, by `repr`."""
 
     name: str
     values: frozenset[str]
@@ -33,10 +28,6 @@ def conditions(
     Optuna's spaces are what an objective asks for. One parameter may tell whether
     another is asked for: the one with the fewest values of those that the trials don't
     contradict, if there are two trials for each of its values.
-
-    Args:
-        points: The values of finished trials, in order.
-        names: All parameters, in the order in which they are asked for.
 
     Example:
     >>> points = [{"kind": "plain"}, {"kind": "deep", "depth": 3}] * 2

@@ -29,13 +29,7 @@ class Condition(Protocol):
 
 
 class Dimension:
-    """A parameter of a few values without order; base of the others.
-
-    Args:
-        name: Name of the parameter.
-        choices: All values.
-        conditions: All must hold.
-    """
+    """A parameter of a few values without order, if its conditions hold; a base."""
 
     def __init__(
         self, name: str, choices: Iterable[Any], conditions: Sequence[Condition] = ()

@@ -11,11 +11,7 @@ from keras_share.search.policies.surrogate import Similarities, Surrogate
 
 
 class Expectation:
-    """Surrogates of the objectives and limits of a problem.
-
-    Args:
-        problem: The search so far.
-    """
+    """Surrogates of the objectives and limits of a problem."""
 
     def __init__(self, problem: Problem):
         observed = problem.observations

@@ -21,14 +21,8 @@ def expected_improvement(
     candidate and each call. With one objective it is the expected improvement of Jones
     et al. (1998).
 
-    Args:
-        means: Predicted objectives of shape `(n, m)`, less is better.
-        deviations: Their standard deviations, independent of each other.
-        known: What was reached, of shape `(k, m)`; better without the noise, as
-            predicted, than as observed.
-
-    Returns:
-        Array of shape `(n,)`, in units of the range of the front.
+    Means and deviations are predictions of shape `(n, m)`, less is better; `known` is
+    what was reached, better without the noise, as predicted, than as observed.
     """
     best, reference = _range(known)
     gains = (reference - known) / (reference - best)

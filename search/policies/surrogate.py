@@ -22,11 +22,9 @@ _NOISE, _EXACT = (0.1, 1.0), (1e-6, 1e-4)
 class Similarities:
     """How alike points are, computed once for all surrogates of a proposal.
 
-    Args:
-        known: Vectors of the points that surrogates may be fitted to, of shape
-            `(n, features)`.
-        blocks: The columns of each dimension.
-        is_earlier: Which of the known points are of an earlier search; None for none.
+    By the vectors of the points that surrogates may be fitted to, of shape `(n,
+    features)`, of which some may be of an earlier search, and the columns of each
+    dimension.
     """
 
     def __init__(
@@ -45,11 +43,7 @@ class Similarities:
         self.set_others(known[:0])
 
     def set_others(self, others: np.ndarray) -> "Similarities":
-        """Sets the points to predict, whose rows follow those of the known ones.
-
-        Args:
-            others: Their vectors, of shape `(k, features)`.
-        """
+        """Sets the points to predict, whose rows follow those of the known ones."""
         tables = zip(self._among_known, self._tables(others), strict=True)
         joined = [np.concatenate(pair, axis=1) for pair in tables]
         self.products, *self.distances = joined
@@ -86,20 +80,15 @@ def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class Surrogate:
-    """A Gaussian process over the points of a `Similarities`.
+    """A Gaussian process over the points of a `Similarities`, named by their rows.
 
     Its kernel is a linear one (each pair of sites that shares, each number, adds
     something) plus a product of one squared exponential per dimension (what goes
-    beyond the sum), plus noise. What is predicted is the value without its noise.
+    beyond the sum), plus noise: little unless `is_noisy`, as the accuracy of another
+    training is and the size of a file is not. It is no part of what is predicted.
     Between a point of an earlier search and one of this the kernel is smaller by a
     factor that is fitted too: what the two have in common (the intrinsic model of
     coregionalization, Bonilla et al., 2007); each has its own mean and scale.
-
-    Args:
-        similarities: Of the points; they are named by their row there.
-        is_noisy: Whether a further observation of the same point would differ, as the
-            accuracy of another training does and the size of a file does not.
-        seed: Seed for the choice of observations among many.
 
     See Rasmussen and Williams, Gaussian Processes for Machine Learning (2006),
     chapter 2; the process is scikit-learn's.

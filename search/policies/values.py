@@ -22,13 +22,10 @@ Point = dict[str, Any]
 
 
 class ValueSpace:
-    """The parameters of a search.
+    """The parameters of a search, parents before children.
 
-    Args:
-        distributions: Parameters by their names, parents before children.
-        patterns: What patterns are among them, by name; their integers are those of
-            `space.numbering`.
-        conditions: What must hold for a parameter to be one of a trial, by its name.
+    `patterns` are those that are among them, by name, as integers of `space.numbering`;
+    `conditions` must hold for a parameter, by its name, to be one of a trial.
 
     Example:
     >>> import random
@@ -78,11 +75,9 @@ class ValueSpace:
     def read(
         self, values: Mapping[str, Any], declared: Mapping[str, Any] | None = None
     ) -> Point:
-        """A point from the values of a trial.
+        """A point from the values of a trial, in which patterns are integers.
 
-        Args:
-            values: As a search engine stores them, patterns as integers.
-            declared: What holds `"<name>.patterns"`; None for `values`.
+        `declared` is what holds `"<name>.patterns"`; None for the values themselves.
         """
         declared = values if declared is None else declared
         parts = {

@@ -4,10 +4,9 @@ A checkpoint holds the optimizer too, three times the size of the weights with A
 """
 
 import os
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
-import keras_tuner as kt
 import numpy as np
 
 from keras_share.search import pareto
@@ -21,18 +20,14 @@ def of(project_dir: str | os.PathLike, trial_id: str) -> list[Path]:
 
 
 def best(
-    records: Iterable[TrialRecord], objectives: Sequence[kt.Objective], most: int
+    records: Iterable[TrialRecord], objectives: Mapping[str, str], most: int
 ) -> set[str]:
-    """Ids of the trials of the best scores, and of a front those of its ends first.
+    """Ids of the trials of the best scores, `most` of them.
 
-    Args:
-        records: Of the search.
-        objectives: Of the search; with several, as many of the front stay, too: its
-            ends, then the lonely.
-        most: How many.
+    With several objectives as many of the front stay, too: its ends, then the lonely.
     """
-    names = [one.name for one in objectives]
-    scored = [r for r in records if r.is_completed and r.numbers.keys() >= {*names}]
+    names = objectives.keys()
+    scored = [r for r in records if r.is_completed and r.numbers.keys() >= names]
     if not scored:
         return set()
     points = np.array([[one.numbers[name] for name in names] for one in scored])
@@ -46,13 +41,7 @@ def best(
 
 
 def remove(project_dir: str | os.PathLike, ended: Set[str], kept: Set[str]) -> None:
-    """Removes the weights of all trials that have ended, but those of `kept`.
-
-    Args:
-        project_dir: The folder of the project.
-        ended: Ids of the trials that have ended.
-        kept: Ids of the trials whose weights stay.
-    """
+    """Removes the weights of all trials that have ended, but those of `kept`."""
     for path in Path(project_dir).glob("trial_*/checkpoint*"):
         trial_id = path.parent.name.removeprefix("trial_")
         if trial_id in ended and trial_id not in kept:

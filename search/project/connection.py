@@ -31,24 +31,31 @@ _TRIES = 5
 _Result = TypeVar("_Result")
 
 
-def connect(project_dir: str | os.PathLike, storage: Any) -> Any:
+def connect(
+    project_dir: str | os.PathLike, storage: Any, must_exist: bool = False
+) -> Any:
     """The storage of a study.
 
-    Args:
-        project_dir: The folder of the project.
-        storage: None for an SQLite file in it, or what `KERAS_SHARE_STORAGE` names; the
-            URL of a database, as SQLAlchemy reads it; or a storage of Optuna's.
+    That is None for an SQLite file in the project's folder, or what
+    `KERAS_SHARE_STORAGE` names; the URL of a database; or a storage of Optuna's.
 
     Raises:
         ConnectionError: If a server doesn't answer, or lets nobody in.
         ValueError: If it is none of these, its driver is not installed, or another
             version of Optuna wrote it.
-        OSError: If the file can't be made.
+        OSError: If the file can't be made, or must exist and doesn't.
     """
     storage = storage or os.environ.get(VARIABLE) or None
     if isinstance(storage, optuna.storages.BaseStorage):
         return storage
     if storage is None:
+        if must_exist and not Path(project_dir, STUDY).is_file():
+            raise FileNotFoundError(
+                "`project_dir` must be the folder of a search (the tuner's `directory` "
+                "joined with its `project_name`). Received: "
+                f"{os.fspath(project_dir)!r} without {STUDY}. A search on a server "
+                "needs its `storage`, too."
+            )
         return _file(Path(project_dir))
     if not isinstance(storage, str):
         raise ValueError(

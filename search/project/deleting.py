@@ -1,12 +1,10 @@
 """`overwrite=True`: a project is deleted, unless somebody searches in it."""
 
 import contextlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from keras_share.search.project.connection import STUDY, VARIABLE
 from keras_share.search.project.opening import OLDER, make_folder
 from keras_share.search.project.study import Project
 
@@ -17,22 +15,19 @@ def delete_project(folder: Path, storage: Any) -> None:
     Raises:
         BlockingIOError: If another process runs a trial of it.
     """
-    for old in OLDER:
-        path = folder / old
+    for path in (folder / old for old in OLDER):
         if path.is_dir():
             shutil.rmtree(path)
         path.unlink(missing_ok=True)
-    is_file = storage is None and VARIABLE not in os.environ
-    if not is_file or folder.joinpath(STUDY).exists():
-        with contextlib.suppress(FileNotFoundError):
-            project = Project(folder, storage)
-            if project.is_searched():
-                raise BlockingIOError(
-                    "`overwrite=True` deletes a project, in which nobody may search. "
-                    f"Received: {str(folder)!r}, in which another process runs a "
-                    "trial. Wait for its end, leave out `overwrite` to take part, or "
-                    "choose another `project_name`."
-                )
-            project.delete()
+    with contextlib.suppress(FileNotFoundError):
+        project = Project(folder, storage)
+        if project.is_searched():
+            raise BlockingIOError(
+                "`overwrite=True` deletes a project, in which nobody may search. "
+                f"Received: {str(folder)!r}, in which another process runs a "
+                "trial. Wait for its end, leave out `overwrite` to take part, or "
+                "choose another `project_name`."
+            )
+        project.delete()
     shutil.rmtree(folder)
     make_folder(folder)

@@ -28,13 +28,10 @@ def identity(
     settings: Mapping[str, Any],
     arguments: Mapping[str, Any],
 ) -> Identity:
-    """The identity of a search.
+    """The identity of a search: today's hyperparameters and code, and plain arguments.
 
-    Args:
-        space: The hyperparameters as declared by today's hypermodel.
-        code: What `code_of` said of the hypermodel before it was used.
-        settings: What of the tuner's arguments scores and sizes depend on.
-        arguments: The arguments of `search`; only plain values count, data do not.
+    The settings are what of the tuner's arguments scores and sizes depend on; of the
+    arguments of `search` only plain values count, data do not.
     """
     found = {
         "search space": {p.name: _describe(p) for p in space.space},
@@ -48,10 +45,7 @@ def identity(
 
 
 def agree(project: Project, now: Identity, on_change: str) -> bool:
-    """Checks that a search goes on with what it began with, or notes the change.
-
-    Returns:
-        Whether something changed.
+    """Notes what a search is, or what of it changed; returns whether anything did.
 
     Raises:
         ValueError: If something changed and `on_change` is `"refuse"`.

@@ -21,11 +21,7 @@ def name_of(folder: str | os.PathLike) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of a project.
-
-    Raises:
-        OSError: If it can't be made.
-    """
+    """Makes the folder of a project; an OSError says if it can't be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -37,11 +33,7 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_older(folder: Path) -> None:
-    """Refuses the folder of a stock tuner, or of an earlier version.
-
-    Raises:
-        ValueError: If it is one.
-    """
+    """Raises ValueError of the folder of a stock tuner, or of an earlier version."""
     found = [p for p in OLDER if folder.joinpath(p).exists()]
     if found:
         raise ValueError(
@@ -60,8 +52,7 @@ def make_study(
 ) -> optuna.Study:
     """The study of a project, made if there is none.
 
-    Raises:
-        ValueError: If there is one of other objectives.
+    It is a ValueError if there is one of other objectives.
     """
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it says what it has made
@@ -93,11 +84,7 @@ def make_study(
 
 
 def open_study(folder: Path, storage: optuna.storages.BaseStorage) -> optuna.Study:
-    """The study of a project.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
+    """The study of a project; it is a FileNotFoundError if there is none."""
     try:
         return optuna.load_study(study_name=name_of(folder), storage=storage)
     except KeyError:

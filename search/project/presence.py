@@ -16,13 +16,8 @@ from keras_share.search.project.connection import AWAY
 class Presence:
     """A process, as the others of its machine see it: by a file that it locks.
 
-    The system lets go of a lock when a process ends, however it ends.
-
-    Attributes:
-        name: What no other process on any machine is called.
-
-    Args:
-        folder: The folder of the project.
+    The system lets go of a lock when a process ends, however it ends. Its name is what
+    no other process on any machine is called.
     """
 
     def __init__(self, folder: str | os.PathLike):

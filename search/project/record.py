@@ -35,31 +35,19 @@ class TrialRecord:
         status: `"COMPLETED"`, `"FAILED"`, `"PRUNED"` or `"REJECTED"`.
         patterns: Its patterns by the name of their hyperparameter.
         parameters: Number of weights of its model, None if that is unknown.
-        objectives: The direction of each objective of the search, the main one first.
         score: Its value of the main objective, None unless it was completed.
         metrics: The metrics of its training, at its best epoch.
         measures: What was measured of its model, by name.
         hyperparameters: The values that KerasTuner gave it, which encode patterns too.
         seconds: How long it took.
-        started: When it began, in seconds since 1970.
-        ended: When it ended, in seconds since 1970.
+        started: When it began, in seconds since 1970; `ended` likewise.
         worker: Name of the process that ran it.
         message: Why it has no score; the traceback of a failure.
         place: Its place in the order in which trials began.
-        trials: How many trials this is the mean of; None of a single one.
-
-    Example:
-    >>> record = TrialRecord(
-    ...     trial_id="3", status="COMPLETED", objectives={"val_accuracy": "max"},
-    ...     patterns={"sharing": SharingPattern("ABAB")}, score=0.9,
-    ... )
-    >>> record.pattern, record.num_groups, record.is_completed
-    ('ABAB', 2, True)
     """
 
     trial_id: str
     status: str
-    objectives: Mapping[str, str]
     patterns: Mapping[str, SharingPattern] = field(default_factory=dict)
     parameters: int | None = None
     score: float | None = None
@@ -72,7 +60,6 @@ class TrialRecord:
     worker: str | None = None
     message: str | None = None
     place: int = 0
-    trials: int | None = None
 
     @cached_property
     def pattern(self) -> str:
@@ -83,16 +70,6 @@ class TrialRecord:
     def num_groups(self) -> int | None:
         """The groups of all patterns, None without one."""
         return sum(p.num_groups for p in self.patterns.values()) or None
-
-    @property
-    def objective(self) -> str:
-        """The objective that scores the trial."""
-        return next(iter(self.objectives))
-
-    @property
-    def direction(self) -> str:
-        """`"max"` or `"min"`, whichever is better for the score."""
-        return self.objectives[self.objective]
 
     @property
     def is_completed(self) -> bool:
@@ -125,12 +102,7 @@ class TrialRecord:
 
 
 def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
-    """The record of a trial of a study.
-
-    Args:
-        trial: A trial that has ended, of a search or of any study.
-        objectives: The direction of each objective of the study.
-    """
+    """The record of a trial that has ended, of a search or of any study."""
     found = trial.user_attrs
     measures = found.get(MEASURES, ())
     status = "REJECTED" if REJECTED in found else _STATUS[trial.state]
@@ -146,7 +118,6 @@ def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
     return TrialRecord(
         trial_id=str(trial.number),
         status=status,
-        objectives=objectives,
         # Storages keep no order.
         patterns=dict(sorted(patterns_from_values(trial.params, found).items())),
         parameters=parameters,
@@ -193,12 +164,3 @@ def parse_patterns(text: str) -> dict[str, SharingPattern]:
         name or "sharing": SharingPattern(said.split("-") if "-" in said else said)
         for name, _, said in parts
     }
-
-
-def best(records: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The record with the best score, of equal ones the first; None without scores."""
-    scored = [(one.score, one) for one in records if one.score is not None]
-    if not scored:
-        return None
-    pick = max if scored[0][1].direction == "max" else min
-    return pick(scored, key=lambda pair: pair[0])[1]

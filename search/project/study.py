@@ -47,17 +47,10 @@ TakenError = optuna.exceptions.UpdateFinishedTrialError
 
 
 class Project:
-    """The study of a search; made if there is none.
+    """The study of a search and the direction of each objective, by name.
 
-    Attributes:
-        objectives: The direction of each objective, by name.
-
-    Args:
-        project_dir: The folder of the project.
-        storage: See `connection.connect`.
-        objectives: The direction of each objective by name; None to open a study that
-            must be there.
-        pruner: Of `is_hopeless`.
+    It is made if there is none; without objectives it must be there. Storages are those
+    of `connection.connect`, and `pruner` is that of `is_hopeless`.
 
     Raises:
         ValueError: If the folder holds an older project or the study has other
@@ -77,7 +70,7 @@ class Project:
         self._lock = FileLock(self.folder / "search.lock")
         refuse_older(self.folder)
         if objectives is None:
-            self.storage = connect(self.folder, storage)
+            self.storage = connect(self.folder, storage, must_exist=True)
             self.study = patiently(open_study, self.folder, self.storage)
         else:
             make_folder(self.folder)
@@ -109,13 +102,10 @@ class Project:
         patiently(self.storage.set_study_user_attr, self._id, name, value)
 
     def trials(self, again: bool = True) -> list[FrozenTrial]:
-        """The trials that count, in the order in which they began first.
+        """The trials that count, in the order in which they began first, read `again`.
 
         Those are left out that were lost, to be run again or run again since, or given
         up since another process was quicker.
-
-        Args:
-            again: Whether to read them again, or take what was read last.
         """
         found = self._all() if again else self._last
         lost = {one.number for one in found if _is_lost(one)}
@@ -127,11 +117,7 @@ class Project:
     def records(
         self, trials: Sequence[FrozenTrial] | None = None
     ) -> tuple[TrialRecord, ...]:
-        """The records of all trials that have ended.
-
-        Args:
-            trials: What `trials` gave, if that is known.
-        """
+        """The records of all trials that have ended, of those that `trials` gave."""
         for trial in self.trials() if trials is None else trials:
             if trial.state.is_finished() and trial.number not in self._records:
                 self._records[trial.number] = record_of(trial, self.objectives)
@@ -182,13 +168,8 @@ class Project:
     ) -> FrozenTrial | None:
         """Begins a trial, unless another process has begun the same just before.
 
-        Args:
-            known: The trials that were known when its values were chosen.
-            params: Its values.
-            distributions: What they were chosen from.
-            attributes: Further facts.
-            most: At most so many trials may there be.
-            again: The lost trial whose values these are, if they are of one.
+        Attributes are further facts; at most `most` trials may there be. `known` were
+        known when the values were chosen; `again` is the lost trial that they are of.
         """
         self._presence.show()
         attributes = {**attributes, _PROCESS: self._presence.name}
@@ -244,20 +225,12 @@ class Project:
     # What becomes of a trial.
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Notes the objective after an epoch.
-
-        Raises:
-            TakenError: If the trial was given to another process.
-        """
+        """Notes the objective after an epoch; TakenError if another has the trial."""
         trial_id = self._trial_id(number)
         patiently(self.storage.set_trial_intermediate_value, trial_id, step, value)
 
     def note_trial(self, number: int, attributes: Mapping[str, Any]) -> None:
-        """Notes something of a running trial; what has not changed is not written.
-
-        Raises:
-            TakenError: If the trial was given to another process.
-        """
+        """Notes what has changed of a running trial; errors as of `report`."""
         for name, value in attributes.items():
             if self._noted.get((number, name)) != value:
                 self._set(number, name, value)
@@ -276,14 +249,9 @@ class Project:
         attributes: Mapping[str, Any],
         constraints: Mapping[str, float],
     ) -> None:
-        """Ends a trial, if no other process has been given it.
+        """Ends a trial with what was measured, if no other process has been given it.
 
-        Args:
-            number: Of the trial.
-            state: How it ended.
-            values: The objectives of a completed one.
-            attributes: What was measured.
-            constraints: By how much each limit was exceeded; negative within it.
+        Constraints are by how much each limit was exceeded, negative within it.
         """
         with contextlib.suppress(TakenError):
             self.note_trial(number, attributes)

@@ -70,8 +70,7 @@ def effects(results: "SearchResults") -> Effects | None:
     leaving out one trial after another, which also tells how well unseen trials are
     predicted. Sharing of three sites is taken as the sum of three pairs.
 
-    Returns:
-        None with fewer than `MIN_TRIALS` completed trials, or equal scores.
+    None with fewer than `MIN_TRIALS` completed trials, or equal scores.
     """
     records = [
         record

@@ -34,14 +34,7 @@ def draw_front(
     """Draws trials as points colored by `num_groups`, those of the front numbered.
 
     A front of two columns is a line, along which each trial has its pattern beside it.
-    One of more columns is a cloud: its numbers must do.
-
-    Args:
-        results: Results with completed trials.
-        x: Column of the horizontal axis.
-        y: Column of the vertical axis.
-        ax: Where to draw; by default a new figure.
-        columns: The columns that the front is of, if it is of more than these two.
+    One of more columns (`columns`) is a cloud: its numbers must do.
     """
     columns = columns or (x, y)
     if ax is None:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ from keras_share.figures import PLAIN, new_figure
 from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting import panes
-from keras_share.search.reporting.course import course
 from keras_share.search.reporting.effects import MIN_TRIALS, effects
 from keras_share.search.reporting.formats import format_number, format_seconds
 from keras_share.search.reporting.front import draw_front
@@ -49,22 +49,15 @@ def render_page(
 ) -> str:
     """Writes the page.
 
-    Args:
-        results: Results with at least one trial.
-        winner: Optional .tflite file of the best trial, to be audited.
-        template: One of the folder `templates`.
-        **more: What the template needs beside what is told of a search.
+    A `winner` is the file of the best trial, to be audited; a template may need more.
     """
     from keras_share.tflite.inspect.audit import audit
 
-    passed = course(results)
-    is_scored = passed["score"].notna().any()
+    scores = [one.score for one in results.records if one.is_completed]
+    is_scored = bool(np.isfinite(np.array(scores, float)).any())
     columns = results.default_columns() if is_scored else ()
     shown = dict.fromkeys((*columns, results.objective, "parameters"))
-    objective = results.objective
-    draw_scores = partial(panes.draw_scores, course=passed, objective=objective)
-    page = _ENVIRONMENT.get_template(template)
-    return page.render(
+    return _ENVIRONMENT.get_template(template).render(
         title=f"Search for {results.objective}",
         summary=_summary(results),
         fronts=[
@@ -74,7 +67,7 @@ def render_page(
         front=results.pareto_front() if is_scored else None,
         front_columns=[*shown, *settings(results)],
         knee=results.knee()["trial_id"] if is_scored else None,
-        course=[("score", draw_scores)] if is_scored else [],
+        course=[("score", partial(panes.draw_scores, results=results))] * is_scored,
         matters=list(_matters(results)),
         trials=results.leaderboard(),
         trial_columns=_trial_columns(results),
@@ -114,8 +107,9 @@ def _matters(results: "SearchResults") -> Iterator:
     found = effects(results)
     if found is None:
         return
-    direction = "max" if results.sign(results.objective) < 0 else "min"
-    draw = partial(panes.draw_pairs, objective=results.objective, direction=direction)
+    draw = partial(
+        panes.draw_pairs, objective=results.objective, direction=results.direction
+    )
     for pairs in found.pairs:
         yield "pairs", partial(draw, pairs=pairs)
     if found.importance:

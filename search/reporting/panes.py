@@ -1,15 +1,17 @@
 """The pictures of a report beside that of the front."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from keras_share.figures import BLUE, GRAY, ORANGE, PINK, VERMILION, tidy
 from keras_share.search.reporting.effects import Effects, PairEffects
+
+if TYPE_CHECKING:
+    from keras_share.search.results import SearchResults
 
 _ENDINGS = {
     "FAILED": (VERMILION, "x"),
@@ -78,36 +80,29 @@ def draw_importance(ax: Axes, effects: Effects) -> None:
     )
 
 
-def draw_scores(ax: Axes, course: pd.DataFrame, objective: str) -> None:
+def draw_scores(ax: Axes, results: "SearchResults") -> None:
     """The score of each trial, the best so far, and the trials without a score."""
-    trials = np.arange(1, len(course) + 1)
-    ax.scatter(trials, course["score"], s=14, color=GRAY, label="trial")
-    ax.step(trials, course["best"], where="post", color=BLUE, label="best so far")
+    records = sorted(results.records, key=lambda record: record.ended or 0)
+    scores = np.array([r.score if r.is_completed else None for r in records], float)
+    scores[~np.isfinite(scores)] = np.nan
+    best = np.fmax if results.direction == "max" else np.fmin
+    trials = np.arange(1, len(records) + 1)
+    ax.scatter(trials, scores, s=14, color=GRAY, label="trial")
+    so_far = best.accumulate(scores)
+    ax.step(trials, so_far, where="post", color=BLUE, label="best so far")
     for status, (color, mark) in _ENDINGS.items():
-        there = trials[course["status"] == status]
+        there = trials[[record.status == status for record in records]]
         if len(there):
             # In parts of the axes' height, so that no score is hidden.
-            ax.scatter(
-                there,
-                np.full(len(there), 0.03),
-                transform=ax.get_xaxis_transform(),
-                marker=mark,
-                color=color,
-                s=22,
-                label=status.lower(),
-            )
-    ax.set_ylabel(cut(objective))
-    ax.legend(
-        frameon=False,
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1),
-        ncols=5,
-        columnspacing=0.9,
-        handlelength=1.3,
-        handletextpad=0.4,
-    )
+            style: dict[str, Any] = {"marker": mark, "color": color, "s": 22}
+            height, across = np.full(len(there), 0.03), ax.get_xaxis_transform()
+            ax.scatter(there, height, transform=across, label=status.lower(), **style)
+    ax.set_ylabel(cut(results.objective))
+    above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1)}
+    above |= {"columnspacing": 0.9, "handlelength": 1.3, "handletextpad": 0.4}
+    ax.legend(frameon=False, ncols=5, **above)
     ax.set_xlabel("trials")
-    ax.set_xlim(0, len(course) + 1)
+    ax.set_xlim(0, len(records) + 1)
     ax.locator_params(axis="x", integer=True)
     tidy(ax)
 

@@ -70,11 +70,9 @@ def told_patterns(values: Mapping[str, Any]) -> dict[str, str]:
 def patterns_from_values(
     values: Mapping[str, Any], declared: Mapping[str, Any] | None = None
 ) -> dict[str, SharingPattern]:
-    """The patterns of a trial, by the name of their hyperparameter.
+    """The patterns of a trial by name, from the values of its hyperparameters.
 
-    Args:
-        values: The values of its hyperparameters.
-        declared: What holds `"<name>.patterns"`; None for `values`.
+    `declared` is what holds `"<name>.patterns"`; None for the values themselves.
     """
     spaces = pattern_spaces(values if declared is None else declared)
     names = {name: list(ranges(name, patterns)) for name, patterns in spaces.items()}

@@ -1,5 +1,7 @@
 """`sharing_space`: all that a designer may choose of sharing, as hyperparameters."""
 
+import contextlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,7 +71,6 @@ def sharing_space(
     families: Iterable[str] | None = DESIGNS,
     max_groups: int | None = None,
     private_ends: bool = False,
-    parts: Sequence[str] = (),
     relax: Sequence[str] = RELAXATIONS,
     ranks: Sequence[int] = (2, 4, 8),
     widths: Sequence[int] = (),
@@ -90,15 +91,14 @@ def sharing_space(
 
     Args:
         hp: The `keras_tuner.HyperParameters` given to the build function.
-        num_sites: Number of sites; where blocks of several kinds repeat, that of each
-            kind by its name, which gets a pattern of its own.
+        num_sites: Number of sites. Where blocks of several kinds repeat, or parts of a
+            block share otherwise, that of each by its name, which gets a pattern of
+            its own: `{"attention": 6, "feedforward": 6}`.
         name: Name of the pattern, and prefix of the other hyperparameters.
         families: What patterns are chosen from, as of `sharing_pattern`; None for all
             partitions.
         max_groups: At most this many groups.
         private_ends: Whether the first and the last site share with none.
-        parts: Names of parts of the block, such as `("attention", "feedforward")`, each
-            of which gets a pattern of its own.
         relax: Which relaxations to choose from, out of `"none"`, `"scale"` and
             `"low_rank"`.
         ranks: The ranks of `"low_rank"` to choose from.
@@ -127,19 +127,23 @@ def sharing_space(
     >>> print(design)  # the first of all designs; wide, as it stores one block
     AAAAAA width 96
     """
-    _check(num_sites, parts, relax, ranks, widths, max_bytes, size_of)
-    whole = num_sites if isinstance(num_sites, Mapping) else {"": num_sites}
-    if parts:
-        whole = {part: count for count in whole.values() for part in parts}
-    patterns = {
-        part: sharing_pattern(
-            hp,
-            count,
-            f"{name}_{part}" if part else name,
-            families,
-            max_groups,
-            private_ends,
+    if not relax or set(relax) - set(RELAXATIONS):
+        raise ValueError(
+            f"`relax` must name relaxations out of {', '.join(RELAXATIONS)}. Received: "
+            f"relax={relax!r}"
         )
+    if max_bytes is not None and (not widths or size_of is None):
+        raise ValueError(
+            "`max_bytes` is what the width is solved for: it needs `widths` to choose "
+            "from, and `size_of`, which predicts the bytes of a design. Received: "
+            f"widths={widths!r}, size_of={size_of!r}. (SharingSearch(max_bytes=...) "
+            "rejects what is too large.)"
+        )
+    whole = num_sites if isinstance(num_sites, Mapping) else {"": num_sites}
+    names = {part: f"{name}_{part}" if part else name for part in whole}
+    limits = families, max_groups, private_ends
+    patterns = {
+        part: sharing_pattern(hp, count, names[part], *limits)
         for part, count in whole.items()
     }
     relaxation = _relaxation(hp, name, relax, ranks)
@@ -153,77 +157,23 @@ def sharing_space(
     if design.is_shared:
         design = replace(design, relax=relaxation)
     if widths and max_bytes is not None and size_of is not None:
-        return widest(design, widths, max_bytes, size_of)
+        # The largest that fits; the smallest if none does.
+        designs = [replace(design, width=width) for width in sorted(widths)]
+        fitting = bisect_right(designs, max_bytes, key=size_of)
+        return designs[max(fitting - 1, 0)]
     return design
-
-
-def widest(
-    design: SharingDesign,
-    widths: Iterable[int],
-    max_bytes: float,
-    size_of: Callable[[SharingDesign], float],
-) -> SharingDesign:
-    """The design in the largest width that fits; in the smallest if none does.
-
-    Args:
-        design: What else is chosen.
-        widths: The widths to choose from.
-        max_bytes: The most bytes that it may have.
-        size_of: Predicts them; it must not fall when the width grows.
-    """
-    designs = [replace(design, width=width) for width in sorted(widths)]
-    fits, fails = 0, len(designs)
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if size_of(designs[middle]) <= max_bytes:
-            fits = middle
-        else:
-            fails = middle
-    return designs[fits]
 
 
 def _relaxation(
     hp: kt.HyperParameters, name: str, relax: Sequence[str], ranks: Sequence[int]
 ) -> Relaxation | None:
-    chosen, rank = relax[0], None
+    chosen, scope = relax[0], contextlib.nullcontext()
     if len(relax) > 1:
         chosen = hp.Choice(f"{name}.relax", list(relax))
-    if "low_rank" in relax and len(relax) > 1:
-        with hp.conditional_scope(f"{name}.relax", ["low_rank"]):
+        scope = hp.conditional_scope(f"{name}.relax", ["low_rank"])
+    if "low_rank" in relax:
+        with scope:
             rank = hp.Choice(f"{name}.rank", list(ranks))
-    elif chosen == "low_rank":
-        rank = hp.Choice(f"{name}.rank", list(ranks))
-    if chosen == "low_rank" and rank is not None:
-        return LowRank(rank)
+        if chosen == "low_rank" and rank is not None:
+            return LowRank(rank)
     return Scale() if chosen == "scale" else None
-
-
-def _check(
-    num_sites: int | Mapping[str, int],
-    parts: Sequence[str],
-    relax: Sequence[str],
-    ranks: Sequence[int],
-    widths: Sequence[int],
-    max_bytes: float | None,
-    size_of: Callable | None,
-) -> None:
-    if not relax or set(relax) - set(RELAXATIONS):
-        raise ValueError(
-            f"`relax` must name relaxations out of {', '.join(RELAXATIONS)}. Received: "
-            f"relax={relax!r}"
-        )
-    if parts and isinstance(num_sites, Mapping):
-        raise ValueError(
-            "`num_sites` of several kinds and `parts` exclude one another. Received: "
-            f"num_sites={num_sites!r}, parts={parts!r}. Call `sharing_space` for each "
-            "kind, with another `name`."
-        )
-    if "low_rank" in relax and not ranks:
-        raise ValueError("`ranks` must have at least one rank for 'low_rank'.")
-    if max_bytes is not None and (not widths or size_of is None):
-        raise ValueError(
-            "`max_bytes` is what the width is solved for: it needs `widths` to choose "
-            "from, and `size_of`, which predicts the bytes of a design. Received: "
-            f"widths={widths!r}, size_of={size_of!r}. (SharingSearch(max_bytes=...) "
-            "rejects what is too large.)"
-        )

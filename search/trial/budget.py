@@ -3,41 +3,45 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keras_share.search.trial.outcomes import TrialRejected
+import keras_tuner as kt
+
+
+class TrialRejected(kt.errors.FailedTrialError):
+    """To be raised before training by a trial that exceeds a budget.
+
+    The trial counts neither as failed nor towards `max_trials`; its row has the status
+    `"REJECTED"` and the message.
+
+    Example:
+    ```python
+    def measure(model):
+        if model.count_params() > 100_000:
+            raise TrialRejected("more than 100,000 parameters")
+        return {}
+    ```
+    """
 
 
 def limits(max_bytes: float | None, max_latency: float | None) -> dict[str, float]:
-    """The limits on measures that a budget stands for.
-
-    Args:
-        max_bytes: The most that the exported file may have.
-        max_latency: The longest that a run of it may take, in milliseconds.
+    """The limits on measures that a budget stands for: bytes, and milliseconds.
 
     Raises:
         ValueError: If one of them is not a positive number.
     """
-    found = {}
-    for name, measure, value in (
-        ("max_bytes", "exported_bytes", max_bytes),
-        ("max_latency", "latency_ms", max_latency),
-    ):
-        if value is None:
-            continue
-        if not isinstance(value, (int, float)) or not value > 0:
-            raise ValueError(
-                f"`{name}` must be a positive number of {measure}, or None for no "
-                f"limit. Received: {name}={value!r}"
-            )
-        found[measure] = value
+    given = {"exported_bytes": max_bytes, "latency_ms": max_latency}
+    found = {name: most for name, most in given.items() if most is not None}
+    if not all(isinstance(n, (int, float)) and n > 0 for n in found.values()):
+        raise ValueError(
+            "`max_bytes` and `max_latency` must be positive numbers, or None for no "
+            f"limit. Received: max_bytes={max_bytes!r}, max_latency={max_latency!r}"
+        )
     return found
 
 
 def check(measures: Mapping[str, Any], limits: Mapping[str, float]) -> None:
     """Rejects a trial whose measures exceed a limit.
 
-    Raises:
-        TrialRejected: If one does.
-        ValueError: If a measure that has a limit is missing.
+    It is a ValueError if a measure that has a limit is missing.
     """
     for name, limit in limits.items():
         if name not in measures:

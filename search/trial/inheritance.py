@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,6 @@ from keras_share.layers.tied import block_of
 from keras_share.retrofit.fit import NO_MOMENTS, Use, carry_uses, form_of
 from keras_share.retrofit.moments import input_moments
 from keras_share.retrofit.nodes import Node, walk
-from keras_share.search.trial.donor import load_donor
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def inherit(
     >>> inherit(network("AABB"), donor).inherited
     ('stack/0', 'stack/1', 'stack/2', 'stack/3')
     """
-    donor = load_donor(donor)
+    if not isinstance(donor, keras.Model):
+        path = os.path.abspath(check_donor(donor))
+        donor = _load_once(path, os.stat(path).st_mtime_ns)
     for role, network in (("model", model), ("donor", donor)):
         if not network.built:
             raise ValueError(
@@ -131,6 +133,29 @@ def inherit(
         tuple(path for path in paths if path not in fresh),
         tuple(dict.fromkeys(fresh)),
     )
+
+
+def check_donor(donor: Any) -> Any:
+    """Returns what may be a donor, or None, before work is put in."""
+    if donor is None or isinstance(donor, keras.Model):
+        return donor
+    if not isinstance(donor, (str, os.PathLike)):
+        raise TypeError(
+            "A donor of weights must be a Keras model or the path to a `.keras` file. "
+            f"Received: {donor!r}"
+        )
+    if not os.path.isfile(donor):
+        raise FileNotFoundError(
+            "The donor of weights must be an existing `.keras` file. Received: "
+            f"{os.fspath(donor)!r}. Train the network without sharing once and save it "
+            "there."
+        )
+    return donor
+
+
+@lru_cache(maxsize=4)
+def _load_once(path: str, changed: int) -> keras.Model:
+    return keras.models.load_model(path, compile=False)
 
 
 # Which layer of the donor stands for which of the model.

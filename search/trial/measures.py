@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from keras_share.tflite.inspect.audit import Audit
+
 # Known before training, from the file.
 STATIC = (
     "parameters",
@@ -24,29 +26,15 @@ MEASURES = (*STATIC, *MEASURED)
 def measure_file(
     model: keras.Model, export: Mapping[str, Any], names: Collection[str] = ()
 ) -> dict[str, float]:
-    """Exports a model, reads its file, and runs it if asked for.
+    """Exports a model, reads its file, and runs it if one of `MEASURED` is asked for.
 
-    | measure | what it is |
-    |---|---|
-    | `exported_bytes` | size of the file |
-    | `weight_bytes` | bytes of the weights it stores |
-    | `macs` | multiply-accumulates of one inference: an estimate of its time |
-    | `estimated_memory_bytes` | what LiteRT's CPU runtime will hold, as `audit` says |
-    | `latency_ms` | median time of a run in LiteRT's interpreter, one thread |
-    | `memory_bytes` | growth of resident memory by loading and running it |
-
-    Sizes depend on the pattern and not on the values of weights, so all of this can
-    be known before training.
-
-    Args:
-        model: A built Keras model.
-        export: Keyword arguments of `keras_share.export_tflite`.
-        names: Names of measures; the last two are made only if one of them is among
-            these.
+    Sizes depend on the pattern and not on the values of weights, so all of this can be
+    known before training. Sizes are in bytes, `macs` are multiply-accumulates of one
+    inference, `latency_ms` is the median time of a run in LiteRT's interpreter on one
+    thread, and `memory_bytes` the growth of resident memory by loading and running.
 
     Raises:
-        RuntimeError: If the file does not run where `latency_ms` or `memory_bytes` is
-            asked for.
+        RuntimeError: If the file does not run, or the system tells no memory.
     """
     import keras_share
 
@@ -57,14 +45,7 @@ def measure_file(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         keras_share.export_tflite(model, path, **{**defaults, **export})
-        facts = keras_share.audit(path)
-        assert facts.memory is not None  # of a file it is always estimated
-        measures: dict[str, float] = {
-            "exported_bytes": facts.file_bytes,
-            "weight_bytes": facts.weight_bytes,
-            "macs": facts.macs,
-            "estimated_memory_bytes": facts.memory.total_bytes,
-        }
+        measures = costs_of(keras_share.audit(path))
         if runs:
             [row] = keras_share.benchmark(path).rows
             if row.error:
@@ -83,3 +64,17 @@ def measure_file(
                     "it out, or take estimated_memory_bytes."
                 )
     return measures
+
+
+def costs_of(facts: Audit) -> dict[str, float]:
+    """What can be read from a file of what it costs."""
+    assert facts.memory is not None  # of a file it is always estimated
+    costs: dict[str, float] = {
+        "exported_bytes": facts.file_bytes,
+        "weight_bytes": facts.weight_bytes,
+        "macs": facts.macs,
+        "estimated_memory_bytes": facts.memory.total_bytes,
+    }
+    if "arena_bytes" in facts.metadata:  # of TensorFlow Lite Micro
+        costs["arena_bytes"] = facts.metadata["arena_bytes"]
+    return costs

@@ -6,11 +6,10 @@ The rules are pruners of Optuna's that know several objectives, too.
 import math
 import statistics
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras_tuner as kt
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
@@ -22,12 +21,9 @@ PLANNED = "planned_epochs"  # the attribute that says for how long a trial is to
 
 @dataclass(frozen=True)
 class Curve:
-    """How the objective of a trial went.
+    """How the first objective of a trial went, by the number of epochs trained.
 
-    Attributes:
-        values: The objective by the number of epochs trained, with the sign that makes
-            greater better; minus infinity for NaN.
-        ended: Whether the trial is over: it completed, or it was pruned.
+    Of a sign that makes greater better; minus infinity for NaN.
     """
 
     values: Mapping[int, float]
@@ -58,10 +54,7 @@ class PruningRule(BasePruner):
     def stops(self, curve: Curve, others: Sequence[Curve]) -> bool:
         """Whether to stop a trial after its last epoch so far.
 
-        Args:
-            curve: Of the trial.
-            others: Of those trials, ended and running, that are to train for as many
-                epochs.
+        The others are those, ended and running, that are to train for as many epochs.
         """
 
 
@@ -145,18 +138,12 @@ class SuccessiveHalving(PruningRule):
 
 
 def get(
-    pruning: Any, objectives: Sequence[kt.Objective], executions_per_trial: int = 1
+    pruning: Any, objectives: Collection[str], executions_per_trial: int = 1
 ) -> BasePruner | None:
     """Reads the argument `pruning=` of a tuner.
 
-    Args:
-        pruning: None, `"median"`, `"halving"`, a `PruningRule`, or a pruner of
-            Optuna's.
-        objectives: Of the search; a pruner of Optuna's knows one.
-        executions_per_trial: That of the tuner.
-
     Raises:
-        ValueError: If `pruning` is none of these, or can't judge such trials.
+        ValueError: If it is nothing that judges trials of such objectives.
     """
     if pruning is None:
         return None
@@ -171,7 +158,7 @@ def get(
     if not isinstance(rule, PruningRule) and len(objectives) > 1:
         raise ValueError(
             "A pruner of Optuna's judges one objective. Received: pruning="
-            f"{type(rule).__name__} for {[one.name for one in objectives]}. 'median' "
+            f"{type(rule).__name__} for {[*objectives]}. 'median' "
             "and 'halving' judge a trial among those that are no worse in the others."
         )
     if executions_per_trial != 1:

@@ -1,5 +1,6 @@
 """When a search ends early, and what is said then."""
 
+import itertools
 import math
 from collections.abc import Sequence, Set
 
@@ -12,45 +13,35 @@ class HaltedError(RuntimeError):
     """A search ends because trial after trial fails or is rejected."""
 
 
-def reason_to_halt(
+def check(
     records: Sequence[TrialRecord],
     before: Set[str],
     most_failures: int | None,
     most_trials: int | None,
     is_exhausted: bool,
-) -> str | None:
-    """Why no more trials are to be started, None while they are.
+) -> None:
+    """Raises HaltedError if no more trials are to be started.
 
-    Args:
-        records: Of the trials that count.
-        before: Ids of those that ended before this search began, or went on.
-        most_failures: So many in a row end a search; None for no limit.
-        most_trials: Of the search; None for no limit.
-        is_exhausted: Whether there is nothing left to try.
+    Trials that ended `before` this search began, or went on, are no reason.
     """
     all_rejected = is_exhausted and {one.status for one in records} == {"REJECTED"}
     new = [one for one in records if all_rejected or one.trial_id not in before]
     latest = sorted(new, key=lambda one: one.ended or 0, reverse=True)
     if not latest:
-        return None
-    failures, rejections = (_in_a_row(s, latest) for s in ("FAILED", "REJECTED"))
+        return
+    status, alike = next(itertools.groupby(one.status for one in latest))
+    count = len(list(alike))
     reason = f"trial {latest[0].trial_id} with: {latest[0].reason or 'unknown'}"
-    if most_failures and failures >= most_failures:
-        return (
-            f"{failures} trials in a row failed, {reason}\nAll results are kept. Mend "
+    if status == "FAILED" and most_failures and count >= most_failures:
+        raise HaltedError(
+            f"{count} trials in a row failed, {reason}\nAll results are kept. Mend "
             "the cause and start the search again: it goes on with further trials. Or "
             f"raise `max_consecutive_failed_trials` ({most_failures})."
         )
-    if all_rejected or rejections >= _MOST_REJECTIONS * (most_trials or math.inf):
-        return (
-            f"{rejections} trials in a row were rejected, {reason}\nAll results are "
+    most_rejections = _MOST_REJECTIONS * (most_trials or math.inf)
+    if status == "REJECTED" and (all_rejected or count >= most_rejections):
+        raise HaltedError(
+            f"{count} trials in a row were rejected, {reason}\nAll results are "
             "kept. Loosen the budget or enlarge the search space with smaller "
             "candidates, under another `project_name`."
         )
-    return None
-
-
-def _in_a_row(status: str, latest: Sequence[TrialRecord]) -> int:
-    """How many of the records come before the first of another status."""
-    others = (i for i, one in enumerate(latest) if one.status != status)
-    return next(others, len(latest))

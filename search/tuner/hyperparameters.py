@@ -49,12 +49,7 @@ def distribution(parameter: HyperParameter) -> BaseDistribution:
 def distributions(
     parameters: Sequence[HyperParameter], values: Mapping[str, Any]
 ) -> dict[str, BaseDistribution]:
-    """The distributions of those parameters that a trial has, by name.
-
-    Args:
-        parameters: All hyperparameters.
-        values: The values of the trial.
-    """
+    """The distributions of the parameters that a trial of these values has."""
     return {
         p.name: distribution(p)
         for p in parameters
@@ -65,11 +60,7 @@ def distributions(
 
 
 def value_space(parameters: Sequence[HyperParameter]) -> ValueSpace:
-    """What a policy chooses from.
-
-    Args:
-        parameters: Hyperparameters in KerasTuner's order, parents before children.
-    """
+    """What a policy chooses from; parents stand before children."""
     declared = {p.name: p.default for p in parameters if p.name.endswith(SUFFIX)}
     own = [p for p in parameters if p.name not in declared]
     return ValueSpace(

@@ -9,11 +9,13 @@ import keras
 import keras_tuner as kt
 import numpy as np
 
+from keras_share.search.engine import TrialStatus
 from keras_share.search.project.record import format_patterns
 from keras_share.search.space.sharing_pattern import patterns_of
 from keras_share.search.trial import budget, objectives
 from keras_share.search.trial.inheritance import inherit
 from keras_share.search.trial.measures import MEASURES, measure_file
+from keras_share.search.tuner.running import Running
 
 if TYPE_CHECKING:
     from keras_share.search.tuner.sharing_search import SharingSearch
@@ -36,17 +38,17 @@ class ObservedHyperModel(kt.HyperModel):
 
     def build(self, hp: kt.HyperParameters) -> keras.Model:
         """Builds the user's model and names its pattern in the display."""
-        tuner = self._tuner
+        tuner, run = self._tuner, self._tuner.run
         if tuner.distribution is not None:
             # KerasTuner has cleared the global state of Keras, and this with it.
             keras.distribution.set_distribution(tuner.distribution)
         model = self._hypermodel.build(hp)
-        if tuner.running:
-            tuner.shown = format_patterns(patterns_of(hp))
-            tuner.progress.runs(f"trial {tuner.running}  {tuner.shown}")
+        if run is not None:
+            run.pattern = format_patterns(patterns_of(hp))
+            tuner.show()
             is_built = isinstance(model, keras.Model) and model.built
-            if is_built and not tuner.run.is_measured:  # by an earlier execution
-                tuner.run.note(model.count_params())
+            if is_built and not run.is_measured:  # by an earlier execution
+                run.note(model.count_params())
             if tuner.inherit is not None:
                 inherit(model, tuner.inherit)
         return model
@@ -59,18 +61,18 @@ class ObservedHyperModel(kt.HyperModel):
         self, hp: kt.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
         """Fits as the user's, and measures the model."""
-        tuner = self._tuner
-        if not tuner.running:
+        tuner, run = self._tuner, self._tuner.run
+        if run is None:
             return self._hypermodel.fit(hp, model, *args, **kwargs)
         # What is measured depends on the pattern and not on the values of weights. So
         # a model that can't be exported fails its trial at no cost; only one that
         # `fit` has to build is measured after it.
-        is_measured = model.built
-        if is_measured:
-            self._measure(model)
+        if model.built:
+            _measure(model, tuner, run)
         # Added here and not in `search`, where KerasTuner would deep-copy it.
         report = ReportEpochs(
             tuner,
+            run,
             # Of a user's own `fit` only the result tells what it measures.
             checks=type(self._hypermodel).fit is kt.HyperModel.fit,
             every=kwargs.get("validation_freq", 1) == 1,
@@ -80,78 +82,76 @@ class ObservedHyperModel(kt.HyperModel):
             result = self._hypermodel.fit(
                 hp, model, *args, callbacks=callbacks, **kwargs
             )
-        if not is_measured:
-            self._measure(model)
+        _measure(model, tuner, run)
         metrics = getattr(result, "history", result)
         if isinstance(metrics, Mapping):
-            _check_objectives(tuner, metrics)
+            _check_objectives(tuner, run, metrics)
         if isinstance(result, keras.callbacks.History):
-            return _of_best_epoch(result, tuner.oracle.objectives[0])
+            return _of_best_epoch(result, tuner.oracle.objective)
         return result
-
-    def _measure(self, model: keras.Model) -> None:
-        tuner = self._tuner
-        if tuner.run.is_measured:
-            return
-        measures = {}
-        if tuner.export is not None:
-            wanted = {*tuner.oracle.limits, *tuner.oracle.project.objectives}
-            measures.update(measure_file(model, tuner.export, wanted))
-        if tuner.measure is not None:
-            measures.update(tuner.measure(model))
-        measures = {
-            name: value if isinstance(value, int) else float(value)
-            for name, value in measures.items()
-        }
-        tuner.run.note(model.count_params(), measures)
-        budget.check(measures, tuner.oracle.limits)
 
 
 class ReportEpochs(keras.callbacks.Callback):
     """Reports each epoch of a trial, and stops training if told to.
 
-    Args:
-        tuner: The tuner.
-        checks: Whether an epoch must have the objectives that are metrics.
-        every: Whether every epoch is validated.
+    With `checks` an epoch must have the objectives that are metrics, if every epoch is
+    validated.
     """
 
-    def __init__(self, tuner: "SharingSearch", checks: bool, every: bool):
+    def __init__(self, tuner: "SharingSearch", run: Running, checks: bool, every: bool):
         super().__init__()
         self._tuner = tuner
+        self._run = run
         self._checks = checks
         self._every = every
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Starts at none of the epochs."""
-        self._show(0, self.params.get("epochs"))
+        self._tuner.show(0, self.params.get("epochs"))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Reports an epoch in which the first objective was computed."""
         tuner, epochs = self._tuner, self.params.get("epochs") or epoch + 1
         numbers = {name: float(value) for name, value in (logs or {}).items()}
-        self._show(epoch + 1, epochs)
+        tuner.show(epoch + 1, epochs)
         is_validated = any(name.startswith("val_") for name in numbers)
         if self._checks and (self._every or is_validated or epoch + 1 >= epochs):
-            _check_objectives(tuner, numbers)
-        if tuner.oracle.objectives[0].name in numbers:
-            told = tuner.oracle.report(tuner.running, epoch, epochs, numbers)
-            if told == "STOPPED":
-                tuner.run.stopped = f"pruned after epoch {epoch + 1}"
+            _check_objectives(tuner, self._run, numbers)
+        if tuner.oracle.objective.name in numbers:
+            trial_id = self._run.trial.trial_id
+            told = tuner.oracle.report(trial_id, epoch, epochs, numbers)
+            if told == TrialStatus.STOPPED:
+                self._run.stopped = f"pruned after epoch {epoch + 1}"
                 self.model.stop_training = True
 
-    def _show(self, epoch: int, epochs: int | None) -> None:
-        said = f"trial {self._tuner.running}  {self._tuner.shown}"
-        self._tuner.progress.runs(said, epoch, epochs)
+
+def _measure(model: keras.Model, tuner: "SharingSearch", run: Running) -> None:
+    """Measures a model once, and rejects its trial if it exceeds a limit."""
+    if run.is_measured:
+        return
+    measures: dict[str, float] = {}
+    if tuner.export is not None:
+        wanted = {*tuner.oracle.limits, *tuner.oracle.objectives}
+        measures.update(measure_file(model, tuner.export, wanted))
+    if tuner.measure is not None:
+        measures.update(tuner.measure(model))
+    measures = {
+        name: value if isinstance(value, int) else float(value)
+        for name, value in measures.items()
+    }
+    run.note(model.count_params(), measures)
+    budget.check(measures, tuner.oracle.limits)
 
 
-def _check_objectives(tuner: "SharingSearch", metrics: Iterable[str]) -> None:
+def _check_objectives(
+    tuner: "SharingSearch", run: Running, metrics: Iterable[str]
+) -> None:
     """Ends a search whose objectives no trial will have."""
-    known = {*metrics, *tuner.run.numbers}
-    to_come = () if tuner.run.is_measured else MEASURES  # of a model that `fit` builds
-    names = [one.name for one in tuner.oracle.objectives]
-    missing = [name for name in names if name not in known and name not in to_come]
-    if missing and (tuner.run.is_measured or tuner.measure is None):
+    known = {*metrics, *run.numbers}
+    to_come = () if run.is_measured else MEASURES  # of a model that `fit` builds
+    names = [name for name in tuner.oracle.objectives if name not in to_come]
+    missing = [name for name in names if name not in known]
+    if missing and (run.is_measured or tuner.measure is None):
         raise kt.errors.FatalValueError(objectives.unknown(missing, known))
 
 

@@ -19,7 +19,7 @@ from keras_share.search.project.study import Project, TakenError
 from keras_share.search.space.numbering import told_patterns
 from keras_share.search.trial import objectives
 from keras_share.search.trial.pruning import PLANNED
-from keras_share.search.tuner.halting import HaltedError, reason_to_halt
+from keras_share.search.tuner import halting
 from keras_share.search.tuner.hyperparameters import (
     distributions,
     with_metrics,
@@ -36,27 +36,13 @@ class SharingOracle(kt.Oracle):
     """An oracle that knows what a sharing pattern is, and keeps trials in a study.
 
     It may take the place of any other oracle: `keras_tuner.Tuner(SharingOracle(...))`.
-    `keras_share.search.SharingSearch` is the tuner around it. Every process that has
-    one of the same project takes part in the search, and none of them leads it.
+    `keras_share.search.SharingSearch` is the tuner around it, and has its arguments;
+    `limits` are the most that measures may be, by name. Every process that has one of
+    the same project takes part in the search, and none of them leads it.
 
     No two trials train the same model. What is proposed depends on the seed, on the
     number of the trial and on what is known by then, and on nothing else: a search by
     one process that was interrupted goes on as if it had not been.
-
-    Args:
-        objective: One objective or a list, as `trial.objectives.get` reads them. Of
-            several the Pareto front is sought.
-        max_trials: At most this many trials, rejected ones not counted.
-        policy: What proposes trials; this and `storage` are as of `SharingSearch`.
-        limits: The most that a measure may be, by its name. Candidates that are
-            expected to exceed one are not proposed; the tuner rejects what does.
-        earlier: Observations of earlier searches, which the policy learns from.
-        seed: Seed of all random draws; None for a random one.
-        storage: Where the study is kept.
-        pruning: A pruner of Optuna's, for several objectives a `PruningRule`.
-        **kwargs: `hyperparameters`, `allow_new_entries`, `tune_new_entries`,
-            `max_retries_per_trial` and `max_consecutive_failed_trials` as of
-            `keras_tuner.Oracle`.
 
     Raises:
         ValueError: If an argument is none of these.
@@ -97,12 +83,11 @@ class SharingOracle(kt.Oracle):
         self._project: Project | None = None
         self.running: dict[str, Running] = {}  # in this process, by id
         self._before: set[str] = set()  # ids of trials of earlier searches
-        self._view = View(self.objectives, self.limits, self.earlier)
+        self._view = View(self)
         self._is_exhausted = False
         # KerasTuner would add several objectives up; it sees the first.
-        super().__init__(
-            self.objectives[0], max_trials=max_trials, seed=seed_of(seed), **kwargs
-        )
+        main = kt.Objective(*next(iter(self.objectives.items())))
+        super().__init__(main, max_trials=max_trials, seed=seed_of(seed), **kwargs)
 
     @property
     def project(self) -> Project:
@@ -112,7 +97,7 @@ class SharingOracle(kt.Oracle):
                 # Private to KerasTuner, which tells an oracle its folder so.
                 Path(self._project_dir),
                 self.storage,
-                {one.name: one.direction for one in self.objectives},
+                self.objectives,
                 self.pruning,
             )
             self._learn_space()
@@ -129,22 +114,18 @@ class SharingOracle(kt.Oracle):
     def trials(self, value: dict[str, Trial]) -> None:
         """KerasTuner's own dictionary is not used."""
 
-    def check(self) -> None:
-        """Ends a search whose trials fail one after another.
-
-        Raises:
-            HaltedError: If they do.
-        """
-        reason = self._reason_to_halt(self.project.trials())
-        if reason is not None:
-            raise HaltedError(reason)
+    def check(self, trials: Sequence[FrozenTrial] | None = None) -> None:
+        """Ends a search whose trials fail one after another, by a HaltedError."""
+        halting.check(
+            self.project.records(trials),
+            self._before,
+            self.max_consecutive_failed_trials,
+            self.max_trials,
+            self._is_exhausted,
+        )
 
     def begin(self, space: kt.HyperParameters | None = None) -> None:
-        """Begins to search: forgets earlier failures.
-
-        Args:
-            space: The hyperparameters, where they are others than before.
-        """
+        """Begins to search, maybe in another space: forgets earlier failures."""
         if space is not None:
             self.hyperparameters = space.copy()
             self.project.note(SPACE, None)
@@ -177,23 +158,13 @@ class SharingOracle(kt.Oracle):
     def report(
         self, trial_id: str, epoch: int, epochs: int, logs: Mapping[str, float]
     ) -> str:
-        """Reports the objectives after an epoch.
-
-        Args:
-            trial_id: Of the trial.
-            epoch: Its number, the first is 0.
-            epochs: How many the trial is to train.
-            logs: The metrics of the epoch.
-
-        Returns:
-            `"STOPPED"` if the trial is to end, else `"RUNNING"`.
-        """
+        """Reports the objectives after an epoch; `"STOPPED"` if the trial is to end."""
         number, (main, *others) = int(trial_id), self.objectives
         known = {**self.running[trial_id].numbers, **logs}
-        noted = {one.name: known[one.name] for one in others if one.name in known}
+        noted = {name: known[name] for name in others if name in known}
         try:
             self.project.note_trial(number, {PLANNED: epochs, **noted})
-            self.project.report(number, epoch, logs[main.name])
+            self.project.report(number, epoch, logs[main])
         except TakenError:
             return TrialStatus.STOPPED  # it was given to another process
         is_last = self.pruning is None or epoch + 1 >= epochs
@@ -206,7 +177,7 @@ class SharingOracle(kt.Oracle):
         """Takes the metrics of a trial that has been trained."""
         running = self.running[trial_id]
         known = {**running.numbers, **metrics}
-        missing = [o.name for o in self.objectives if o.name not in known]
+        missing = [name for name in self.objectives if name not in known]
         if missing and running.stopped is None:
             raise kt.errors.FatalValueError(objectives.unknown(missing, known))
         # Of NaN KerasTuner would look for the best, and NumPy warn.
@@ -259,9 +230,8 @@ class SharingOracle(kt.Oracle):
     def recommended(self) -> Trial | None:
         """The trial to hand over: the best as the policy sees it, None without one.
 
-        With noise that is not always the one with the best score: the surrogate
-        doubts a score that its neighbors don't confirm. Trials within the limits come
-        first.
+        With noise that is not always the one with the best score: the surrogate doubts
+        a score that its neighbors don't confirm. Trials within the limits come first.
         """
         trials = self.project.trials()
         place = self.policy.recommend(self.problem(trials))
@@ -270,7 +240,7 @@ class SharingOracle(kt.Oracle):
     def problem(self, trials: Sequence[FrozenTrial] | None = None) -> Problem:
         """The search so far, as a policy sees it."""
         trials = self.project.trials() if trials is None else trials
-        return self._view.problem(self.hyperparameters, trials)
+        return self._view.problem(trials)
 
     def save(self) -> None:
         """The study has everything already."""
@@ -282,8 +252,7 @@ class SharingOracle(kt.Oracle):
         """The next trial, None if another process has just begun the same."""
         lost = self.project.lost()
         trials = self.project.trials(again=False)
-        if self._reason_to_halt(trials) is not None:
-            return Trial(self.get_space(), status=TrialStatus.STOPPED)
+        self.check(trials)
         self._learn_space()
         values = self._propose(trials) if lost is None else lost.params
         if values is None:
@@ -315,15 +284,6 @@ class SharingOracle(kt.Oracle):
         point = self.policy.propose(problem, f"{self.seed}/{len(trials)}")
         self._is_exhausted = point is None
         return None if point is None else problem.space.values(point)
-
-    def _reason_to_halt(self, trials: Sequence[FrozenTrial]) -> str | None:
-        return reason_to_halt(
-            self.project.records(trials),
-            self._before,
-            self.max_consecutive_failed_trials,
-            self.max_trials,
-            self._is_exhausted,
-        )
 
     def _grow(self, hyperparameters: kt.HyperParameters) -> None:
         """Tells others of hyperparameters that a trial has brought."""

@@ -1,11 +1,10 @@
 """A trial that runs in this process, and how it ends."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras_tuner as kt
 from optuna.trial import TrialState
 
 from keras_share.search.engine import Trial, TrialStatus
@@ -14,25 +13,14 @@ from keras_share.search.project.record import MEASURES, MESSAGE, REJECTED
 
 @dataclass
 class Running:
-    """A trial that runs here, and what its model and its training told.
+    """A trial that runs here, and what its model and its training told."""
 
-    Attributes:
-        trial: The trial, with the metrics of its training.
-        numbers: What was measured of its model.
-        measures: Which of the numbers are measures.
-        is_measured: Whether the model was measured; it may have to be built by `fit`.
-        stopped: Why it ends early, None if it does not.
-        is_rejected: Whether it ends before it was trained.
-        runs: How often it has been run.
-        is_to_be_retried: Whether it is to be run once more.
-    """
-
-    trial: Trial
-    numbers: dict[str, float] = field(default_factory=dict)
-    measures: list[str] = field(default_factory=list)
-    is_measured: bool = False
-    stopped: str | None = None
-    is_rejected: bool = False
+    trial: Trial  # with the metrics of its training
+    pattern: str = ""
+    numbers: dict[str, float] = field(default_factory=dict)  # of its model
+    is_measured: bool = False  # the model may have to be built by `fit`
+    stopped: str | None = None  # why it ends early
+    is_rejected: bool = False  # before it was trained
     runs: int = 0
     is_to_be_retried: bool = False
 
@@ -42,21 +30,18 @@ class Running:
         """Notes what is known of the model; None for measures that are to come."""
         self.is_measured = measures is not None
         self.numbers = {"parameters": parameters, **(measures or {})}
-        self.measures = list(measures or ())
 
     def outcome(
-        self, ended: Trial, objectives: Sequence[kt.Objective]
+        self, ended: Trial, objectives: Iterable[str]
     ) -> tuple[TrialState, list[float] | None, dict[str, Any]]:
-        """How the trial ended: its state, objectives and attributes in the study.
+        """How the trial ended, as KerasTuner hands it back.
 
-        Args:
-            ended: The trial as KerasTuner hands it back.
-            objectives: Of the search.
+        Its state, objectives and attributes in the study.
         """
         metrics = self.trial.metrics.metrics
         numbers = {n: float(m.get_best_value()) for n, m in metrics.items()}
         numbers |= self.numbers
-        named = {one.name: numbers.get(one.name, math.nan) for one in objectives}
+        named = {name: numbers.get(name, math.nan) for name in objectives}
         missing = [name for name, value in named.items() if math.isnan(value)]
         state, message = TrialState.FAIL, ended.message or "unknown"
         if self.stopped is not None:
@@ -68,7 +53,7 @@ class Running:
         values = None if missing else list(named.values())
         if state == TrialState.FAIL or self.is_rejected:
             numbers, values = self.numbers, None
-        attributes: dict[str, Any] = {**numbers, MEASURES: self.measures}
+        attributes: dict[str, Any] = {**numbers, MEASURES: [*self.numbers]}
         if self.is_rejected:
             attributes[REJECTED] = True
         if message is not None:

@@ -20,8 +20,8 @@ from keras_share.search.project.identity import agree, code_of, identity
 from keras_share.search.project.opening import make_folder
 from keras_share.search.results import SearchResults
 from keras_share.search.trial import budget, objectives
-from keras_share.search.trial.donor import check_donor
-from keras_share.search.trial.outcomes import TrialRejected
+from keras_share.search.trial.budget import TrialRejected
+from keras_share.search.trial.inheritance import check_donor
 from keras_share.search.trial.pruning import get as read_pruning
 from keras_share.search.tuner.observed import Measure, ObservedHyperModel
 from keras_share.search.tuner.oracle import SharingOracle
@@ -160,16 +160,15 @@ class SharingSearch(kt.Tuner):
         self.on_change = on_change
         self.trials_per_process = trials_per_process
         self.inherit = check_donor(inherit)
-        self.running = ""  # the id of the trial
-        self.shown = ""  # its pattern
+        self.run: Running | None = None  # the trial that runs here
         self.is_over = False
-        self.progress = Display()
+        self.progress = Display({"": "min"})
         self.distribution = keras.distribution.distribution()
         self._trials_run = 0
         several = objectives.get(objective)
         executions = kwargs.get("executions_per_trial", 1)
         oracle = SharingOracle(
-            several,
+            objective,
             max_trials,
             policy,
             budget.limits(max_bytes, max_latency),
@@ -199,15 +198,9 @@ class SharingSearch(kt.Tuner):
             )
 
     @property
-    def run(self) -> Running:
-        """The trial that runs, and what is known of it."""
-        return self.oracle.running[self.running]
-
-    @property
     def results(self) -> SearchResults:
         """The `SearchResults` of all trials that have ended, of all processes."""
-        directions = {one.name: one.direction for one in self.oracle.objectives}
-        return SearchResults(self.oracle.project.records(), directions)
+        return SearchResults(self.oracle.project.records(), self.oracle.objectives)
 
     def leaderboard(self) -> pd.DataFrame:
         """All trials, best first. See `SearchResults.leaderboard`."""
@@ -240,7 +233,7 @@ class SharingSearch(kt.Tuner):
         self.prepare(*fit_args, **fit_kwargs)
         oracle, self.is_over = self.oracle, False
         records = oracle.project.records()
-        self.progress = Display(verbose, records, oracle.max_trials)
+        self.progress = Display(oracle.objectives, verbose, records, oracle.max_trials)
         oracle.verbose = 0
         try:
             with self.progress:
@@ -253,15 +246,13 @@ class SharingSearch(kt.Tuner):
                 oracle.release()
             raise
         finally:
-            self.running = ""
+            self.run = None
         oracle.check()
 
     def prepare(self, *fit_args: Any, **fit_kwargs: Any) -> None:
         """Opens the study and compares what it is of with these arguments.
 
-        Raises:
-            ValueError: If it is of something else.
-            ConnectionError: If the storage doesn't answer.
+        It is a ValueError if it is of something else.
         """
         settings = {
             "export": self.export,
@@ -288,8 +279,14 @@ class SharingSearch(kt.Tuner):
     def on_trial_begin(self, trial: Trial) -> None:
         """Shows that a trial begins."""
         super().on_trial_begin(trial)
-        self.running, self.shown = trial.trial_id, ""
-        self.progress.runs(f"trial {trial.trial_id}")
+        self.run = self.oracle.running[trial.trial_id]
+        self.show()
+
+    def show(self, epoch: int = 0, epochs: int | None = None) -> None:
+        """Shows how far the trial is that runs."""
+        if self.run is not None:
+            said = f"trial {self.run.trial.trial_id}  {self.run.pattern}".rstrip()
+            self.progress.runs(said, epoch, epochs)
 
     def run_trial(self, trial: Trial, *fit_args: Any, **fit_kwargs: Any) -> Any:
         """Runs a trial; one that is rejected ends here, without training."""
@@ -297,12 +294,13 @@ class SharingSearch(kt.Tuner):
             return super().run_trial(trial, *fit_args, **fit_kwargs)
         except TrialRejected as rejection:
             # Here, because KerasTuner would print its traceback.
-            self.run.stopped, self.run.is_rejected = str(rejection), True
+            run = self.oracle.running[trial.trial_id]
+            run.stopped, run.is_rejected = str(rejection), True
             return {self.oracle.objective.name: float("nan")}
 
     def on_trial_end(self, trial: Trial) -> None:
         """Ends a trial."""
-        self.running = ""
+        self.run = None
         self.progress.rests()
         self._trials_run += 1
         super().on_trial_end(trial)

@@ -246,3 +246,38 @@ def test_rejects_inputs(arguments, shape, message):
 
 def test_example_runs():
     assert doctest.testmod(separable_conv) == (0, 4)
+
+
+@pytest.mark.parametrize("rank", (1, 2))
+def test_causal_padding_reads_nothing_later(rank):
+    block = SeparableConvBlock(
+        4, rank=rank, padding="causal", kernel_initializer="ones"
+    )
+    x = np.random.default_rng(0).normal(size=(*(1, 9, 5)[: rank + 1], 3))
+    x = x.astype("float32")
+    y = ops.convert_to_numpy(block(x))
+    assert y.shape == x.shape
+    x[:, 6:] += 1.0
+    changed = ops.convert_to_numpy(block(x)) != y
+    assert changed[:, 6:].any() and not changed[:, :6].any()
+    again = SeparableConvBlock.from_config(block.get_config())
+    again.build(x.shape)
+    again.set_weights(block.get_weights())
+    np.testing.assert_array_equal(again(x), block(x))
+
+
+def test_causal_padding_leaves_a_mask_to_the_normalization():
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
+    mask = np.arange(6)[None] < [[6], [3]]
+    block = SeparableConvBlock(1, rank=1, padding="causal", momentum=0.0)
+    means = []
+    for padding in (0.0, 9.0):
+        given = np.where(mask[..., None], x, padding).astype("float32")
+        block(given, training=True, mask=ops.convert_to_tensor(mask))
+        means.append(ops.convert_to_numpy(block.normalization.moving_mean))
+    np.testing.assert_allclose(*means, rtol=1e-5)
+
+
+def test_other_padding_is_an_error():
+    with pytest.raises(ValueError, match=r"'same' or 'causal'.*'valid'"):
+        SeparableConvBlock(padding="valid")

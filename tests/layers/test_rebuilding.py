@@ -260,6 +260,21 @@ def test_a_tie_to_what_a_layer_makes_itself_stays(path):
         assert len(PATHS[path](model).weights) == len(model.weights) == 2
 
 
+class Own(layers.Dense):
+    """Not known to Keras."""
+
+
+def test_a_tie_before_a_layer_of_ones_own_stays():
+    own, x = Own(8), inputs()
+    own.build((None, 8))
+    for model in (
+        keras.Sequential([inputs(), Tied(own, None), own]),
+        keras.Model(x, own(Tied(own, None)(x))),
+    ):
+        again = type(model).from_config(model.get_config(), {"Own": Own})
+        assert len(again.weights) == len(model.weights)
+
+
 def each_other():
     first, second = layers.Dense(8), layers.Dense(8)
     for dense in (first, second):

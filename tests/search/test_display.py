@@ -8,14 +8,15 @@ from rich.console import Console
 
 from keras_share import SharingPattern
 from keras_share.search.display import Display
-from keras_share.search.project.record import TrialRecord, best
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting.formats import format_bytes, format_seconds
+
+ONE = {"val_accuracy": "max"}
 
 
 def record(number, score=0.941, seconds=8.4, name="sharing", size=31949, **kwargs):
     facts = {
         "status": "COMPLETED" if score is not None else "FAILED",
-        "objectives": {"val_accuracy": "max"},
         "patterns": {name: SharingPattern("ABAB")},
         "metrics": {} if score is None else {"val_accuracy": score},
         "measures": {"exported_bytes": size},
@@ -25,7 +26,7 @@ def record(number, score=0.941, seconds=8.4, name="sharing", size=31949, **kwarg
 
 
 def test_line_of_a_trial(capsys):
-    display = Display(2, (record(0), record(1)), total=12)
+    display = Display(ONE, 2, (record(0), record(1)), total=12)
     display.ended(record(2))
     assert capsys.readouterr().out == (
         "trial 3/12  ABAB  2 groups  val_accuracy 0.941  31.9 kB  8.4 s  "
@@ -34,63 +35,43 @@ def test_line_of_a_trial(capsys):
 
 
 def test_line_with_little_known(capsys):
-    display = Display(2)
+    display = Display(ONE, 2)
     display.ended(record(0, None, 0.2, patterns={}, measures={}))
     display.ended(record(1, patterns={"sharing": SharingPattern("AAAA")}))
     assert capsys.readouterr().out.splitlines() == [
         "trial 1/?  FAILED  0.2 s",
-        "trial 2/?  AAAA  1 group  val_accuracy 0.941  31.9 kB  8.4 s  front",
+        "trial 2/?  AAAA  1 group  val_accuracy 0.941  31.9 kB  8.4 s",
     ]
 
 
 def test_long_lines_are_not_wrapped_and_text_is_not_markup(capsys):
-    Display(2, total=3).ended(record(0, name="[red]" + "A" * 200))
+    Display(ONE, 2, total=3).ended(record(0, name="[red]" + "A" * 200))
     assert "[red]" + "A" * 200 in capsys.readouterr().out.splitlines()[0]
 
 
-def test_what_was_on_the_front_is_told(capsys):
-    latency = {"val_accuracy": "max", "latency_ms": "min"}
-    told = [
-        *(record(0, 0.5, size=100), record(1, 0.4, size=200), record(2, 0.6, size=300)),
-        *(record(3, 0.5, size=100), record(4, None), record(5, 0.5, size=50)),
-    ]
-    display = Display(2, told[:1], 9)
-    for one in told[1:]:
-        display.ended(one)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.endswith("  front") for line in lines] == [0, 1, 0, 0, 1]
-    display = Display(2, (), 9)
-    for ms in (3.0, 4.0, 2.0):
-        measures = {"exported_bytes": 9, "latency_ms": ms}
-        display.ended(record(ms, objectives=latency, measures=measures))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.endswith("  front") for line in lines] == [1, 0, 1]
-
-
 def test_time_left_counts_finished_trials_only():
-    display = Display(0, (record(0, None, 0.1), record(1, seconds=10)), total=4)
+    display = Display(ONE, 0, (record(0, None, 0.1), record(1, seconds=10)), total=4)
     assert display.seconds_left() == 20
     display.ended(record(2, seconds=20))
     assert display.seconds_left() == 15
-    assert Display(0, (record(0),)).seconds_left() is None
-    assert Display(0, (record(0, None),), total=3).seconds_left() is None
+    assert Display(ONE, 0, (record(0),)).seconds_left() is None
+    assert Display(ONE, 0, (record(0, None),), total=3).seconds_left() is None
 
 
-@pytest.mark.parametrize("direction, expected", [("max", 0.9), ("min", 0.1)])
+@pytest.mark.parametrize(("direction", "expected"), [("max", "0.9"), ("min", "0.1")])
 def test_best(direction, expected):
-    rows = [
-        record(i, s, objectives={"a": direction})
-        for i, s in enumerate([None, 0.9, 0.1])
-    ]
-    assert best(rows).score == expected
-    assert best([]) is None
+    out, console = on_terminal()
+    rows = tuple(record(i, score) for i, score in enumerate([None, 0.9, 0.1, 0.5]))
+    with Display({"a": direction}, 1, rows, 9, console):
+        pass
+    assert f"best  ABAB  2 groups  a {expected}" in out.getvalue()
 
 
 def test_time_left_is_shared_by_the_workers():
     # The median: one trial that waited for a laptop's lid to open tells nothing.
     seconds = (10, 12, 4000)
     rows = [record(number, seconds=time) for number, time in enumerate(seconds)]
-    display = Display(0, tuple(rows), total=11)
+    display = Display(ONE, 0, tuple(rows), total=11)
     assert display.seconds_left() == 8 * 12
     for worker in ("a", "b"):
         display.runs("trial 03", worker=worker)
@@ -108,7 +89,7 @@ def on_terminal():
 
 def test_bars():
     out, console = on_terminal()
-    with Display(1, (record(9),), 4, console) as display:
+    with Display(ONE, 1, (record(9),), 4, console) as display:
         display.runs("trial 1  [x]AAB", 2, 6)
         display.runs("trial 2", worker="node-7")
         display.ended(record(1, 0.95, name="[b]BA"))
@@ -127,13 +108,13 @@ def test_bars():
 def test_bars_are_for_terminals(capsys):
     for verbose in (0, 2):
         _, console = on_terminal()
-        assert Display(verbose, console=console)._bars.disable
-    assert Display("auto")._bars.disable
-    with Display("auto") as display:
+        assert Display(ONE, verbose, console=console)._bars.disable
+    assert Display(ONE, "auto")._bars.disable
+    with Display(ONE, "auto") as display:
         display.runs("trial 1")
     assert capsys.readouterr().out == ""
     with pytest.raises(ValueError, match=r"`verbose` must be 'auto', 0.*verbose=3"):
-        Display(3)
+        Display(ONE, 3)
 
 
 def test_units():

@@ -16,13 +16,12 @@ from keras_share.search import SearchResults, pareto
 from keras_share.search.project.record import TrialRecord, parse_patterns
 
 
-def row(number, score, exported_bytes, pattern="ABA", direction="max", **kwargs):
+def row(number, score, exported_bytes, pattern="ABA", **kwargs):
     content = {
         "trial_id": f"{number:03}",
         "status": "COMPLETED",
         "patterns": parse_patterns(pattern),
         "parameters": 100 + number,
-        "objectives": {"val_accuracy": direction},
         "score": score,
         "metrics": {
             "val_accuracy": score,
@@ -51,7 +50,7 @@ def random_results(seed, direction="max", trials=40):
     # Few different values, so that ties of all kinds occur.
     scores, sizes = rng.integers(0, 8, (2, trials))
     found = [
-        row(i, float(score), int(size), direction=direction)
+        row(i, float(score), int(size))
         for i, (score, size) in enumerate(zip(scores, sizes, strict=True))
     ]
     return results(*found, failed(trials), direction=direction)
@@ -78,7 +77,7 @@ def test_leaderboard():
 
 
 def test_leaderboard_of_a_minimum():
-    found = [row(i, score, 1, direction="min") for i, score in enumerate([3, 1, 2])]
+    found = [row(i, score, 1) for i, score in enumerate([3, 1, 2])]
     board = results(*found, direction="min").leaderboard()
     assert list(board["val_accuracy"]) == [1, 2, 3]
 

@@ -9,8 +9,7 @@ import pytest
 
 import keras_share
 from keras_share.search import compress
-from keras_share.search.compression.compress import halted
-from keras_share.search.compression.files import Files
+from keras_share.search.compression import compress as module
 from keras_share.search.tuner.halting import HaltedError
 
 ERROR = HaltedError("many in a row; choose another `project_name`")
@@ -66,15 +65,15 @@ def planned(trained, folder):
 @pytest.fixture(scope="module")
 def interrupted(trained, folder, planned):
     """The folder of a compression that was killed when it made its second file."""
-    make = Files.make
+    make = module.make_file
 
-    def dies(self, name, *args):
-        if name != "quantized_only":
+    def dies(job, name, *args):
+        if name.startswith("trial"):
             raise KeyboardInterrupt
-        return make(self, name, *args)
+        return make(job, name, *args)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Files, "make", dies)
+        patched.setattr(module, "make_file", dies)
         with pytest.raises(KeyboardInterrupt):
             compress(trained, TRAIN, VALIDATION, output=folder, **QUICK)
     return folder
@@ -176,13 +175,13 @@ def ended(status, ended, size, reason=None):
 
 
 def test_what_it_says_of_a_search_that_ended_early(tmp_path):
-    options = SimpleNamespace(limits={"exported_bytes": 100}, output=tmp_path)
     said = []
-    job = SimpleNamespace(options=options, say=said.append)
+    limits = {"exported_bytes": 100}
+    job = SimpleNamespace(limits=limits, output=tmp_path, say=said.append)
     rejected, good = ended("REJECTED", 2.0, 250), ended("COMPLETED", 1.0, 90)
 
     def halt(*records):
-        halted(job, SimpleNamespace(results=SimpleNamespace(records=records)), ERROR)
+        module.halted(job, records, ERROR)
 
     with pytest.raises(ValueError, match="AAB came nearest: exported_bytes 250 of at"):
         halt(rejected, ended("REJECTED", 1.0, 400))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_share.search.compression import data as module
 from keras_share.search.compression.data import Data
 
 X = np.arange(80, dtype="float32").reshape(40, 2)
@@ -31,6 +32,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.filterwarnings("error:.*shuffle")
 @pytest.mark.parametrize("name", SOURCES)
 def test_each_kind_is_read_again_and_again(name):
     data = Data(SOURCES[name], "train", batch_size=10)
@@ -66,15 +68,15 @@ BAD = np.where(np.arange(80).reshape(40, 2) == 7, np.nan, X)
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ((X[:5], Y[:5]), "at least 30 samples.*Received: 5"),
-        ((X, Y[:39]), "equally many samples"),
+        ((X[:5], Y[:5]), r"at least 30 samples.*Received: \[5, 5\]"),
+        ((X, Y[:39]), r"equally many samples.*\[40, 39\]"),
         ((BAD, Y), "must be finite.*1 of 80"),
-        ((X,), r"must be \(x, y\)"),
+        ((X,), r"must be \(x, y\).*tuple of 1"),
         (batches(), "a generator can be read once"),
         (3, "Received: int"),
         (lambda: iter([]), "must have a batch"),
         (lambda: iter([(BAD, Y)]), "1 of 80 numbers of its first batch"),
-        (lambda: iter([X]), "Each batch of `train`"),
+        (lambda: iter([X]), r"each batch of it, must be \(x, y\).*Received: ndarray"),
     ],
 )
 def test_what_it_refuses(source, message):
@@ -82,7 +84,8 @@ def test_what_it_refuses(source, message):
         Data(source, "train")
 
 
-def test_samples_without_an_end_need_steps():
+def test_samples_without_an_end_need_steps(monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 100)
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(10).repeat()
     with pytest.raises(ValueError, match="`steps_per_epoch` says"):
         Data(data, "train").num_steps  # noqa: B018
@@ -94,6 +97,8 @@ def test_samples_without_an_end_need_steps():
     assert len(fitted.history["loss"]) == 2
     assert model.optimizer.iterations == 6
     assert len(Data(endless, "validation", steps=3).whole[1]) == 120
+    # Short epochs are no reason to calibrate on few.
+    assert len(Data((X, Y), "train", batch_size=4, steps=2).samples(30)) == 30
 
 
 def test_samples_of_other_lengths_are_no_file():

@@ -39,8 +39,8 @@ def crew(tmp_path, monkeypatch):
 
     def start(acts, *names, environment=None):
         command = [sys.executable, "-S", "-c", WORKER, acts]
-        own = [environment or {}] * len(names)
-        crews.append(Crew(command, names, tmp_path / "logs", own))
+        own = dict.fromkeys(names, environment or {})
+        crews.append(Crew(command, own, tmp_path / "logs"))
         return crews[-1].__enter__()
 
     yield start

@@ -75,7 +75,6 @@ def hostile():
             trial_id=f"{EVIL}{i}",
             patterns={EVIL: SharingPattern([EVIL, EVIL + "ab"[i % 2]])},
             worker=EVIL,
-            objectives=objectives,
             hyperparameters={EVIL + "u": i, "choice": EVIL + str(i % 2)},
             measures={EVIL + "_bytes": i, "exported_bytes": i * 10},
         )

@@ -1,12 +1,14 @@
 """The pictures beside that of the front."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import synthetic_search as synthetic
 from matplotlib.figure import Figure
 
+from keras_share.search import SearchResults
 from keras_share.search.reporting import panes
-from keras_share.search.reporting.course import course
 from keras_share.search.reporting.effects import PairEffects
 from keras_share.search.reporting.front import draw_front
 
@@ -47,9 +49,20 @@ def test_no_numbers_in_many_sites():
 def test_scores():
     results = synthetic.with_failures(synthetic.search(trials=5), "FAILED", "PRUNED")
     ax = axes()
-    panes.draw_scores(ax, course(results), "val_accuracy")
+    panes.draw_scores(ax, results)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["trial", "best so far", "failed", "pruned"]
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_scores_are_told_in_the_order_in_which_they_ended(direction):
+    first, *rest = synthetic.search(trials=3).records
+    late = replace(first, ended=first.ended + 1000, score=0.1)
+    ax = axes()
+    panes.draw_scores(ax, SearchResults((late, *rest), {"val_loss": direction}))
+    scores = [*(record.score for record in rest), 0.1]
+    best = {"min": np.minimum, "max": np.maximum}[direction].accumulate(scores)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), best)
 
 
 def test_names_are_cut():

@@ -51,9 +51,8 @@ def chosen(num_sites, values, **kwargs):
 
 def test_each_part_has_its_pattern():
     values = {"sharing_attention": 0, "sharing_feedforward": 1}
-    design = chosen(
-        4, values, parts=["attention", "feedforward"], families=["sequence"]
-    )
+    sites = {"attention": 4, "feedforward": 4}
+    design = chosen(sites, values, families=["sequence"])
     assert {name: str(p) for name, p in design.pattern.items()} == {
         "attention": "AAAA",
         "feedforward": "AABB",

@@ -2,8 +2,7 @@
 
 import pytest
 
-from keras_share.search.trial.budget import check, limits
-from keras_share.search.trial.outcomes import TrialRejected
+from keras_share.search.trial.budget import TrialRejected, check, limits
 
 
 def test_a_budget_may_be_spent_and_not_exceeded():

@@ -58,7 +58,6 @@ def test_the_study_has_everything(tmp_path):
         )
         assert before < row.started < row.ended < time.time()
         assert row.seconds == pytest.approx(row.ended - row.started, abs=1e-3)
-        assert row.objectives == {"val_accuracy": "max"}
         assert row.patterns == {"sharing": SharingPattern(row.pattern)}
         # What its index means is the same in every trial.
         assert row.hyperparameters["sharing"] == row.patterns["sharing"].rank()

@@ -1,0 +1,112 @@
+"""What the converter would merge or drop of a quantized model, and not round then."""
+
+from itertools import zip_longest
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_share.flat.flat_graph import FlatGraph, Step
+from keras_share.flat.rebuild import Rebuilder
+from keras_share.layers.held_weight import HeldWeight
+from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.float_edge import BETWEEN, FloatEdge
+from keras_share.quantize.quantize_weights import QuantizeWeights
+from keras_share.quantize.rules import operation_name
+
+# What changes nothing as the second operand.
+_NEUTRAL = {"add": 0, "divide": 1, "multiply": 1, "subtract": 0, "true_divide": 1}
+
+
+def has_twin(graph: FlatGraph, step: Step) -> bool:
+    """Whether an earlier layer computes the same, of weights that are equal now.
+
+    The converter makes one of both, and can't round it to two ranges.
+    """
+    if not isinstance(step.op, QuantizeWeights):
+        return False
+    values = [ops.convert_to_numpy(v) for v in step.weights]
+    for other in graph.consumers(step.inputs[0]):
+        if other is step:
+            break
+        if isinstance(other.op, QuantizeWeights) and all(
+            np.array_equal(value, ops.convert_to_numpy(v))
+            for value, v in zip_longest(values, other.weights, fillvalue=np.nan)
+        ):
+            return True
+    return False
+
+
+def call_rounded(builder: Rebuilder, step: Step) -> Any:
+    """Calls a step on an input that is rounded for it alone."""
+    [tensor] = step.inputs
+    # What is cast or moved has the range that it had.
+    rounds = builder.graph.producer(tensor)
+    while rounds is not None and not isinstance(rounds.op, FakeQuantize):
+        if len(rounds.inputs) != 1 or rounds.weights:
+            return builder.call(step)
+        rounds = builder.graph.producer(rounds.inputs[0])
+    if rounds is None:
+        return builder.call(step)
+    x = builder.resolve(tensor)
+    edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
+    builder.set(tensor, builder.layer(rounds)(edge(x)))
+    outputs = builder.call(step)
+    builder.set(tensor, x)
+    return outputs
+
+
+def hands_on(graph: FlatGraph, step: Step) -> bool:
+    """Whether an operation changes nothing now but the range of its first input.
+
+    Such as a product with a scale that is still one everywhere. The converter takes it
+    out, and of two ranges in a row one.
+    """
+    name = operation_name(step.op)
+    if name not in _NEUTRAL or not isinstance(step.args[0], keras.KerasTensor):
+        return False
+    before, value = graph.producer(step.args[0]), _value(graph, step.args[1])
+    return (
+        before is not None
+        and isinstance(before.op, FakeQuantize)
+        and value is not None
+        and step.args[0].shape == step.output.shape
+        and bool(np.all(value == _NEUTRAL[name]))
+        and all(isinstance(x.op, FakeQuantize) for x in graph.consumers(step.output))
+    )
+
+
+def has_unread_parts(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step is a split with a part that nothing reads, which stays float."""
+    return operation_name(step.op) == "split" and not all(
+        graph.consumers(x) or graph.is_output(x) for x in step.outputs
+    )
+
+
+def sliced(builder: Rebuilder, step: Step) -> list[Any]:
+    """The parts of a split, one by one."""
+    x, parts, start = builder.resolve(step.args[0]), [], 0
+    axis = step.op.axis % len(x.shape)
+    before = (slice(None),) * axis
+    for part in step.outputs:
+        stop = start + part.shape[axis]
+        place = (*before, slice(start, stop))
+        parts.append(x[place])
+        start = stop
+    return parts
+
+
+def _value(graph: FlatGraph, x: Any) -> Any:
+    """The value of what no input has a part in, or None."""
+    if not isinstance(x, keras.KerasTensor):
+        return x
+    step = graph.producer(x)
+    if step is None:
+        return None
+    if isinstance(step.op, HeldWeight):
+        return ops.convert_to_numpy(step.weights[0])
+    if isinstance(step.op, FakeQuantize):
+        value = _value(graph, step.inputs[0])
+        return None if value is None else ops.convert_to_numpy(step.op(value))
+    return None

@@ -1,0 +1,53 @@
+"""Of what the converter would merge, each has its own range in the file."""
+
+import keras
+import pytest
+from file_against_model import compare
+from keras import layers, ops
+from random_data import values
+
+from keras_share import export_tflite, quantize_model
+
+
+@pytest.mark.parametrize("cast", [True, False])
+def test_equal_kernels_whose_outputs_have_other_ranges(cast, tmp_path):
+    """As in untrained attention: the converter would make one product of both."""
+    x = keras.Input((6, 4))
+    y = ops.reshape(layers.Dense(4)(x), (-1, 4, 6))
+    y = ops.cast(y, "float32") if cast else y
+    start = keras.initializers.RandomNormal(seed=1)
+    key, value = (layers.Dense(4, kernel_initializer=start, name=n) for n in "kv")
+    model = keras.Model(x, [key(y), ops.concatenate([value(y), x[:, :4] * 3], 1)])
+    samples = values(32, 6, 4)
+    quantized, path = quantize_model(model, samples, strict=True), tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=samples)
+    assert not report.float_operators
+    for found in compare(quantized, path.read_bytes(), [samples]):
+        assert found.steps.max() < 2.01
+
+
+class Scaled(keras.layers.Layer):
+    """A scale and an offset as a model has them before it is trained."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones")
+        self.offset = self.add_weight(shape=(), initializer="zeros")
+
+    def call(self, x):
+        return x * self.scale + self.offset
+
+
+@pytest.mark.parametrize(
+    "unchanged",
+    [Scaled(), lambda x: x * 1.0, lambda x: x + 0.0, lambda x: x / ops.ones((1, 1, 8))],
+)
+def test_what_changes_nothing_but_the_range(unchanged, tmp_path):
+    """The halves of a split must have the range of what is split."""
+    x, samples = keras.Input((6, 4)), values(32, 6, 4)
+    one, other = ops.split(unchanged(layers.Dense(8)(x)), 2, axis=-1)
+    y = ops.concatenate([one, 0.0 - other, 3.0 * x], -1)
+    model = keras.Model(x, layers.Dense(3)(y))
+    quantized, path = quantize_model(model, samples, strict=True), tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=samples)
+    assert not report.float_operators
+    assert all(found.steps < 2.01 for found in report.agreement)

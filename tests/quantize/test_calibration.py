@@ -1,0 +1,136 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from random_data import randomize, values
+
+from keras_share import export_tflite, quantize_model
+from keras_share.quantize import FakeQuantize, calibrate
+
+
+def test_bad_samples_leave_the_ranges_alone():
+    x = values(8, 4)
+    quantized = quantize_model(
+        keras.Sequential([keras.Input((4,)), layers.Dense(3)]), x
+    )
+    before = quantized.predict(x, verbose=0)
+    with pytest.raises(ValueError, match="must have the shape"):
+        calibrate(quantized, x[:, :3])
+    np.testing.assert_array_equal(before, quantized.predict(x, verbose=0))
+
+
+def attention(depth=2, more=None):
+    """Layers of attention under one mask that is added to their scores."""
+    tokens, mask = keras.Input((6, 8), name="tokens"), keras.Input((6, 6), name="mask")
+    h, added = tokens, ops.expand_dims(mask, 1)
+    for _ in range(depth):
+        query, key, value = (layers.Dense(8)(h) for _ in range(3))
+        scores = ops.matmul(query, ops.transpose(key, (0, 2, 1))) * 0.3
+        weights = ops.softmax(ops.expand_dims(scores, 1) + added)
+        h = h + layers.Dense(8)(ops.matmul(ops.squeeze(weights, 1), value))
+    outputs = [layers.Dense(3)(h)]
+    outputs += [more(mask)] if more else []
+    return randomize(keras.Model([tokens, mask], outputs))
+
+
+def samples(low):
+    mask = np.where(np.random.default_rng(0).random((64, 6, 6)) < 0.7, 0, low)
+    mask[:, range(6), range(6)] = 0
+    mask[0, 0] = low  # masked throughout: any weights are right
+    return [values(64, 6, 8), mask.astype("float32")]
+
+
+def ratio(expected, actual):
+    return 10 * np.log10(np.square(expected).sum() / np.square(expected - actual).sum())
+
+
+@pytest.mark.parametrize(
+    "low, scheme, target",
+    [(-1e9, "int8", "micro"), (-1e4, "int8", "auto"), (-1e9, "int16", "auto")],
+)
+def test_scores_are_told_apart_beside_a_mask_among_the_inputs(
+    low, scheme, target, tmp_path
+):
+    model, x = attention(), samples(low)
+    quantized = quantize_model(model, x, quantization=scheme)
+    expected = model.predict(x, verbose=0)[1:]
+    assert ratio(expected, quantized.predict(x, verbose=0)[1:]) > 25
+    report = export_tflite(
+        quantized, tmp_path / "m.tflite", target=target, representative_dataset=x
+    )
+    assert not report.float_operators
+
+
+def ranges(model):
+    return {x.name: x.ends() for x in model.layers if isinstance(x, FakeQuantize)}
+
+
+def test_what_a_mask_was_cut_to_stays_in_training():
+    x = samples(-1e9)
+    quantized = quantize_model(attention(depth=1), x)
+    quantized.compile("sgd", "mse")
+    before = ranges(quantized)
+    assert -100 < before["mask_range"][0] < -10
+    quantized.fit(x, np.zeros((64, 6, 3)), verbose=0)
+    after = ranges(quantized)
+    assert after["mask_range"] == before["mask_range"]
+    assert sum(after[name] != before[name] for name in after) > 5
+    loaded = keras.models.clone_model(quantized)
+    assert not loaded.get_layer("mask_range").trainable
+
+
+@pytest.mark.parametrize(
+    "more", [lambda mask: mask * 1.0, lambda mask: ops.mean(mask, axis=-1)]
+)
+def test_a_mask_that_is_read_otherwise_keeps_its_range(more):
+    x = samples(-1e9)
+    quantized = quantize_model(attention(depth=1, more=more), x)
+    assert ranges(quantized)["mask_range"][0] < -9e8
+
+
+def test_scores_within_reach_of_a_softmax_keep_their_range():
+    x = samples(-5.0)
+    quantized = quantize_model(attention(depth=1), x)
+    assert ranges(quantized)["mask_range"] == (-5.0, 0.0)
+    assert quantized.get_layer("mask_range").trainable
+
+
+@pytest.mark.parametrize("count", [3, 14])
+def test_a_model_of_a_batch_size_of_its_own_and_a_loop(count):
+    inputs = keras.Input(batch_shape=(5, 4, 3))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GRU(4)(inputs)))
+    x = values(14, 4, 3)
+    quantized = quantize_model(randomize(model), x[:count])
+    assert (
+        ratio(model.predict(x[:5], verbose=0), quantized.predict(x[:5], verbose=0)) > 20
+    )
+
+
+JUMPS = {"sign": ops.sign, "round": ops.round, "fast sine": lambda x: ops.sin(50 * x)}
+SMOOTH = {
+    "elu": ops.elu,
+    "abs": lambda x: ops.abs(ops.sin(x)),
+    "shrink": ops.hard_shrink,
+}
+
+
+@pytest.mark.parametrize("name", [*JUMPS, *SMOOTH])
+def test_functions_that_jump_are_named(name):
+    inputs = keras.Input((8,))
+    y = {**JUMPS, **SMOOTH}[name](layers.Dense(8)(inputs))
+    model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quantize_model(model, values(64, 8))
+    found = [str(x.message) for x in told if "that jump" in str(x.message)]
+    assert len(found) == (name in JUMPS)
+    assert all("look_up'. With quantization='int16'" in x for x in found)
+
+
+def test_a_choice_of_two_constants(tmp_path):
+    inputs, x = keras.Input((8,)), values(16, 8)
+    y = ops.where(layers.Dense(8)(inputs) > 0.3, 1.0, -2.0)
+    quantized = quantize_model(keras.Model(inputs, layers.Dense(3)(y)), x)
+    export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
