@@ -22,6 +22,7 @@ from keras_share.export.ends import (
 from keras_share.export.faithful import check_outputs
 from keras_share.export.float_kernels import keep_kernels
 from keras_share.export.float_parts import drop_edges, keep_float
+from keras_share.export.inner_states import check_form, with_inner_states
 from keras_share.export.int4 import RUNS, store_int4
 from keras_share.export.int16 import fit_int16
 from keras_share.export.metadata import describe
@@ -37,6 +38,7 @@ from keras_share.export.target import (
 from keras_share.export.ways import first_that_works
 from keras_share.flat.built_model import check_numbers
 from keras_share.flat.names import input_names
+from keras_share.flat.states import states_of
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
@@ -50,11 +52,12 @@ from keras_share.quantize.representative import Representative, random_sample, s
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
 from keras_share.tflite.file.loops import carry_integers
+from keras_share.tflite.file.states import carry_states
 from keras_share.tflite.inspect.audit import Audit, audit
 from keras_share.tflite.runtimes.apart import check_timeout
 
 
-def export_tflite(
+def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
     model: keras.Model,
     path: str | os.PathLike,
     *,
@@ -66,6 +69,7 @@ def export_tflite(
     dynamic_batch: bool = False,
     metadata: Mapping[str, Any] | None = None,
     strict: bool = True,
+    state: str = "external",
     timeout: float = 600.0,
 ) -> Audit:
     """Exports a model to a `.tflite` file in which shared weights stay shared.
@@ -114,6 +118,10 @@ def export_tflite(
             see `Audit.metadata`.
         strict: Whether a weight that sites share but the file stores several times is
             an error. False makes it a warning.
+        state: How a file of one step (`keras_share.streaming`) gets its states.
+            `"external"`: as inputs, which it returns anew as outputs of the same names,
+            as integers of the same scale. `"internal"`: it keeps them as variables from
+            call to call, and begins with zeros.
         timeout: Seconds that the comparison of a rolled file with the unrolled one may
             take, on LiteRT's reference kernels.
 
@@ -140,6 +148,7 @@ def export_tflite(
     check_numbers(model)
     check_target(target)
     check_timeout(timeout)
+    check_form(state, states := states_of(model))
     if keras.backend.backend() != "tensorflow":
         check_writable(path)
         given = representative_dataset
@@ -155,6 +164,7 @@ def export_tflite(
                 "dynamic_batch": dynamic_batch,
                 "metadata": metadata,
                 "strict": strict,
+                "state": state,
                 "timeout": timeout,
             },
         )
@@ -187,6 +197,7 @@ def export_tflite(
             sum_exactly(file)
         else:
             drop_edges(file)
+        carry_states(file, states)
         check_operators(file, exported)
         if quantization.activations == 8:
             widen_scales(file)
@@ -199,7 +210,11 @@ def export_tflite(
         check_integers(file, target, quantization, ends)
         sample = dict(zip(ends.inputs, rows[0], strict=True))
         data = pack_for(target, file, facts, sample, timeout)
-        return data, check_outputs(model, data, rows, quantization, aware, ends)
+        agreement = check_outputs(model, data, rows, quantization, aware, ends)
+        if state == "internal":
+            named = [dict(zip(ends.inputs, row, strict=True)) for row in rows]
+            data = with_inner_states(data, states, named, facts, target, timeout)
+        return data, agreement
 
     data, agreement = first_that_works(
         attempt,

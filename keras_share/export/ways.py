@@ -1,6 +1,7 @@
 """The ways of writing a model for the converter, the best one first."""
 
 import contextlib
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -51,6 +52,8 @@ def first_that_works(
             form = inference_model(model, batch_size)
         return attempt(form, rows)
     except Exception as error:  # TensorFlow, and layers of the user's own, raise any
+        if _is_ours(error):
+            raise
         reason = error
     shapes = None
     if any(None in x.shape[1:] for x in model.inputs):
@@ -62,6 +65,8 @@ def first_that_works(
                 form = inference_model(model, batch_size, shapes)
             result = attempt(form, rows)
         except Exception as error:
+            if _is_ours(error):
+                raise
             reason = error
         else:
             _warn_of_sizes(model, shapes)
@@ -82,6 +87,16 @@ def first_that_works(
     if shapes is not None:
         _warn_of_sizes(model, shapes)
     return found[0]
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error is a mistake in this package, which must not become a warning.
+
+    What it refuses on purpose is a ValueError.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    ours = frame.f_globals.get("__name__", "").startswith("keras_share.")
+    return ours and not isinstance(error, ValueError)
 
 
 def _as_it_is(

@@ -12,6 +12,13 @@ def state_name(owner: str, number: int = 0) -> str:
     return f"{owner}.state_{number}" if number else f"{owner}.state"
 
 
+def states_of(model: Any) -> list[str]:
+    """The names of the states of a model, `state_names` of its inputs and outputs."""
+    # A Sequential model need not have an input.
+    takes = getattr(model, "input", None)
+    return state_names(takes, model.output) if isinstance(takes, Mapping) else []
+
+
 def state_names(inputs: Any, outputs: Any) -> list[str]:
     """The names of the states among the inputs and outputs of a model, in order.
 

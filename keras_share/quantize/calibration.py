@@ -114,10 +114,10 @@ class _Reach:
         return min((self._read_by(x, tensor) for x in readers), default=-math.inf)
 
     def _read_by(self, step: Step, tensor: keras.KerasTensor) -> float:
-        if isinstance(step.op, FakeQuantize):
+        if isinstance(step.op, FakeQuantize) and step.op is not self._rounds(tensor):
             return self._of(step.op)
         name, shape = operation_name(step.op), tensor.shape
-        if isinstance(step.op, FloatEdge) or name in _MOVES:
+        if isinstance(step.op, (FakeQuantize, FloatEdge)) or name in _MOVES:
             return self._of_tensor(step.output)
         if name == "softmax" and step.op.axis in (-1, len(shape) - 1):
             rounds = self._rounds(tensor)

@@ -185,18 +185,20 @@ def is_clip(step: Step) -> bool:
     return operation_name(step.op) in FUSED_ACTIVATIONS
 
 
-def is_taken_apart(graph: FlatGraph, step: Step) -> bool:
-    """Whether the converter computes a step in another way where others read its input.
+def taken_apart(graph: FlatGraph, step: Step, wide: bool) -> list[keras.KerasTensor]:
+    """The inputs of a step from which the converter computes it in a way of its own.
 
     Of a PReLU it takes the ReLU that is computed anyhow. An activation function of a
-    product it computes with a product of its own, which is not rounded between.
+    product it computes with a product of its own, which is not rounded between. In 16
+    bits it fails to add to a product behind what moved it.
     """
-    if isinstance(step.op, keras.layers.PReLU):
-        return True
-    if not is_clip(step):
-        return False
-    producer = graph.producer(step.inputs[0])
-    return producer is not None and isinstance(producer.op, _PRODUCTS)
+    producer = graph.producer(step.inputs[0]) if step.inputs else None
+    after_product = producer is not None and isinstance(producer.op, _PRODUCTS)
+    if isinstance(step.op, keras.layers.PReLU) or (is_clip(step) and after_product):
+        return step.inputs
+    if wide and operation_name(step.op) in ("add", "subtract"):
+        return [x for x in step.inputs if _unmoved(graph, x) is not x]
+    return []
 
 
 def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:

@@ -60,14 +60,12 @@ def _with_constant(use: LayerUse, x1: Any, x2: Any) -> Any:
         use.refuse("its constant is no single number")
     number = float(constant)
     x = x2 if constant is x1 else x1
-    name = operation_name(use.op)
-    if name == "multiply":
-        return layers.Rescaling(number, name="scale")(x)
-    if name == "add":
-        return layers.Rescaling(1.0, number, name="offset")(x)
-    if constant is x1:
-        return layers.Rescaling(-1.0, number, name="offset")(x)
-    return layers.Rescaling(1.0, -number, name="offset")(x)
+    scale, offset = {
+        "multiply": (number, 0.0),
+        "add": (1.0, number),
+        "subtract": (-1.0, number) if constant is x1 else (1.0, -number),
+    }[operation_name(use.op)]
+    return layers.Rescaling(scale, offset, name="scaled")(x)
 
 
 def _concatenate(use: LayerUse, xs: Any) -> Any:

@@ -66,7 +66,7 @@ def kind_of(step: Step) -> str:
 
 def name_of(step: Step) -> str:
     """The name of a step; of a loop, that of the recurrent layer."""
-    return step.name.removesuffix(f".{step.op.name}") if step.body else step.name
+    return step.name.removesuffix(".steps") if step.body else step.name
 
 
 def advice_for(step: Step) -> str:

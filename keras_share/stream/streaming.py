@@ -237,6 +237,9 @@ class _Streamer:
 
     def _slice(self, view: View, owner: str) -> Any:
         past = self.timing.pasts[view.source]
+        present = self._value(view.source)
+        if (view.past, view.stop) == (0, present.shape[view.axis]):
+            return present
         window = self._history(view.source, view.axis, past, owner)
         first, last = past - view.past, past + view.stop
         if (first, last) == (0, window.shape[view.axis]):

@@ -186,6 +186,13 @@ def test_what_cant_be_rebuilt_is_exported_as_it_is(tmp_path, monkeypatch):
     assert report.agreement[0].largest < 1e-4
 
 
+def test_a_mistake_of_ours_is_no_warning(tmp_path, monkeypatch):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4)])
+    monkeypatch.setattr("keras_share.export.inference.flatten", None)
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        export_tflite(model, tmp_path / "model.tflite")
+
+
 def test_products_in_own_activations_dont_fold_into_a_kernel(tmp_path):
     dense = layers.Dense(16, activation=lambda x: x * 0.5)
     model = keras.Sequential([keras.Input((16,)), SharedStack(dense, "AAA")])

@@ -21,17 +21,15 @@ def test_bad_samples_leave_the_ranges_alone():
     np.testing.assert_array_equal(before, quantized.predict(x, verbose=0))
 
 
-def attention(depth=2, more=None, heads=True):
+def attention(depth=2, more=None):
     """Layers of attention under one mask that is added to their scores."""
     tokens, mask = keras.Input((6, 8), name="tokens"), keras.Input((6, 6), name="mask")
-    h, added = tokens, ops.expand_dims(mask, 1) if heads else mask
+    h, added = tokens, ops.expand_dims(mask, 1)
     for _ in range(depth):
         query, key, value = (layers.Dense(8)(h) for _ in range(3))
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 1))) * 0.3
-        scores = ops.expand_dims(scores, 1) if heads else scores
-        weights = ops.softmax(scores + added)
-        weights = ops.squeeze(weights, 1) if heads else weights
-        h = h + layers.Dense(8)(ops.matmul(weights, value))
+        weights = ops.softmax(ops.expand_dims(scores, 1) + added)
+        h = h + layers.Dense(8)(ops.matmul(ops.squeeze(weights, 1), value))
     outputs = [layers.Dense(3)(h)]
     outputs += [more(mask)] if more else []
     return randomize(keras.Model([tokens, mask], outputs))
@@ -55,7 +53,7 @@ def ratio(expected, actual):
 def test_scores_are_told_apart_beside_a_mask_among_the_inputs(
     low, scheme, target, tmp_path
 ):
-    model, x = attention(heads=scheme == "int8"), samples(low)
+    model, x = attention(), samples(low)
     quantized = quantize_model(model, x, quantization=scheme)
     expected = model.predict(x, verbose=0)[1:]
     assert ratio(expected, quantized.predict(x, verbose=0)[1:]) > 25

@@ -55,7 +55,7 @@ def _carry(
         return
     body.outputs = _with(body.outputs, place, int(back[0].inputs[0]))
     _retype(body.tensors[taken], integers)
-    _replace(body, {int(x.outputs[0]): taken for x in rounding})
+    _replace(model, body, {int(x.outputs[0]): taken for x in rounding})
     dead = rounding if _is_read(body, given) else [*rounding, back[0]]
     _remove(body, dead)
     _retype(condition.tensors[condition.inputs[place]], integers)
@@ -113,7 +113,7 @@ def _simplify(model: schema.ModelT, graph: schema.SubGraphT) -> None:
             opposite = flatbuffer.operator_name(model, back) == _DEQUANTIZE
             integers = int(back.inputs[0])
             if opposite and _kind(graph.tensors[integers]) == _kind(output):
-                _replace(graph, {int(op.outputs[0]): integers})
+                _replace(model, graph, {int(op.outputs[0]): integers})
                 dead.append(op)
             elif flatbuffer.operator_name(model, back) == _FILL:
                 _fill(model, graph, back, op)
@@ -175,11 +175,17 @@ def _is_read(graph: schema.SubGraphT, tensor: int) -> bool:
     return any(tensor in tensors for tensors in readers)
 
 
-def _replace(graph: schema.SubGraphT, numbers: dict[int, int]) -> None:
+def _replace(
+    model: schema.ModelT, graph: schema.SubGraphT, numbers: dict[int, int]
+) -> None:
     """Lets tensors be read in the place of others."""
     for op in graph.operators:
         op.inputs = np.array([numbers.get(int(i), i) for i in op.inputs], np.int32)
     graph.outputs = np.array([numbers.get(int(i), i) for i in graph.outputs], np.int32)
+    for signature in model.signatureDefs or ():
+        if model.subgraphs[signature.subgraphIndex] is graph:
+            for end in signature.outputs:
+                end.tensorIndex = numbers.get(int(end.tensorIndex), end.tensorIndex)
 
 
 def _remove(graph: schema.SubGraphT, dead: list[schema.OperatorT]) -> None:

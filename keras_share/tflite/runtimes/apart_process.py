@@ -66,6 +66,40 @@ def run_rows(mode: str, path: str, rows: list[dict[str, np.ndarray]]) -> Outputs
     return [run(**row) for row in rows]
 
 
+def run_steps(path: str, rows: list[dict[str, np.ndarray]]) -> Outputs:
+    """The outputs of a file of one step, from which what it also takes goes in again.
+
+    What the rows lack is given as zeros at first.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kernels = OpResolverType[KERNELS["reference"]]
+    run = Interpreter(
+        path, experimental_op_resolver_type=kernels
+    ).get_signature_runner()
+    details = run.get_input_details()
+    state = {
+        name: np.full(x["shape"], x["quantization"][1], x["dtype"])
+        for name, x in details.items()
+        if name not in rows[0]
+    }
+    outputs = []
+    for row in rows:
+        given = {name: _rounded(x, details[name]) for name, x in row.items()}
+        outputs.append(run(**given, **state))
+        state = {name: outputs[-1][name] for name in state}
+    return outputs
+
+
+def _rounded(x: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Reals as the integers of a tensor, if it holds such."""
+    scale, zero = details["quantization"]
+    if not scale or x.dtype == details["dtype"]:
+        return x.astype(details["dtype"])
+    ends = np.iinfo(details["dtype"])
+    return np.clip(np.round(x / scale) + zero, ends.min, ends.max).astype(ends.dtype)
+
+
 def run_once(mode: str, path: str, calls: Calls) -> Outputs:
     """The outputs of one file in one runtime."""
     return MODES[mode]()(path, calls, 1)()
@@ -289,6 +323,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "measure": measure,
     "run_once": run_once,
     "run_rows": run_rows,
+    "run_steps": run_steps,
     "run_in_micro": run_in_micro,
 }
 
