@@ -83,7 +83,7 @@ def test_strings_are_refused():
 
 
 def test_sizes_that_a_file_makes_up_are_refused():
-    with pytest.raises(ValueError, match=r"at most .* numbers .*\(2147483647, 9\)"):
+    with pytest.raises(ValueError, match=r"at most .* numbers, .*\(2147483647, 9\)"):
         only("INT8", (2**31 - 1, 9))
 
 
