@@ -1,5 +1,6 @@
 """What is done with each step of a graph, decided before building."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,12 +91,16 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
             placement = replace(placement, rule=rule)
         placements[step] = placement
     _keep_precise(graph, placements)
+    look_ups: dict[int, list[Step]] = defaultdict(list)
     for step in graph:
-        if placements[step].output == "weights" and all(
-            placements[reader].is_float for reader in graph.consumers(step.output)
-        ):
+        if placements[step].output == "weights":
+            look_ups[id(step.weights[0])].append(step)
+    for steps in look_ups.values():
+        readers = [x for step in steps for x in graph.consumers(step.output)]
+        if all(placements[reader].is_float for reader in readers):
             # Of the rows alone the converter makes no integers.
-            placements[step] = Placement(reason=_NOT_READ)
+            placements.update(dict.fromkeys(steps, Placement(reason=_NOT_READ)))
+    for step in graph:
         if placements[step].output == "next":
             [reader] = graph.consumers(step.output)
             if placements[reader].is_float:
