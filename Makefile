@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser docs lint format clean
+.PHONY: demo test browser docs links lint format clean
 
 # Installed again whenever what is to be installed changes.
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -29,6 +29,10 @@ browser:
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/site
+
+# What the pages link to elsewhere. Needs the network.
+links: docs
+	$(BIN)/python -m sphinx -q -E -b linkcheck docs build/links
 
 # Imports and types are checked in the tree as it installs: `search/` inside `keras_share/`.
 lint: $(VENV)/.installed-test

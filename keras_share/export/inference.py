@@ -101,7 +101,7 @@ def inference_model(
             return loop(*builder.resolve(step.args))
         if _is_sum(step):
             # Not the name of the step, which another operation may have.
-            return Sum(name=f"{step.name}_sum")(builder.resolve(list(step.args)))
+            return Sum(name=f"{step.name}_sum")(builder.resolve(step.inputs))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
@@ -123,7 +123,8 @@ def inference_model(
             return call_rounded(builder, step)
         if quantized and hands_on(builder.graph, step):
             edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-            return edge(builder.resolve(step.inputs[0]))
+            x = edge(builder.resolve(step.inputs[0]))
+            return ops.reshape(x, step.output.shape)
         if not quantized and activation_would_fold(builder.graph, step):
             return FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
         return builder.call(step)
@@ -146,11 +147,15 @@ def inference_model(
 
 
 def _is_sum(step: Step) -> bool:
-    """Whether a step adds two rows, of which Keras takes one for a bias."""
-    if operation_name(step.op) != "add":
-        return False
-    shapes = [x.shape for x in step.inputs]
-    return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 2
+    """Whether a step adds tensors of which Keras takes one for a bias."""
+    is_add = isinstance(step.op, keras.layers.Add) or operation_name(step.op) == "add"
+    ranks = {len(x.shape) for x in step.inputs}
+    return (
+        is_add
+        and len(ranks) == 1
+        and min(ranks) > 1
+        and any(sum(n != 1 for n in x.shape) == 1 for x in step.inputs[1:])
+    )
 
 
 def _is_product(graph: FlatGraph, step: Step) -> bool:

@@ -1,5 +1,6 @@
 """What the converter would merge or drop of a quantized model, and not round then."""
 
+import math
 from itertools import zip_longest
 from typing import Any
 
@@ -17,6 +18,7 @@ from keras_share.quantize.rules import operation_name
 
 # What changes nothing as the second operand.
 _NEUTRAL = {"add": 0, "divide": 1, "multiply": 1, "subtract": 0, "true_divide": 1}
+_REDUCTIONS = ("max", "mean", "min", "sum")  # of single numbers
 
 
 def has_twin(graph: FlatGraph, step: Step) -> bool:
@@ -60,19 +62,19 @@ def call_rounded(builder: Rebuilder, step: Step) -> Any:
 def hands_on(graph: FlatGraph, step: Step) -> bool:
     """Whether an operation changes nothing now but the range of its first input.
 
-    Such as a product with a scale that is still one everywhere. The converter takes it
-    out, and of two ranges in a row one.
+    Such as a product with a scale that is still one everywhere, or a mean of single
+    numbers. The converter takes it out, and of two ranges in a row one.
     """
     name = operation_name(step.op)
-    if name not in _NEUTRAL or not isinstance(step.args[0], keras.KerasTensor):
+    if not step.args or not isinstance(step.args[0], keras.KerasTensor):
         return False
-    before, value = graph.producer(step.args[0]), _value(graph, step.args[1])
+    before = graph.producer(step.args[0])
     return (
-        before is not None
+        (_is_neutral(graph, step) if name in _NEUTRAL else name in _REDUCTIONS)
+        and None not in step.output.shape
+        and math.prod(step.args[0].shape) == math.prod(step.output.shape)
+        and before is not None
         and isinstance(before.op, FakeQuantize)
-        and value is not None
-        and step.args[0].shape == step.output.shape
-        and bool(np.all(value == _NEUTRAL[name]))
         and all(isinstance(x.op, FakeQuantize) for x in graph.consumers(step.output))
     )
 
@@ -95,6 +97,12 @@ def sliced(builder: Rebuilder, step: Step) -> list[Any]:
         parts.append(x[place])
         start = stop
     return parts
+
+
+def _is_neutral(graph: FlatGraph, step: Step) -> bool:
+    value = _value(graph, step.args[1])
+    name = operation_name(step.op)
+    return value is not None and bool(np.all(value == _NEUTRAL[name]))
 
 
 def _value(graph: FlatGraph, x: Any) -> Any:

@@ -1,5 +1,6 @@
 """Products and look-ups in forms of which TFLite's converter keeps one matrix once."""
 
+import functools
 from typing import Any
 
 import keras
@@ -47,19 +48,21 @@ class StackProduct(keras.layers.Wrapper):
 
 
 class Sum(keras.layers.Layer):
-    """Adds two tensors of one shape.
+    """Adds tensors.
 
-    `keras.ops.add` takes a tensor of one row for a bias, and reshapes it first, which
-    takes operators in the file and has no integers of 16 bits.
+    `keras.ops.add` takes one with a single axis that is longer than 1, as many have in
+    a batch of one, for a bias: it reshapes it first, which takes operators in the file
+    and has no integers of 16 bits, and may add it along another axis.
     """
 
     def call(self, inputs: list[Any]) -> Any:
         import tensorflow as tf
 
-        return tf.add(*inputs)
+        return functools.reduce(tf.add, inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape[0]
+        tensors = [keras.KerasTensor(shape) for shape in input_shape]
+        return functools.reduce(ops.add, tensors).shape
 
 
 class RoundedTable(keras.layers.Wrapper):

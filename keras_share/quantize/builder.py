@@ -15,8 +15,8 @@ from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, ENTER, LEAVE, FloatEdge
 from keras_share.quantize.placement import (
     Placement,
-    is_taken_apart,
     only_moves,
+    taken_apart,
     takes_one_tensor_twice,
 )
 from keras_share.quantize.quantization import Quantization
@@ -121,12 +121,13 @@ class Builder:
         Left to itself the converter also changes a range far before, where it cuts off.
         """
         [first, *_] = tree.flatten(step.outputs)
-        if is_taken_apart(self.graph, step) and step.inputs[0] in self.ranges:
-            [x] = step.inputs
-            return {x: self._requantize(x, x, step)}
+        wide = self.quantization.activations == 16
+        apart = dict.fromkeys(taken_apart(self.graph, step, wide))
+        given = {x: self._requantize(x, x, step) for x in apart if x in self.ranges}
+        if given:
+            return given
         if self.placements[step].output != "input" or first not in self.ranges:
             return {}
-        given: dict[keras.KerasTensor, Any] = {}
         for x in dict.fromkeys(step.inputs):
             if self.ranges.get(x) in (None, self.ranges[first]):
                 continue

@@ -18,9 +18,10 @@ from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.representative import Representative, batches
 from keras_share.quantize.rules import operation_name
 
-# A score by so much below the largest gets no weight: exp(-10) is less than half a step
-# of a softmax in 8 bits.
-_UNSEEN = 10.0
+# A score by so much below the largest gets no weight: exp(-12) is less than half a step
+# of a softmax in 16 bits.
+_UNSEEN = 12.0
+_WORTH = 4.0  # times the range that is left; it no longer follows a training then
 _JUMP = 1 / 8  # of all that a function takes
 _MOVES = (*ORDERS, "broadcast_to", "get_item", "repeat", "tile")
 
@@ -96,9 +97,14 @@ class _Reach:
         return found
 
     def floors(self, layers: list[FakeQuantize]) -> dict[FakeQuantize, float]:
-        """Where ranges begin to make a difference, if that is above their least."""
-        lows = {x: self._of(x) for x in layers if x in self.rounded and not x.fixed}
-        return {x: low for x, low in lows.items() if low > x.ends()[0]}
+        """Where ranges begin to make a difference, of which most makes none."""
+        found = {}
+        for layer in layers:
+            if layer in self.rounded and not layer.fixed:
+                (least, most), low = layer.ends(), self._of(layer)
+                if most - least > _WORTH * (most - low):
+                    found[layer] = low
+        return found
 
     def _of(self, layer: FakeQuantize) -> float:
         if layer not in self.lows:
@@ -114,12 +120,16 @@ class _Reach:
         return min((self._read_by(x, tensor) for x in readers), default=-math.inf)
 
     def _read_by(self, step: Step, tensor: keras.KerasTensor) -> float:
-        if isinstance(step.op, FakeQuantize):
+        if isinstance(step.op, FakeQuantize) and step.op is not self._rounds(tensor):
             return self._of(step.op)
         name, shape = operation_name(step.op), tensor.shape
-        if isinstance(step.op, FloatEdge) or name in _MOVES:
+        if isinstance(step.op, (FakeQuantize, FloatEdge)) or name in _MOVES:
             return self._of_tensor(step.output)
         if name == "softmax" and step.op.axis in (-1, len(shape) - 1):
+            # A logarithm tells the smallest weights apart.
+            seen_by = [x.op for x in self.graph.consumers(step.output)]
+            if not all(isinstance(x, (FakeQuantize, FloatEdge)) for x in seen_by):
+                return -math.inf
             rounds = self._rounds(tensor)
             # All scores of no weight together have none, either.
             margin = _UNSEEN + math.log(shape[-1] or 1)

@@ -1,5 +1,6 @@
 """What is done with each step of a graph, decided before building."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,12 +91,16 @@ def place(graph: FlatGraph, selection: Any = None) -> dict[Step, Placement]:
             placement = replace(placement, rule=rule)
         placements[step] = placement
     _keep_precise(graph, placements)
+    look_ups: dict[int, list[Step]] = defaultdict(list)
     for step in graph:
-        if placements[step].output == "weights" and all(
-            placements[reader].is_float for reader in graph.consumers(step.output)
-        ):
+        if placements[step].output == "weights":
+            look_ups[id(step.weights[0])].append(step)
+    for steps in look_ups.values():
+        readers = [x for step in steps for x in graph.consumers(step.output)]
+        if all(placements[reader].is_float for reader in readers):
             # Of the rows alone the converter makes no integers.
-            placements[step] = Placement(reason=_NOT_READ)
+            placements.update(dict.fromkeys(steps, Placement(reason=_NOT_READ)))
+    for step in graph:
         if placements[step].output == "next":
             [reader] = graph.consumers(step.output)
             if placements[reader].is_float:
@@ -180,18 +185,20 @@ def is_clip(step: Step) -> bool:
     return operation_name(step.op) in FUSED_ACTIVATIONS
 
 
-def is_taken_apart(graph: FlatGraph, step: Step) -> bool:
-    """Whether the converter computes a step in another way where others read its input.
+def taken_apart(graph: FlatGraph, step: Step, wide: bool) -> list[keras.KerasTensor]:
+    """The inputs of a step from which the converter computes it in a way of its own.
 
     Of a PReLU it takes the ReLU that is computed anyhow. An activation function of a
-    product it computes with a product of its own, which is not rounded between.
+    product it computes with a product of its own, which is not rounded between. In 16
+    bits it fails to add to a product behind what moved it.
     """
-    if isinstance(step.op, keras.layers.PReLU):
-        return True
-    if not is_clip(step):
-        return False
-    producer = graph.producer(step.inputs[0])
-    return producer is not None and isinstance(producer.op, _PRODUCTS)
+    producer = graph.producer(step.inputs[0]) if step.inputs else None
+    after_product = producer is not None and isinstance(producer.op, _PRODUCTS)
+    if isinstance(step.op, keras.layers.PReLU) or (is_clip(step) and after_product):
+        return step.inputs
+    if wide and operation_name(step.op) in ("add", "subtract"):
+        return [x for x in step.inputs if _unmoved(graph, x) is not x]
+    return []
 
 
 def takes_one_tensor_twice(graph: FlatGraph, step: Step) -> bool:

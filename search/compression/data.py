@@ -118,6 +118,8 @@ class Data:
 
     def samples(self, count: int) -> Any:
         """The inputs of the first samples."""
+        if self.is_arrays:
+            return tree.map_structure(itemgetter(slice(count)), self.whole[0])
         found: list[Any] = []
         known = 0
         for x, *_ in self.batches():

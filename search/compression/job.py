@@ -163,7 +163,7 @@ class Job:
         if isinstance(asked, str):
             direction = self._direction(asked.removeprefix("val_"))
             asked = kt.Objective(asked, direction) if direction else asked
-        return objectives.get(asked)[0]
+        return kt.Objective(*next(iter(objectives.get(asked).items())))
 
     def _direction(self, metric: str) -> str | None:
         """Whether more or less of a metric is better, None if nobody knows.

@@ -70,7 +70,8 @@ class Compression:
         ends = zip(table[self.metric], table["low"], table["high"], strict=True)
         table[self.metric] = [f"{v:.4f} [{a:.4f}, {b:.4f}]" for v, a, b in ends]
         titles = [title for title in _TITLES.values() if title in table]
-        return table[["file", self.metric, *titles]]
+        table = table[["file", self.metric, *titles]].astype(object)
+        return table.where(table.notna(), None)
 
     @property
     def note(self) -> str:
@@ -117,5 +118,6 @@ class Compression:
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown."""
     lines = [list(table.columns), ["---", *["---:"] * (len(table.columns) - 1)]]
-    lines += table.map(format_number).to_numpy().tolist()
+    rows = table.itertuples(index=False, name=None)
+    lines += [[format_number(value) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -77,7 +77,7 @@ def _lead(
     tuner.prepare(**arguments)
     oracle, project = tuner.oracle, tuner.oracle.project
     total = oracle.max_trials
-    display = Display(oracle.directions, verbose, project.records(), total)
+    display = Display(oracle.objectives, verbose, project.records(), total)
     try:
         with display, crew:
             while crew.processes:

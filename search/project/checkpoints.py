@@ -4,10 +4,9 @@ A checkpoint holds the optimizer too, three times the size of the weights with A
 """
 
 import os
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
-import keras_tuner as kt
 import numpy as np
 
 from keras_share.search import pareto
@@ -21,14 +20,14 @@ def of(project_dir: str | os.PathLike, trial_id: str) -> list[Path]:
 
 
 def best(
-    records: Iterable[TrialRecord], objectives: Sequence[kt.Objective], most: int
+    records: Iterable[TrialRecord], objectives: Mapping[str, str], most: int
 ) -> set[str]:
     """Ids of the trials of the best scores, `most` of them.
 
     With several objectives as many of the front stay, too: its ends, then the lonely.
     """
-    names = [one.name for one in objectives]
-    scored = [r for r in records if r.is_completed and r.numbers.keys() >= {*names}]
+    names = objectives.keys()
+    scored = [r for r in records if r.is_completed and r.numbers.keys() >= names]
     if not scored:
         return set()
     points = np.array([[one.numbers[name] for name in names] for one in scored])

@@ -2,11 +2,10 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras_tuner as kt
 import pandas as pd
 
 from keras_share.search.policies import Observation
@@ -17,7 +16,7 @@ from keras_share.search.trial import objectives as read_objectives
 
 
 def observations(
-    source: str | os.PathLike, objectives: Sequence[kt.Objective]
+    source: str | os.PathLike, objectives: Mapping[str, str]
 ) -> list[Observation]:
     """The trials of an earlier search, as a policy sees them.
 
@@ -43,26 +42,25 @@ def observations(
     table = _of_project(path) if path.is_dir() else _of_csv(path)
     if "status" in table:
         table = table[table["status"] == "COMPLETED"]
-    names = [objective.name for objective in objectives]
     signs = read_objectives.signs(objectives)
     kept = []
     # Integers stay integers where other trials have none.
     for row in table.convert_dtypes().to_dict("records"):
         present = {name: value for name, value in row.items() if not pd.isna(value)}
-        if all(math.isfinite(present.get(name, math.nan)) for name in names):
-            scores = [s * present[n] for s, n in zip(signs, names, strict=True)]
-            numbers = {
-                n: v
-                for n, v in present.items()
-                if isinstance(v, (int, float)) and not n.startswith("hp/")
-            }
+        numbers = {
+            n: v
+            for n, v in present.items()
+            if isinstance(v, (int, float)) and not n.startswith("hp/")
+        }
+        if all(math.isfinite(numbers.get(name, math.nan)) for name in objectives):
+            scores = [s * numbers[n] for s, n in zip(signs, objectives, strict=True)]
             point = _point(present)
             kept.append(Observation(point, tuple(scores), numbers, is_earlier=True))
     if not kept:
         raise ValueError(
             "An earlier search must have completed trials with values for "
-            f"{', '.join(names)}. Received: {os.fspath(source)!r} with {len(table)} "
-            "completed trials, none with all of these."
+            f"{', '.join(objectives)}. Received: {os.fspath(source)!r} with "
+            f"{len(table)} completed trials, none with all of these."
         )
     return kept
 

@@ -1,6 +1,6 @@
 """What a search is to optimize: metrics of training and measures of the file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras_tuner as kt
@@ -9,30 +9,29 @@ import optuna
 from keras_share.search.engine import infer_metric_direction
 from keras_share.search.trial.measures import MEASURES
 
-Objectives = tuple[kt.Objective, ...]
 
+def get(objective: Any) -> dict[str, str]:
+    """Reads one objective or several: the direction of each by name, the main first.
 
-def get(objective: Any) -> Objectives:
-    """Reads one objective or several: names, or `keras_tuner.Objective`s.
-
-    The first of a list must be a metric of training: it decides which epoch of a trial
-    counts. None stands for KerasTuner's default, the number that a hypermodel's `fit`
-    returns. Of measures less is better, of metrics what KerasTuner says.
+    They are names, or `keras_tuner.Objective`s. The first must be a metric of training:
+    it decides which epoch of a trial counts. None stands for KerasTuner's default, the
+    number that a hypermodel's `fit` returns. Of measures less is better, of metrics
+    what KerasTuner says.
 
     Raises:
         ValueError: If a direction is not known, a name occurs twice, the first is a
             measure, or one is something else.
 
     Example:
-    >>> [(o.name, o.direction) for o in get(["val_accuracy", "exported_bytes"])]
-    [('val_accuracy', 'max'), ('exported_bytes', 'min')]
+    >>> get(["val_accuracy", "exported_bytes"])
+    {'val_accuracy': 'max', 'exported_bytes': 'min'}
     """
     if objective is None:
-        return (kt.Objective("default_objective", "min"),)
+        return {"default_objective": "min"}
     several = isinstance(objective, Iterable) and not isinstance(objective, str)
-    found = tuple(map(_read, objective if several else [objective]))
-    names = [o.name for o in found]
-    if not found or len(set(names)) < len(names) or names[0] in MEASURES:
+    read = [_read(one) for one in (objective if several else [objective])]
+    found = dict(read)
+    if not read or len(found) < len(read) or read[0][0] in MEASURES:
         raise ValueError(
             "`objective` must name metrics and measures, each once, and a metric of "
             "training first, such as ['val_accuracy', 'exported_bytes']. Received: "
@@ -46,9 +45,9 @@ def direction(metric: str) -> str:
     return infer_metric_direction(metric) or "min"
 
 
-def signs(objectives: Sequence[kt.Objective]) -> tuple[int, ...]:
+def signs(objectives: Mapping[str, str]) -> tuple[int, ...]:
     """What makes less better: -1 for what is to be maximized, else 1."""
-    return tuple(-1 if o.direction == "max" else 1 for o in objectives)
+    return tuple(-1 if one == "max" else 1 for one in objectives.values())
 
 
 def objectives_of(study: optuna.Study) -> dict[str, str]:
@@ -69,11 +68,11 @@ def unknown(missing: Iterable[str], known: Iterable[str]) -> str:
     )
 
 
-def _read(objective: Any) -> kt.Objective:
+def _read(objective: Any) -> tuple[str, str]:
     if isinstance(objective, kt.Objective):
-        return objective
+        return objective.name, objective.direction
     if objective in MEASURES:
-        return kt.Objective(objective, "min")
+        return objective, "min"
     if not isinstance(objective, str):
         raise ValueError(
             "`objective` must be the name of a metric or a measure, a "
@@ -87,4 +86,4 @@ def _read(objective: Any) -> kt.Objective:
             f"{', '.join(MEASURES)}. Pass keras_tuner.Objective({objective!r}, 'max') "
             "or 'min'."
         )
-    return kt.Objective(objective, direction)
+    return objective, direction

@@ -6,11 +6,10 @@ The rules are pruners of Optuna's that know several objectives, too.
 import math
 import statistics
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras_tuner as kt
 import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
@@ -139,7 +138,7 @@ class SuccessiveHalving(PruningRule):
 
 
 def get(
-    pruning: Any, objectives: Sequence[kt.Objective], executions_per_trial: int = 1
+    pruning: Any, objectives: Collection[str], executions_per_trial: int = 1
 ) -> BasePruner | None:
     """Reads the argument `pruning=` of a tuner.
 
@@ -159,7 +158,7 @@ def get(
     if not isinstance(rule, PruningRule) and len(objectives) > 1:
         raise ValueError(
             "A pruner of Optuna's judges one objective. Received: pruning="
-            f"{type(rule).__name__} for {[one.name for one in objectives]}. 'median' "
+            f"{type(rule).__name__} for {[*objectives]}. 'median' "
             "and 'halving' judge a trial among those that are no worse in the others."
         )
     if executions_per_trial != 1:

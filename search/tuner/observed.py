@@ -87,7 +87,7 @@ class ObservedHyperModel(kt.HyperModel):
         if isinstance(metrics, Mapping):
             _check_objectives(tuner, run, metrics)
         if isinstance(result, keras.callbacks.History):
-            return _of_best_epoch(result, tuner.oracle.objectives[0])
+            return _of_best_epoch(result, tuner.oracle.objective)
         return result
 
 
@@ -117,7 +117,7 @@ class ReportEpochs(keras.callbacks.Callback):
         is_validated = any(name.startswith("val_") for name in numbers)
         if self._checks and (self._every or is_validated or epoch + 1 >= epochs):
             _check_objectives(tuner, self._run, numbers)
-        if tuner.oracle.objectives[0].name in numbers:
+        if tuner.oracle.objective.name in numbers:
             trial_id = self._run.trial.trial_id
             told = tuner.oracle.report(trial_id, epoch, epochs, numbers)
             if told == TrialStatus.STOPPED:
@@ -131,7 +131,7 @@ def _measure(model: keras.Model, tuner: "SharingSearch", run: Running) -> None:
         return
     measures: dict[str, float] = {}
     if tuner.export is not None:
-        wanted = {*tuner.oracle.limits, *tuner.oracle.directions}
+        wanted = {*tuner.oracle.limits, *tuner.oracle.objectives}
         measures.update(measure_file(model, tuner.export, wanted))
     if tuner.measure is not None:
         measures.update(tuner.measure(model))
@@ -149,7 +149,7 @@ def _check_objectives(
     """Ends a search whose objectives no trial will have."""
     known = {*metrics, *run.numbers}
     to_come = () if run.is_measured else MEASURES  # of a model that `fit` builds
-    names = [name for name in tuner.oracle.directions if name not in to_come]
+    names = [name for name in tuner.oracle.objectives if name not in to_come]
     missing = [name for name in names if name not in known]
     if missing and (run.is_measured or tuner.measure is None):
         raise kt.errors.FatalValueError(objectives.unknown(missing, known))

@@ -75,7 +75,6 @@ class SharingOracle(kt.Oracle):
                 f"Received: max_trials={max_trials!r}"
             )
         self.objectives = objectives.get(objective)
-        self.directions = {one.name: one.direction for one in self.objectives}
         self.policy = policies.get(policy)
         self.limits = dict(limits or {})
         self.earlier = list(earlier)
@@ -87,9 +86,8 @@ class SharingOracle(kt.Oracle):
         self._view = View(self)
         self._is_exhausted = False
         # KerasTuner would add several objectives up; it sees the first.
-        super().__init__(
-            self.objectives[0], max_trials=max_trials, seed=seed_of(seed), **kwargs
-        )
+        main = kt.Objective(*next(iter(self.objectives.items())))
+        super().__init__(main, max_trials=max_trials, seed=seed_of(seed), **kwargs)
 
     @property
     def project(self) -> Project:
@@ -99,7 +97,7 @@ class SharingOracle(kt.Oracle):
                 # Private to KerasTuner, which tells an oracle its folder so.
                 Path(self._project_dir),
                 self.storage,
-                self.directions,
+                self.objectives,
                 self.pruning,
             )
             self._learn_space()
@@ -163,10 +161,10 @@ class SharingOracle(kt.Oracle):
         """Reports the objectives after an epoch; `"STOPPED"` if the trial is to end."""
         number, (main, *others) = int(trial_id), self.objectives
         known = {**self.running[trial_id].numbers, **logs}
-        noted = {one.name: known[one.name] for one in others if one.name in known}
+        noted = {name: known[name] for name in others if name in known}
         try:
             self.project.note_trial(number, {PLANNED: epochs, **noted})
-            self.project.report(number, epoch, logs[main.name])
+            self.project.report(number, epoch, logs[main])
         except TakenError:
             return TrialStatus.STOPPED  # it was given to another process
         is_last = self.pruning is None or epoch + 1 >= epochs
@@ -179,7 +177,7 @@ class SharingOracle(kt.Oracle):
         """Takes the metrics of a trial that has been trained."""
         running = self.running[trial_id]
         known = {**running.numbers, **metrics}
-        missing = [o.name for o in self.objectives if o.name not in known]
+        missing = [name for name in self.objectives if name not in known]
         if missing and running.stopped is None:
             raise kt.errors.FatalValueError(objectives.unknown(missing, known))
         # Of NaN KerasTuner would look for the best, and NumPy warn.

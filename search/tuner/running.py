@@ -1,11 +1,10 @@
 """A trial that runs in this process, and how it ends."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras_tuner as kt
 from optuna.trial import TrialState
 
 from keras_share.search.engine import Trial, TrialStatus
@@ -33,7 +32,7 @@ class Running:
         self.numbers = {"parameters": parameters, **(measures or {})}
 
     def outcome(
-        self, ended: Trial, objectives: Sequence[kt.Objective]
+        self, ended: Trial, objectives: Iterable[str]
     ) -> tuple[TrialState, list[float] | None, dict[str, Any]]:
         """How the trial ended, as KerasTuner hands it back.
 
@@ -42,7 +41,7 @@ class Running:
         metrics = self.trial.metrics.metrics
         numbers = {n: float(m.get_best_value()) for n, m in metrics.items()}
         numbers |= self.numbers
-        named = {one.name: numbers.get(one.name, math.nan) for one in objectives}
+        named = {name: numbers.get(name, math.nan) for name in objectives}
         missing = [name for name, value in named.items() if math.isnan(value)]
         state, message = TrialState.FAIL, ended.message or "unknown"
         if self.stopped is not None:

@@ -168,7 +168,7 @@ class SharingSearch(kt.Tuner):
         several = objectives.get(objective)
         executions = kwargs.get("executions_per_trial", 1)
         oracle = SharingOracle(
-            several,
+            objective,
             max_trials,
             policy,
             budget.limits(max_bytes, max_latency),
@@ -200,7 +200,7 @@ class SharingSearch(kt.Tuner):
     @property
     def results(self) -> SearchResults:
         """The `SearchResults` of all trials that have ended, of all processes."""
-        return SearchResults(self.oracle.project.records(), self.oracle.directions)
+        return SearchResults(self.oracle.project.records(), self.oracle.objectives)
 
     def leaderboard(self) -> pd.DataFrame:
         """All trials, best first. See `SearchResults.leaderboard`."""
@@ -233,7 +233,7 @@ class SharingSearch(kt.Tuner):
         self.prepare(*fit_args, **fit_kwargs)
         oracle, self.is_over = self.oracle, False
         records = oracle.project.records()
-        self.progress = Display(oracle.directions, verbose, records, oracle.max_trials)
+        self.progress = Display(oracle.objectives, verbose, records, oracle.max_trials)
         oracle.verbose = 0
         try:
             with self.progress:

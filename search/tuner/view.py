@@ -35,7 +35,7 @@ class View:
 
     def direction(self, metric: str) -> str:
         """`"max"` or `"min"`, whichever is better in a metric or measure."""
-        known = self._oracle.directions
+        known = self._oracle.objectives
         return known.get(metric) or objectives.direction(metric)
 
     def trial(self, space: kt.HyperParameters, frozen: FrozenTrial) -> Trial:
@@ -44,7 +44,7 @@ class View:
         trial = Trial(hp, str(frozen.number), TrialStatus.RUNNING)
         if not frozen.state.is_finished():
             return trial
-        record = record_of(frozen, self._oracle.directions)
+        record = record_of(frozen, self._oracle.objectives)
         completed = record.status == "COMPLETED"
         trial.status = TrialStatus.COMPLETED if completed else TrialStatus.FAILED
         trial.score, trial.message, trial.best_step = record.score, record.message, 0
@@ -54,12 +54,12 @@ class View:
         """The search so far as a policy sees it, with all trials in order."""
         oracle = self._oracle
         space = value_space(oracle.hyperparameters.space)
-        sizes = [i for i, name in enumerate(oracle.directions) if name in STATIC]
+        sizes = [i for i, name in enumerate(oracle.objectives) if name in STATIC]
         known = [self._observation(space, trial) for trial in trials]
         return Problem(
             space,
             [*oracle.earlier, *known],
-            len(oracle.directions),
+            len(oracle.objectives),
             oracle.limits,
             [*sizes, *oracle.limits],
         )

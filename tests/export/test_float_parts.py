@@ -231,6 +231,23 @@ def test_rows_of_a_table_times_themselves(tmp_path):
     assert found.steps.max() < 2.01
 
 
+def test_a_table_that_floats_and_integers_read(tmp_path):
+    inputs = [keras.Input((n,), dtype="int32", name=f"x{n}") for n in (6, 5)]
+    table = layers.Embedding(9, 4)
+    left, right = map(table, inputs)
+    left = layers.Dense(3, name="left")(layers.Flatten()(left))
+    right = layers.Dense(3, name="right")(layers.Flatten()(right))
+    model = randomize(keras.Model(inputs, [left, right]))
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(0, 9, (32, n), "int32") for n in (6, 5)]
+    quantized, path = quantize_model(model, ids, skip=["left"]), tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=ids)
+    assert set(report.float_operators) == {"FULLY_CONNECTED"}
+    assert [op.dtype for op in report.operators if op.name == "GATHER"] == ["int8"]
+    for found in compare(quantized, path.read_bytes(), ids):
+        assert found.steps.max() < 2.01
+
+
 def test_a_clip_behind_what_is_left_out(tmp_path):
     inputs, x = keras.Input((4, 4)), values(32, 4, 4)
     y = layers.Dense(4, "relu", name="left")(layers.Dense(4)(inputs))

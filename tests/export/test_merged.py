@@ -1,12 +1,13 @@
 """Of what the converter would merge, each has its own range in the file."""
 
 import keras
+import numpy as np
 import pytest
 from file_against_model import compare
 from keras import layers, ops
 from random_data import values
 
-from keras_share import export_tflite, quantize_model
+from keras_share import export_tflite, predict_tflite, quantize_model
 
 
 @pytest.mark.parametrize("cast", [True, False])
@@ -51,3 +52,27 @@ def test_what_changes_nothing_but_the_range(unchanged, tmp_path):
     report = export_tflite(quantized, path, representative_dataset=samples)
     assert not report.float_operators
     assert all(found.steps < 2.01 for found in report.agreement)
+
+
+def test_sums_in_a_batch_of_one_are_sums(tmp_path):
+    """Keras takes a tensor with one axis longer than 1 for a bias, of any axis."""
+    x, samples = keras.Input((8, 8)), values(16, 8, 8)
+    means = [ops.mean(x, axis, keepdims=True) for axis in (1, 2)]
+    y = x + means[1]
+    model = keras.Model(x, [y, layers.Add()([y, *means])])
+    export_tflite(model, tmp_path / "m.tflite", representative_dataset=samples)
+    found = predict_tflite(tmp_path / "m.tflite", samples).values()
+    for right, of_file in zip(model.predict(samples, verbose=0), found, strict=True):
+        np.testing.assert_allclose(of_file, right, atol=1e-5)
+
+
+def test_a_block_of_one_channel(tmp_path):
+    """A transformer of a time series: normalizations of single numbers."""
+    x, samples = keras.Input((12, 1)), values(16, 12, 1)
+    y = layers.LayerNormalization()(layers.MultiHeadAttention(2, 4)(x, x)) + x
+    z = layers.Conv1D(1, 1)(layers.Conv1D(4, 1, activation="relu")(y))
+    model = keras.Model(x, layers.LayerNormalization()(z) + y)
+    quantized, path = quantize_model(model, samples, strict=True), tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=samples)
+    assert not report.float_operators
+    assert all(found.ratio > 25 for found in report.agreement)

@@ -21,17 +21,15 @@ def test_bad_samples_leave_the_ranges_alone():
     np.testing.assert_array_equal(before, quantized.predict(x, verbose=0))
 
 
-def attention(depth=2, more=None, heads=True):
+def attention(depth=2, more=None):
     """Layers of attention under one mask that is added to their scores."""
     tokens, mask = keras.Input((6, 8), name="tokens"), keras.Input((6, 6), name="mask")
-    h, added = tokens, ops.expand_dims(mask, 1) if heads else mask
+    h, added = tokens, ops.expand_dims(mask, 1)
     for _ in range(depth):
         query, key, value = (layers.Dense(8)(h) for _ in range(3))
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 1))) * 0.3
-        scores = ops.expand_dims(scores, 1) if heads else scores
-        weights = ops.softmax(scores + added)
-        weights = ops.squeeze(weights, 1) if heads else weights
-        h = h + layers.Dense(8)(ops.matmul(weights, value))
+        weights = ops.softmax(ops.expand_dims(scores, 1) + added)
+        h = h + layers.Dense(8)(ops.matmul(ops.squeeze(weights, 1), value))
     outputs = [layers.Dense(3)(h)]
     outputs += [more(mask)] if more else []
     return randomize(keras.Model([tokens, mask], outputs))
@@ -55,7 +53,7 @@ def ratio(expected, actual):
 def test_scores_are_told_apart_beside_a_mask_among_the_inputs(
     low, scheme, target, tmp_path
 ):
-    model, x = attention(heads=scheme == "int8"), samples(low)
+    model, x = attention(), samples(low)
     quantized = quantize_model(model, x, quantization=scheme)
     expected = model.predict(x, verbose=0)[1:]
     assert ratio(expected, quantized.predict(x, verbose=0)[1:]) > 25
@@ -90,6 +88,33 @@ def test_a_mask_that_is_read_otherwise_keeps_its_range(more):
     x = samples(-1e9)
     quantized = quantize_model(attention(depth=1, more=more), x)
     assert ranges(quantized)["mask_range"][0] < -9e8
+
+
+def test_scores_of_which_logarithms_are_taken_keep_their_range():
+    inputs, dense = keras.Input((6,)), layers.Dense(6, name="scored")
+    model = randomize(keras.Model(inputs, ops.log(ops.softmax(dense(inputs)))))
+    dense.bias.assign([-80.0, 0, 0, 0, 0, 0])  # a class that is rare, and not masked
+    with pytest.warns(UserWarning, match="stay in floating point"):
+        quantized = quantize_model(model, values(32, 6))
+    assert ranges(quantized)["scored_range"][0] < -70
+
+
+@pytest.mark.parametrize("places, float_operators", [(200, set()), (300, {"SOFTMAX"})])
+def test_many_places_under_a_mask(places, float_operators, tmp_path):
+    # Together those without weight have none, also where the softmax is of floats.
+    x, mask = keras.Input((places,)), keras.Input((places,))
+    y = ops.softmax(layers.Dense(places)(x) + mask)
+    model = randomize(keras.Model([x, mask], layers.Dense(3)(y)))
+    few = np.random.default_rng(0).random((32, places)) < 0.02
+    few[:, 0] = True
+    data = [values(32, places), np.where(few, 0, -1e9).astype("float32")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        quantized = quantize_model(model, data)
+    assert ratio(*(m.predict(data, verbose=0) for m in (model, quantized))) > 25
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=data)
+    assert set(report.float_operators) == float_operators
 
 
 def test_scores_within_reach_of_a_softmax_keep_their_range():

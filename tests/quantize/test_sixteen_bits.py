@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 from random_data import randomize, values
 
 from keras_share import export_tflite, quantize_model
@@ -34,3 +34,12 @@ def test_roots_and_what_is_missing_are_in_floating_point(tmp_path):
     assert {"RSQRT", "PRELU"} <= set(report.float_operators)
     [found] = report.agreement
     assert found.ratio > 60  # with a root of 16 bits it was 9
+
+
+def test_a_sum_with_a_product_that_moved(tmp_path):
+    inputs, x = keras.Input((6, 8)), values(16, 6, 8)
+    moved = ops.expand_dims(layers.Dense(8)(inputs), 1)
+    y = layers.Dense(3)(moved + ops.expand_dims(inputs, 1))
+    quantized = quantize_model(keras.Model(inputs, y), x, quantization="int16")
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    assert not report.float_operators

@@ -14,6 +14,7 @@ Call = tuple[str | None, dict[str, np.ndarray], dict[str, int]]
 Outputs = list[dict[str, np.ndarray]]
 
 MOST = 200.0  # decibels
+_LARGEST = 2**27  # numbers of an input: 1 GiB while they are drawn
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,11 @@ def _array_difference(right: np.ndarray, other: np.ndarray) -> float:
 
 def _values(name: str, tensor: schema.TensorT, rng: np.random.Generator) -> np.ndarray:
     shape = [max(n, 1) for n in shape_of(tensor)]
+    if math.prod(shape) > _LARGEST:
+        raise ValueError(
+            f"An input must have at most {_LARGEST:,} numbers, to be tried on random "
+            f"ones. Received: {name!r} of shape {tuple(shape)}. Is the file damaged?"
+        )
     try:
         dtype = np.dtype(dtype_name(tensor.type))
     except TypeError:

@@ -97,6 +97,8 @@ def test_samples_without_an_end_need_steps(monkeypatch):
     assert len(fitted.history["loss"]) == 2
     assert model.optimizer.iterations == 6
     assert len(Data(endless, "validation", steps=3).whole[1]) == 120
+    # Short epochs are no reason to calibrate on few.
+    assert len(Data((X, Y), "train", batch_size=4, steps=2).samples(30)) == 30
 
 
 def test_samples_of_other_lengths_are_no_file():

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import keras_tuner as kt
 import numpy as np
 import pytest
 import synthetic_search as synthetic
@@ -89,13 +88,14 @@ def test_a_new_search_learns_from_the_csv(tmp_path):
         (None, "`earlier` must be the folder of a search .* which does not exist"),
         (b"", "`earlier` must be a folder or a CSV file"),
         (b"\x89PNG\xff\x00", "`earlier` must be a folder or a CSV file"),
+        (b"val_accuracy\nhigh\n", "values for val_accuracy. Received: .* with 1 comp"),
         (b"a,b\n1,2\n", "values for val_accuracy. Received: .* with 1 completed"),
     ],
-    ids=["missing", "empty", "binary", "foreign"],
+    ids=["missing", "empty", "binary", "words", "foreign"],
 )
 def test_what_is_no_search(content, message, tmp_path):
     path = tmp_path / "board.csv"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        observations(path, [kt.Objective("val_accuracy", "max")])
+        observations(path, SCORE)

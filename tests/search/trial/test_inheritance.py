@@ -74,11 +74,7 @@ def site_values(model):
 
 
 def check_groups(model, donor, patterns):
-    """Each weight is the mean over the sites that use it.
-
-    Args:
-        patterns: For each weight of the block the pattern by which it is shared.
-    """
+    """Each weight is the mean over the sites that use it, by its pattern."""
     sources = site_values(donor)
     for site, found in enumerate(site_values(model)):
         for position, pattern in enumerate(patterns):
@@ -95,51 +91,40 @@ def check_groups(model, donor, patterns):
 NONE = SharingPattern.unshared(4)
 
 
-@pytest.mark.parametrize("block", [dense, separable])
+SHARED = {
+    dense: [{"": pattern} for pattern in ALL],
+    separable: [{"": pattern} for pattern in ALL],
+    # Every partition once in each part: all 15 x 15 pairs take too long to build.
+    transformer: [
+        {"attention": p, "feedforward": ALL[(7 * i + 3) % 15]}
+        for i, p in enumerate(ALL)
+    ]
+    + [{"attention": NONE, "feedforward": NONE}],
+}
+
+
+@pytest.mark.parametrize("block", SHARED)
 def test_every_pattern_starts_at_the_means(block, donors):
-    donor = donors[block]
-    before = donor.get_weights()
-    for pattern in ALL:
-        model = network(block, pattern)
+    donor, before = donors[block], donors[block].get_weights()
+    for shared in SHARED[block]:
+        model = network(block, shared.get("", shared))
         report = inherit(model, donor)
         assert report.fresh == ()
-        assert set(report.inherited) == {
-            *("first", "last"),
-            *(f"stack/{i}" for i in range(4)),
-        }
-        names = [v.path for v in model.get_layer("stack").blocks[0].weights]
+        sites = {f"stack/{i}" for i in range(4)}
+        assert set(report.inherited) == {"first", "last"} | sites
+        paths = [v.path for v in model.get_layer("stack").blocks[0].weights]
         kinds = [
-            NONE if "bn" in name or "normalization" in name else pattern
-            for name in names
+            next((p for part, p in shared.items() if f"/{part}" in path), NONE)
+            if "bn" not in path and "norm" not in path
+            else NONE
+            for path in paths
         ]
         assert kinds.count(NONE) >= 4  # with the moving statistics
         check_groups(model, donor, kinds)
-        if pattern == NONE:
+        if set(shared.values()) == {NONE}:
             np.testing.assert_array_equal(outputs(model), outputs(donor))
     for a, b in zip(before, donor.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-# Every partition once in each part: all 15 x 15 pairs take too long to build.
-PARTS = [(p, ALL[(7 * i + 3) % 15]) for i, p in enumerate(ALL)]
-
-
-def test_parts_with_patterns_of_their_own(donors):
-    donor = donors[transformer]
-    for attention, feedforward in [*PARTS, (NONE, NONE)]:
-        parts = {"attention": attention, "feedforward": feedforward}
-        model = network(transformer, parts)
-        assert inherit(model, donor).fresh == ()
-        kinds = [
-            next((p for name, p in parts.items() if f"/{name}" in v.path), NONE)
-            if "norm" not in v.path
-            else NONE
-            for v in model.get_layer("stack").blocks[0].weights
-        ]
-        assert kinds.count(NONE) >= 4
-        check_groups(model, donor, kinds)
-        if attention == feedforward == NONE:
-            np.testing.assert_array_equal(outputs(model), outputs(donor))
 
 
 def effective(model, kernel):

@@ -7,7 +7,7 @@ from keras_share.search.trial import objectives
 
 
 def read(objective):
-    return [(o.name, o.direction) for o in objectives.get(objective)]
+    return list(objectives.get(objective).items())
 
 
 def test_what_is_read():

@@ -82,6 +82,11 @@ def test_strings_are_refused():
         only("STRING")
 
 
+def test_sizes_that_a_file_makes_up_are_refused():
+    with pytest.raises(ValueError, match=r"at most .* numbers, .*\(2147483647, 9\)"):
+        only("INT8", (2**31 - 1, 9))
+
+
 def test_a_seed_gives_the_same_inputs():
     made = model(graph([tensor(b"x", "FLOAT32", (9,))], [0], [0]))
     first, again, other = (

@@ -1,6 +1,8 @@
 """Jobs in a process that is used again, and at which operator a file ends it."""
 
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from stock import model_of, operator, tensor
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
+from keras_share.tflite.inspect.audit import Audit
 from keras_share.tflite.runtimes.agreement import random_inputs
 from keras_share.tflite.runtimes.apart import RunError, RunTimeoutError, run_apart
 from keras_share.tflite.runtimes.failing import failing_operator
@@ -79,3 +82,26 @@ def test_the_operator_is_named(tmp_path):
     found = failing_operator(data, "reference", inputs)
     assert found == " (at operator 1, SOFTMAX, of 'model/scores')"
     assert failing_operator(abort(0.1), "reference", inputs) == ""
+
+
+def answer(value):
+    """What a process answers that copies a value."""
+    return run_apart("call", "copy", "copy", sys.path, [value], timeout=60, fresh=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Path("x"), run_apart, np.save, {"x": [sys.exit]}, np.array([print, 1])],
+    ids=["class", "ours", "numpy", "inside", "array"],
+)
+def test_an_answer_that_names_code_is_refused(value):
+    with pytest.raises(RunError, match=r"answered with [\w.]+, which is not taken"):
+        answer(value)
+
+
+def test_arrays_and_dataclasses_are_answers():
+    rows = np.arange(6.0).reshape(2, 3)
+    for array in (rows, rows.T, rows[:, ::2], np.float32(1), np.array(["a"])):
+        np.testing.assert_array_equal(answer(array), array)
+    facts = Audit(None, 1, (), (), 0)
+    assert answer(facts) == facts
