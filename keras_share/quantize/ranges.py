@@ -45,16 +45,9 @@ def find_ranges(
         per_group: Whether the sites that share a block also share its ranges.
     """
     finder = _Finder(placements)
-    states = {
-        graph.inputs[name]: graph.outputs[name]
-        for name in state_names(graph.inputs, graph.outputs)
-        if "float" in graph.inputs[name].dtype
-    }
-    for state, new in states.items():
-        finder.add(state, Range(state.name, finder.fixed(graph, new, state)))
     finder.add_steps(graph)
-    for pair in states.items():
-        finder.unite(pair)
+    for name in state_names(graph.inputs, graph.outputs):  # out as it goes in again
+        finder.unite([graph.inputs[name], graph.outputs[name]])
     for same in _same_places(graph) if per_group else []:
         finder.unite(same)
     return finder.found()
@@ -169,17 +162,6 @@ class _Finder:
         self._copy(y, body.outputs[0], step.name)
         for i, (state, outer) in enumerate(zip(states, last, strict=False)):
             self._copy(outer, state, f"{step.name}_last_{i}")
-
-    def fixed(
-        self, graph: FlatGraph, tensor: keras.KerasTensor, state: keras.KerasTensor
-    ) -> tuple[float, float] | None:
-        """The ends that TFLite fixes of a tensor which holds a state's next values."""
-        producer = graph.producer(tensor)
-        while producer is not None and self.placements[producer].output == "input":
-            others = [x for x in _numbers(producer.inputs) if x is not state]
-            producer = graph.producer(others[-1]) if others else None
-        output = None if producer is None else self.placements[producer].output
-        return output if isinstance(output, tuple) else None
 
     def _copy(self, tensor: keras.KerasTensor, of: keras.KerasTensor, name: str):
         """Adds a tensor that has the values of another one, and so its range."""
