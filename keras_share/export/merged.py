@@ -71,7 +71,7 @@ def hands_on(graph: FlatGraph, step: Step) -> bool:
     before = graph.producer(step.args[0])
     return (
         (_is_neutral(graph, step) if name in _NEUTRAL else name in _REDUCTIONS)
-        and None not in step.output.shape
+        and None not in (*step.args[0].shape, *step.output.shape)
         and math.prod(step.args[0].shape) == math.prod(step.output.shape)
         and before is not None
         and isinstance(before.op, FakeQuantize)

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from keras_share.flat.written import LayerUse
 from keras_share.layers.transposed import Transposed
-from keras_share.quantize.rules import writes
+from keras_share.quantize.rules import QuantizeRule, register_rule, writes
 
 _HUB = "keras_hub>"
 
@@ -64,6 +64,10 @@ class Places(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "first": self.first}
+
+
+# Made of the sizes of its input alone.
+register_rule(Places, QuantizeRule(how="integers"))
 
 
 @writes(f"{_HUB}PositionEmbedding", how="as an Embedding of the places")

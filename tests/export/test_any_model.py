@@ -85,6 +85,21 @@ def test_models_are_shared_quantized_and_exported(make, tmp_path):
         assert report.float_operators == {}
 
 
+@pytest.mark.parametrize("make", [gpt2, llama])
+def test_decoders_of_a_known_length_are_integers(make, tmp_path):
+    """Untrained, with kernels that are equal and scales that are one."""
+    backbone = make()
+    inputs = keras.tree.map_structure(
+        lambda x: keras.Input((6,), dtype=x.dtype, name=x.name), backbone.input
+    )
+    model = keras.Model(inputs, backbone(inputs))
+    x, path = samples(model), tmp_path / "model.tflite"
+    quantized = quantize_model(model, x, strict=True)
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert report.float_operators == {}
+    assert report.agreement[0].ratio > 25
+
+
 class Own(keras.Model):
     """A subclassed model that holds equal layers in a list."""
 
