@@ -120,11 +120,17 @@ _HUB: dict[str, dict[str, Any]] = {
 }
 
 
+_FADES = {
+    "ViTBackbone": "its class token, untrained, is next to nothing beside the patches "
+    "whose range it has, and a normalization enlarges it",
+}
+
+
 class _Backbone(Case):
     """A backbone of KerasHub, for inputs of a known length."""
 
     def __init__(self, name: str):
-        super().__init__(_no_layer)
+        super().__init__(_no_layer, jumps=_FADES.get(name, ""))
         object.__setattr__(self, "name", name)
 
     def model(self) -> keras.Model:

@@ -224,6 +224,11 @@ def _clone_first(name: str) -> bool | None:
     return False
 
 
+def is_rebuilding() -> bool:
+    """Whether a model is being rebuilt, and not a layer alone."""
+    return next(_rebuilds(), None) is not None
+
+
 def is_rebuilt(layer: keras.Layer) -> bool:
     """Whether a layer is part of a model that is being rebuilt."""
     return any(x is layer for layers in _rebuilds() for x in _and_inside(layers))

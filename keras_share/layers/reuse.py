@@ -10,6 +10,7 @@ from keras_share.layers.rebuilding import (
     Place,
     find_at,
     find_rebuilt,
+    is_rebuilding,
     is_rebuilt,
     make_first,
     place_of,
@@ -79,7 +80,8 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
         f"was tied to: {reason}. {_WAY_OUT}",
         stacklevel=3,
     )
-    _UNTIED.add(layer)
+    if is_rebuilding():  # else its model is not saved without the tie
+        _UNTIED.add(layer)
     return layer
 
 

@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.states import state_names
+from keras_share.layers.held_weight import HeldWeight, ToBatch
 from keras_share.quantize.placement import Placement
 
 
@@ -55,6 +56,12 @@ def find_ranges(
 
 def _numbers(tensors: list) -> list[keras.KerasTensor]:
     return [x for x in tensors if "float" in x.dtype]
+
+
+def _values(step: Step) -> list[keras.KerasTensor]:
+    """The numbers that a step computes with; of some inputs only the size is read."""
+    count = {HeldWeight: 0, ToBatch: 1}.get(type(step.op))
+    return _numbers(step.inputs[:count])
 
 
 def _name(graph: FlatGraph, tensor: keras.KerasTensor) -> str:
@@ -125,7 +132,7 @@ class _Finder:
                 continue
             # What is looked up by are places, also where they come as numbers.
             places = placement.output == "weights"
-            for tensor in [] if places else _numbers(step.inputs):
+            for tensor in [] if places else _values(step):
                 if not _is_fused(graph, self.placements, tensor):
                     self.add(tensor, Range(_name(graph, tensor)))
             if step.body is not None:
@@ -139,7 +146,7 @@ class _Finder:
             placement = self.placements[step]
             if placement.output == "input" and not placement.is_float:
                 outputs = _numbers(keras.tree.flatten(step.outputs))
-                self.unite([*self._fitting(_numbers(step.inputs), outputs), *outputs])
+                self.unite([*self._fitting(_values(step), outputs), *outputs])
 
     def _add_loop(self, step: Step, body: FlatGraph) -> None:
         """Adds a loop, which hands each state on to the next step in one range."""
@@ -176,7 +183,7 @@ class _Finder:
         if placement.output == "weights":
             return Range(name, weights=id(step.weights[0]))
         if placement.output == "input":
-            given = [self[x] for x in _numbers(step.inputs)]
+            given = [self[x] for x in _values(step)]
             if given and all(given[0].fits(other) for other in given):
                 return Range(name, given[0].fixed, given[0].weights)
         return Range(name)

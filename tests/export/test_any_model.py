@@ -20,6 +20,11 @@ SIZES = {"num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
 HEADS = {"num_query_heads": 2, "num_key_value_heads": 1}
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
 def gpt2():
     return hub.models.GPT2Backbone(20, 2, 2, 16, 32, max_sequence_length=8)
 

@@ -243,3 +243,26 @@ def test_ranges_must_be_known():
     model = stack_model(layers.Dense(4), "AA", (4,))
     with pytest.raises(ValueError, match=r"'site' or 'group'.*ranges='block'"):
         quantize_model(model, ranges="block")
+
+
+class WithToken(layers.Layer):
+    """Puts a row of its own before those of its input, for each of the batch."""
+
+    def build(self, shape):
+        self.token = self.add_weight(shape=(1, 1, 4))
+        self.dense = layers.Dense(4)
+        self.dense.build(shape)
+
+    def call(self, x):
+        token = ops.broadcast_to(self.token, (ops.shape(x)[0], 1, 4))
+        return ops.concatenate([token, self.dense(x)], axis=1)
+
+
+def test_a_tensor_of_which_only_the_size_is_read_has_its_own_range():
+    inputs, x = keras.Input((6, 4)), values(32, 6, 4) * 100
+    model = keras.Model(inputs, layers.LayerNormalization()(WithToken()(inputs)))
+    quantized = quantize_model(model, x, strict=True)
+    graph = flatten(quantized, leaves=(QuantizeWeights,))
+    [given, *_] = [step.op for step in graph if isinstance(step.op, FakeQuantize)]
+    uses = [op for op, _ in rounded(quantized)]
+    assert uses.count(given) == 1
