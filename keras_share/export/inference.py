@@ -154,7 +154,7 @@ def _is_sum(step: Step) -> bool:
         is_add
         and len(ranks) == 1
         and min(ranks) > 1
-        and any(sum(n != 1 for n in x.shape) == 1 for x in step.inputs[1:])
+        and any(sum(n not in (1, None) for n in x.shape) < 2 for x in step.inputs[1:])
     )
 
 
