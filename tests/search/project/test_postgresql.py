@@ -104,7 +104,8 @@ def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
         patches.setenv("PYTHONPATH", TESTS)
         context.set_forkserver_preload(["killed_search"])
         processes = []
-        for folder in folders:
+
+        def start(folder):
             folder.mkdir()
             process = context.Process(
                 target=killed_search.whole,
@@ -114,18 +115,22 @@ def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
             process.start()
             processes.append(process)
 
-    def begun():
-        paths = [folder / "journal" for folder in folders]
-        lines = [p.read_text().splitlines() for p in paths if p.exists()]
-        return [line.split()[1] for one in lines for line in one]
+        def begun():
+            paths = [folder / "journal" for folder in folders]
+            lines = [p.read_text().splitlines() for p in paths if p.exists()]
+            return [line.split()[1] for one in lines for line in one]
 
-    end = time.monotonic() + 90
-    while len(begun()) < 4:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    server.stop()
-    time.sleep(1)
-    server.start()
+        early = folders[:2]
+        for folder in early:
+            start(folder)
+        end = time.monotonic() + 120
+        while len(begun()) < 4 or not all((x / "journal").exists() for x in early):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        server.stop()
+        time.sleep(1)
+        server.start()
+        start(folders[2])
     for process in processes:
         process.join()
         assert process.exitcode == 0
