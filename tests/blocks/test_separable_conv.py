@@ -263,7 +263,8 @@ def test_causal_padding_reads_nothing_later(rank):
     again = SeparableConvBlock.from_config(block.get_config())
     again.build(x.shape)
     again.set_weights(block.get_weights())
-    np.testing.assert_array_equal(again(x), block(x))
+    same, expected = (ops.convert_to_numpy(one(x)) for one in (again, block))
+    np.testing.assert_array_equal(same, expected)
 
 
 def test_causal_padding_leaves_a_mask_to_the_normalization():
