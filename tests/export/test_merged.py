@@ -10,6 +10,11 @@ from random_data import values
 from keras_share import export_tflite, predict_tflite, quantize_model
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
 @pytest.mark.parametrize("cast", [True, False])
 def test_equal_kernels_whose_outputs_have_other_ranges(cast, tmp_path):
     """As in untrained attention: the converter would make one product of both."""
