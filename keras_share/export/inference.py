@@ -9,13 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_share.export.file_loop import FileLoop
-from keras_share.export.merged import (
-    call_rounded,
-    hands_on,
-    has_twin,
-    has_unread_parts,
-    sliced,
-)
+from keras_share.export.merged import call_unmerged
 from keras_share.export.products import (
     ReversedTable,
     RoundedTable,
@@ -55,9 +49,8 @@ def inference_model(
     in floating point. The private scale of a normalization beside a kernel that
     several sites use is written as a depthwise convolution of size 1: the converter
     folds products into kernels, which would store the kernel once per site again, but
-    not convolutions. A matrix that is used in both directions, or looked up several
-    times, is written in a form that keeps it one. A quantization-aware model gets the
-    quantized values as its weights.
+    not convolutions. A matrix that is used in both directions is written in a form that
+    keeps it one. A quantization-aware model gets the quantized values as its weights.
 
     Args:
         model: A built Sequential or Functional model, quantization-aware or not.
@@ -117,15 +110,9 @@ def inference_model(
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
-        if has_unread_parts(builder.graph, step):
-            return sliced(builder, step)
-        if quantized and has_twin(builder.graph, step):
-            return call_rounded(builder, step)
-        if quantized and hands_on(builder.graph, step):
-            edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-            x = edge(builder.resolve(step.inputs[0]))
-            return ops.reshape(x, step.output.shape)
-        if not quantized and activation_would_fold(builder.graph, step):
+        if quantized:
+            return call_unmerged(builder, step)
+        if activation_would_fold(builder.graph, step):
             return FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
         return builder.call(step)
 

@@ -21,7 +21,20 @@ _NEUTRAL = {"add": 0, "divide": 1, "multiply": 1, "subtract": 0, "true_divide": 
 _REDUCTIONS = ("max", "mean", "min", "sum")  # of single numbers
 
 
-def has_twin(graph: FlatGraph, step: Step) -> bool:
+def call_unmerged(builder: Rebuilder, step: Step) -> Any:
+    """Calls a step of a quantized model so that each range stays what it is."""
+    graph = builder.graph
+    if _has_unread_parts(graph, step):
+        return _sliced(builder, step)
+    if _has_twin(graph, step):
+        return _call_rounded(builder, step)
+    if _hands_on(graph, step):
+        edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
+        return ops.reshape(edge(builder.resolve(step.inputs[0])), step.output.shape)
+    return builder.call(step)
+
+
+def _has_twin(graph: FlatGraph, step: Step) -> bool:
     """Whether an earlier layer computes the same, of weights that are equal now.
 
     The converter makes one of both, and can't round it to two ranges.
@@ -40,7 +53,7 @@ def has_twin(graph: FlatGraph, step: Step) -> bool:
     return False
 
 
-def call_rounded(builder: Rebuilder, step: Step) -> Any:
+def _call_rounded(builder: Rebuilder, step: Step) -> Any:
     """Calls a step on an input that is rounded for it alone."""
     [tensor] = step.inputs
     # What is cast or moved has the range that it had.
@@ -59,7 +72,7 @@ def call_rounded(builder: Rebuilder, step: Step) -> Any:
     return outputs
 
 
-def hands_on(graph: FlatGraph, step: Step) -> bool:
+def _hands_on(graph: FlatGraph, step: Step) -> bool:
     """Whether an operation changes nothing now but the range of its first input.
 
     Such as a product with a scale that is still one everywhere, or a mean of single
@@ -79,14 +92,14 @@ def hands_on(graph: FlatGraph, step: Step) -> bool:
     )
 
 
-def has_unread_parts(graph: FlatGraph, step: Step) -> bool:
+def _has_unread_parts(graph: FlatGraph, step: Step) -> bool:
     """Whether a step is a split with a part that nothing reads, which stays float."""
     return operation_name(step.op) == "split" and not all(
         graph.consumers(x) or graph.is_output(x) for x in step.outputs
     )
 
 
-def sliced(builder: Rebuilder, step: Step) -> list[Any]:
+def _sliced(builder: Rebuilder, step: Step) -> list[Any]:
     """The parts of a split, one by one."""
     x, parts, start = builder.resolve(step.args[0]), [], 0
     axis = step.op.axis % len(x.shape)

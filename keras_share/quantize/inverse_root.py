@@ -11,6 +11,8 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.quantize.rules import operation_name
 from keras_share.quantize.signs import is_never_negative
 
+_ROOTS = ("rsqrt", "sqrt")
+
 
 @keras.saving.register_keras_serializable(package="keras_share")
 class InverseRoot(keras.layers.Layer):
@@ -48,11 +50,14 @@ def with_inverse_roots(graph: FlatGraph) -> FlatGraph:
     """
     changed: dict[Step, Step] = {}
     for step in graph:
+        name = operation_name(step.op)
         if step.body is not None:
             changed[step] = replace(step, body=with_inverse_roots(step.body))
-        elif _name(step) == "rsqrt" and is_never_negative(graph, step.args[0]):
+        elif name not in _ROOTS or not is_never_negative(graph, step.args[0]):
+            continue
+        elif name == "rsqrt":
             changed[step] = _inverse(graph, step)
-        elif _name(step) == "sqrt" and is_never_negative(graph, step.args[0]):
+        else:
             root, readers = step.output, graph.consumers(step.output)
             over = {x: y for x in readers if (y := _product(x, root)) is not None}
             if len(over) == len(readers) and not graph.is_output(root):
@@ -60,14 +65,10 @@ def with_inverse_roots(graph: FlatGraph) -> FlatGraph:
     return replace(graph, steps=tuple(changed.get(step, step) for step in graph))
 
 
-def _name(step: Step) -> str | None:
-    return None if isinstance(step.op, keras.Layer) else operation_name(step.op)
-
-
 def _inverse(graph: FlatGraph, step: Step) -> Step:
     """The inverse of a root, of a variance to which something was added."""
     added = graph.producer(step.args[0])
-    sums = added.args if added is not None and _name(added) == "add" else ()
+    sums = added.args if added and operation_name(added.op) == "add" else ()
     epsilons = [x for x in sums if not isinstance(x, keras.KerasTensor)]
     epsilon = float(np.max(epsilons, initial=0.0)) or keras.backend.epsilon()
     return replace(step, op=InverseRoot(epsilon), kwargs={})
@@ -75,7 +76,7 @@ def _inverse(graph: FlatGraph, step: Step) -> Step:
 
 def _product(step: Step, root: keras.KerasTensor) -> Step | None:
     """What divides by a root, as it does with the inverse in its place."""
-    name, args = _name(step), step.args
+    name, args = operation_name(step.op), step.args
     if name in ("divide", "true_divide") and args[1] is root and args[0] is not root:
         x = args[0]
         if isinstance(x, keras.KerasTensor):

@@ -46,19 +46,17 @@ def frames_alone(
     rng = np.random.default_rng(0)
     given = {x: _drawn(rng, x, axes.get(x)) for x in step.inputs}
 
-    def part(start: int, stop: int) -> list[np.ndarray]:
+    parts = []
+    for start, stop in ((0, _ALL), (0, _FIRST), (_FIRST, _ALL), (_ALL - 1, _ALL)):
         arrays = {
             x: np.take(a, range(start, stop), axes[x]) if x in axes else a
             for x, a in given.items()
         }
-        outputs = _run(step, arrays, stop - start)
-        return [ops.convert_to_numpy(y) for y in tree.flatten(outputs)]
-
-    try:
-        parts = [part(0, _ALL), part(0, _FIRST), part(_FIRST, _ALL)]
-        parts.append(part(_ALL - 1, _ALL))
-    except Exception:  # whatever a layer raises that wants another number of frames
-        return None
+        try:
+            outputs = _run(step, arrays, stop - start)
+        except Exception:  # whatever a layer raises that wants another number of frames
+            return None
+        parts.append([ops.convert_to_numpy(y) for y in tree.flatten(outputs)])
     return [_outcome(*outputs) for outputs in zip(*parts, strict=True)]
 
 
