@@ -81,7 +81,7 @@ def _product(step: Step, root: keras.KerasTensor) -> Step | None:
         x = args[0]
         if isinstance(x, keras.KerasTensor):
             return replace(step, op=_multiply(), reason=None)
-        name = "reciprocal" if np.all(np.equal(x, 1)) else None
+        name = "reciprocal" if np.all(np.equal(x, 1)) else name
     if name != "reciprocal":
         return None
     return replace(step, op=keras.layers.Identity(), args=(root,), reason=None)
