@@ -165,10 +165,10 @@ class SharingOracle(kt.Oracle):
         try:
             self.project.note_trial(number, {PLANNED: epochs, **noted})
             self.project.report(number, epoch, logs[main])
+            is_last = self.pruning is None or epoch + 1 >= epochs
+            stops = not is_last and self.project.is_hopeless(number)
         except TakenError:
             return TrialStatus.STOPPED  # it was given to another process
-        is_last = self.pruning is None or epoch + 1 >= epochs
-        stops = not is_last and self.project.is_hopeless(number)
         return TrialStatus.STOPPED if stops else TrialStatus.RUNNING
 
     def update_trial(
