@@ -4,7 +4,7 @@ The rules are pruners of Optuna's, of which each knows one objective. `FairPrune
 them judge trials of several.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import optuna
@@ -21,7 +21,7 @@ from keras_share.search.trial.objectives import objectives_of
 
 PLANNED = "planned_epochs"  # the attribute that says for how long a trial is to train
 
-_NAMED = {
+_NAMED: dict[str, Callable[[], BasePruner]] = {
     "median": MedianPruner,
     "halving": lambda: SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
 }
