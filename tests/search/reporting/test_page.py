@@ -123,7 +123,7 @@ def test_three_objectives_of_48_sites():
     results = synthetic.search(trials=12, sites=48, objectives=objectives)
     outline = Outline(page.render_page(results))
     assert outline.tags.count("img") == 3 + 1 + 2
-    assert outline.tags.count("rect") >= 12 * 48
+    assert outline.tags.count("i") >= 12 * 48
 
 
 def test_summary():
