@@ -36,7 +36,7 @@ def check_decisions(file: schema.ModelT, model: keras.Model) -> None:
     }
     for layer in sublayers(model):
         if isinstance(layer, FakeQuantize):
-            found = np.any(np.abs(steps / layer.step - 1) < _SAME)
+            found = bool(np.any(np.abs(steps / layer.step - 1) < _SAME))
         elif isinstance(layer, FloatEdge):
             found = layer.operator in names
         else:
