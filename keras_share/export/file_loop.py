@@ -43,16 +43,23 @@ class FileLoop(Recurrent):
     ) -> list[Any]:
         import tensorflow as tf
 
-        times, batch = sequences.shape[1], ops.shape(sequences)[0]
-        round_x, *round_states, round_y = self._roundings
+        times, batch = sequences[0].shape[1], ops.shape(sequences[0])[0]
+        *round_given, round_y = self._roundings
+        round_places = round_given[: self.sequences]
+        round_states = round_given[self.sequences :]
 
         def rounded(states: Sequence[Any]) -> list[Any]:
             return [r(s) for r, s in zip(round_states, states, strict=True)]
 
-        def body(i: Any, sequences: Any, states: list, output: Any) -> tuple:
+        def whole(sequences: Sequence[Any]) -> list[Any]:
+            return [r(x) for r, x in zip(round_places, sequences, strict=True)]
+
+        def body(i: Any, sequences: list, states: list, output: Any) -> tuple:
             place = times - 1 - i if self.go_backwards else i
-            x = tf.gather(round_x(sequences), place, axis=1)
-            y, *new = tree.flatten(self.step([x, *rounded(states)], training=False))
+            places = [tf.gather(x, place, axis=1) for x in whole(sequences)]
+            y, *new = tree.flatten(
+                self.step([*places, *rounded(states)], training=False)
+            )
             if self.return_sequences:
                 output = round_y(self._push(round_y(output), ops.expand_dims(y, 1)))
             elif known is None:
@@ -64,7 +71,7 @@ class FileLoop(Recurrent):
         output = output if known is not None else round_y(output)
         start = rounded(self.initial_states(states, batch))
         _, _, states, output = tf.while_loop(
-            lambda i, *_: i < times, body, (0, round_x(sequences), start, output)
+            lambda i, *_: i < times, body, (0, whole(sequences), start, output)
         )
         states = rounded(states)
         output = round_y(output) if known is None else states[known]

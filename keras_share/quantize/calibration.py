@@ -61,10 +61,10 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         if not np.isfinite(high - low):
             raise ValueError(
                 "With every sample of `representative_dataset` all numbers in the "
-                "model must be finite. A sample without any valid place, by whose "
-                "count is divided, has none: leave it out, or keep the divisor from "
-                f"zero with `ops.maximum`. Received: range [{low}, {high}] of "
-                f"'{layer.name}'"
+                "model must be finite. What is divided by, or taken the logarithm or "
+                "root of, must be kept from zero with `ops.maximum`, such as the count "
+                "of the valid places of a sample, which may have none. Received: range "
+                f"[{low}, {high}] of '{layer.name}'"
             )
     if jumps := reach.jumps():
         warnings.warn(

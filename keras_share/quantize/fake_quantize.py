@@ -176,6 +176,13 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         """The smallest and the largest number that the integers stand for."""
         return self._fixed_ends(*self.fixed) if self.fixed else self._ends()
 
+    @property
+    def step(self) -> float:
+        """How far two integers that follow on each other are apart."""
+        low, high = self.ends()
+        narrow = self.num_bits > 8  # symmetric
+        return (high - low) / (2**self.num_bits - 1 - narrow)
+
     def _ends(self) -> tuple[float, float]:
         # Not their values themselves: a distribution strategy has several.
         low, high = map(ops.convert_to_numpy, (self.min, self.max))
