@@ -27,8 +27,12 @@ MODELS = {
     "MobileNetV2": {"alpha": 0.35},
     "MobileNetV3Small": {"alpha": 0.75},
     "MobileNetV3Large": {"alpha": 0.75},
-    **dict.fromkeys(("EfficientNetB0", "EfficientNetV2B0", "NASNetMobile"), {}),
-    **dict.fromkeys(("DenseNet121", "ResNet50", "ConvNeXtTiny"), {}),
+    "EfficientNetB0": {},
+    "EfficientNetV2B0": {},
+    "NASNetMobile": {},
+    "DenseNet121": {},
+    "ResNet50": {},
+    "ConvNeXtTiny": {},
 }
 RAW = ("EfficientNet", "MobileNetV3", "ConvNeXt")  # these take numbers up to 255
 MODES = ("reference", "interpreter", "micro")
