@@ -50,7 +50,8 @@ def batches(
 ) -> Iterator[list[np.ndarray]]:
     """Yields the samples of `samples` in batches of up to `batch_size`.
 
-    All batches of one shape have one size, to be traced once: in the last samples repeat.
+    All batches of one shape have one size, to be traced once: samples of the last one
+    repeat.
     """
     fixed = model.inputs[0].shape[0]
     pending: list[list[np.ndarray]] = []
