@@ -11,7 +11,7 @@ from keras_share.tflite.file.flatbuffer import schema
 
 _SAME = 1e-4  # relative; quantizers move the ends so that zero is an integer
 # Numbers so small are zeros to the converter, which gives them a range of its own.
-_ZEROS = 1e-6
+_ZEROS = 1e-8
 
 
 def check_decisions(file: schema.ModelT, model: keras.Model) -> None:
