@@ -17,6 +17,7 @@ from keras_share.export.products import (
     StackProduct,
     Sum,
 )
+from keras_share.export.rounded import Rounded
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.folding import (
@@ -112,6 +113,8 @@ def inference_model(
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
+        if isinstance(step.op, FakeQuantize):
+            return Rounded(step.op, step.name)(builder.resolve(step.args[0]))
         outputs = call_unmerged(builder, step) if quantized else builder.call(step)
         folds = not quantized and activation_would_fold(builder.graph, step)
         if folds or _is_read_gelu(builder.graph, step):
@@ -125,8 +128,6 @@ def inference_model(
     for layer in sublayers(rebuilt):
         if isinstance(layer, QuantizeWeights):
             layer.bake()
-        elif isinstance(layer, FakeQuantize):
-            layer.check_range()
         elif isinstance(layer, (FloatEdge, LookUp)):
             layer.mark()
     if quantized:  # of dynamic range the converter finds the ranges by itself
