@@ -4,8 +4,9 @@ Trains small causal networks with CTC on sentences that are made on the fly of s
 recordings, with random gaps and noise: one that shares nothing, one whose blocks are
 tied by a pattern, and one of which each site has a small matrix of its own beside the
 tied ones, in files of about the same size. Each becomes a full int8 file that keeps its
-states and takes two frames of the front end, 32 ms, at a time, as in firmware. Counts
-wrong words, of which the speakers were never trained on.
+states and takes two frames of the front end, 32 ms, at a time, as in firmware
+(`examples/firmware/recognize.cc`). Counts wrong words, of which the speakers were never
+trained on.
 
     python examples/speech_recognition.py                      spoken digits, a download
     python examples/speech_recognition.py --data FOLDER        of word/*.wav, or .npz
@@ -140,11 +141,11 @@ def decode(logits: np.ndarray, strategy: str) -> np.ndarray:
 
 
 def export(model: keras.Model, samples: np.ndarray, path: Path) -> ks.tflite.Audit:
-    """Writes the int8 file of one step, that keeps its states."""
+    """Writes the int8 file of one step, that keeps its states, and as a C array."""
     frames = samples.shape[1:]
     whole = keras.Sequential([keras.Input(frames, name="features"), *model.layers[1:]])
     quantized = ks.quantize_model(whole, with_all_levels(samples), ranges="group")
-    return ks.export_tflite(
+    report = ks.export_tflite(
         ks.streaming(quantized, step=STEP),
         path,
         target="micro",
@@ -152,6 +153,10 @@ def export(model: keras.Model, samples: np.ndarray, path: Path) -> ks.tflite.Aud
         inference_input_type="int8",
         inference_output_type="int8",
     )
+    arena = report.metadata.get("arena_bytes")
+    source = path.with_suffix(".cc")
+    ks.tflite.export_c_array(path, source, name="g_model", arena_bytes=arena)
+    return report
 
 
 def listen(path: Path, features: np.ndarray) -> np.ndarray:
