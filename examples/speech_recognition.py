@@ -26,7 +26,7 @@ import jiwer
 import keras
 import numpy as np
 import pandas as pd
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers, ops
 from keyword_parts.augmentation import Augmentation
 from keyword_parts.datasets import load_data
@@ -163,7 +163,10 @@ def listen(path: Path, features: np.ndarray) -> np.ndarray:
     """Logits of a file for features `(n, frames, bands)`, step by step."""
     rows = []
     for sequence in features:
-        interpreter = Interpreter(str(path))  # with states that are zero
+        # With states that are zero, and the kernels that microcontrollers have.
+        interpreter = Interpreter(
+            str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+        )
         interpreter.allocate_tensors()
         [taken], [given] = (
             interpreter.get_input_details(),

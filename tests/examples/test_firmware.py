@@ -21,7 +21,7 @@ HOP = RATE * int(re.search(r"kSampleRate \* (\d+) / 1000", TEXT)[1]) // 1000
 def path(request, tmp_path_factory):
     """A file like those of the example, with relaxed sites and without."""
     path = tmp_path_factory.mktemp("firmware") / f"rank{request.param}.tflite"
-    samples = np.random.default_rng(0).uniform(0, 8, (2, 40, 24)).astype("float32")
+    samples = np.random.default_rng(0).uniform(0, 7.9, (2, 40, 24)).astype("float32")
     export(build(Network("AAB", 8, request.param), 24, 3), samples, path)
     return path
 
@@ -78,4 +78,4 @@ def test_its_loop_in_python_hears_what_the_example_hears(path):
     [scale], [zero] = facts["scales"], facts["zero_points"]
     assert len(found) == len(expected) == len(levels) // STEP
     apart = np.abs((found - zero) - expected / scale)
-    assert apart.max() < 2.01 and np.mean(apart > 0.01) < 0.05
+    assert apart.max() < 1.01 and np.mean(apart > 0.01) < 0.05
