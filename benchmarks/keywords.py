@@ -95,7 +95,7 @@ def main() -> None:
     add("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     add("--seeds", type=int, default=5, help="trainings of each network in each fold")
     add("--kilobytes", type=int, default=20, help="of 1,000 bytes, of the int8 file")
-    add("--epochs", type=int, default=40, help="of a training")
+    add("--epochs", type=int, default=120, help="of a training")
     add("--disguises", type=int, default=6, help="of each recording, computed once")
     add("--output", type=Path, default=FOLDER, help="folder of the table")
     options = vars(parser.parse_args())

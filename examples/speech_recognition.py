@@ -60,7 +60,7 @@ class Network:
     rank: int = 0
 
 
-# Of these widths the int8 files are equally large.
+# What a site keeps for itself takes bytes, too: the table has those of the files.
 NETWORKS = {
     "unshared": Network("ABC", 48),
     "tied": Network("AAABBB", 48),

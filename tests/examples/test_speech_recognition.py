@@ -41,7 +41,8 @@ def test_the_file_hears_in_steps_what_the_network_hears_at_once(run):
     assert np.abs(found - expected).mean() < 0.1 * expected.std()
     report = audit(path)
     assert report.file_bytes == row.file_bytes and report.duplicate_bytes < 64
-    assert {o.dtype for o in report.operators} <= {"int8", "int32", "resource", "bool"}
+    dtypes = {operator.dtype for operator in report.operators}
+    assert dtypes == {"int8", "resource", "-"}  # to assign gives nothing
 
 
 def test_the_table_counts_wrong_words(run):
