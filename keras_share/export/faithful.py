@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_share.export.ends import Ends
 from keras_share.flat.built_model import input_structure
+from keras_share.layers.recurrent import traced_once
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.quantization import Quantization
 from keras_share.tflite.file import flatbuffer
@@ -88,7 +89,7 @@ def check_outputs(
     )
     end = time.monotonic() + _SECONDS
     batches, expected, actual = [], [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, traced_once(model):
         path = Path(folder, "model.tflite")
         path.write_bytes(data)
         for rows in _batches(model, dataset):

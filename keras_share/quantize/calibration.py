@@ -10,6 +10,7 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
+from keras_share.layers.recurrent import traced_once
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import FloatEdge
@@ -48,8 +49,9 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
     try:
         for layer in layers:
             layer.start_observing()
-        for batch in dataset:
-            model(tree.pack_sequence_as(model.input, batch), training=False)
+        with traced_once(model):
+            for batch in dataset:
+                model(tree.pack_sequence_as(model.input, batch), training=False)
         reach = _Reach(model)
         for layer, low in reach.floors(layers).items():
             layer.raise_low(low)
