@@ -112,14 +112,12 @@ def check_outputs(
     return tuple(agreements)
 
 
-def _check_alone(model: keras.Model, rows: Sequence[list[np.ndarray]]) -> None:
+def _check_alone(model: keras.Model, rows: list[list[np.ndarray]]) -> None:
     """Raises an error that says so if a model mixes the samples of a batch."""
     shapes = [[x.shape for x in row] for row in rows]
     if shapes[0] != shapes[1] or any(x.shape[0] is not None for x in model.inputs):
         return
-    for one, both in zip(
-        _predict(model, rows[:1]), _predict(model, list(rows)), strict=True
-    ):
+    for one, both in zip(_predict(model, rows[:1]), _predict(model, rows), strict=True):
         if both.shape[:1] != (2,) or not np.allclose(
             both[:1], one, rtol=1e-3, atol=1e-4
         ):

@@ -72,9 +72,10 @@ def _take_apart(
         return
     step = graph.producer(x) if isinstance(x, keras.KerasTensor) else None
     name = "" if step is None else operation_name(step.op)
-    casts = name == "cast" and all("float" in part.dtype for part in step.inputs)
+    read = [] if step is None else step.inputs
+    casts = name == "cast" and all("float" in part.dtype for part in read)
     if step is not None and (name == "add" or casts):
-        for part in step.inputs if casts else step.args:
+        for part in read if casts else step.args:
             _take_apart(graph, part, numbers, masks)
         return
     if step is not None and name == "where":
