@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from keras_share.export.rounded import rounding
 from keras_share.layers.recurrent import Recurrent
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
@@ -32,7 +33,7 @@ class FileLoop(Recurrent):
     ):
         super().__init__(step, **kwargs)
         rounders = [layers.get(name or "") for name in self.rounders]
-        self._roundings = list(map(_rounding, rounders))
+        self._roundings = list(map(rounding, rounders))
         # TFLite's converter has no concatenation in 16 bits.
         wide = any(isinstance(r, FakeQuantize) and r.num_bits > 8 for r in rounders)
         self._push = _padded if wide else _concatenated
@@ -86,21 +87,3 @@ def _padded(outputs: Any, y: Any) -> Any:
     rest, others = outputs[:, 1:], [[0, 0]] * (len(y.shape) - 2)
     before = ops.pad(y, [[0, 0], [rest.shape[1], 0], *others])
     return ops.pad(rest, [[0, 0], [0, 1], *others]) + before
-
-
-def _rounding(rounder: FakeQuantize | QuantizeWeights | None) -> Any:
-    """A function that rounds as a layer does, to numbers that are fixed."""
-    if rounder is None:
-        return lambda x: x
-    import tensorflow as tf
-
-    low, high = rounder.ends()
-    bits = rounder.num_bits
-    narrow = bits > 8 or isinstance(rounder, QuantizeWeights)
-
-    def rounding(x: Any) -> Any:
-        return tf.quantization.fake_quant_with_min_max_args(
-            x, low, high, bits, narrow_range=narrow
-        )
-
-    return rounding

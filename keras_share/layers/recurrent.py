@@ -1,14 +1,15 @@
 """`Recurrent`: a model of one step, run along the second axis of its input."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import keras
 from keras import ops, tree
 
-from keras_share.layers.sublayers import sublayers
+from keras_share.layers.sublayers import Untracked, sublayers
 
 
 class InLoop:
@@ -95,7 +96,10 @@ class Recurrent(keras.layers.Layer):
         if tf.executing_eagerly():
             # A new function each time: what layers do depends on scopes around them. A
             # `partial`, as TensorFlow warns of one code that it traces again and again.
-            run = tf.function(partial(run), autograph=False)
+            traced = {} if self._traced is None else self._traced.value
+            if training not in traced:
+                traced[training] = tf.function(partial(run), autograph=False)
+            run = traced[training]
         output, *states = run(first, *others)
         return (output, *states) if self.return_state else output
 
@@ -198,6 +202,23 @@ class Recurrent(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "Recurrent":
         step = keras.saving.deserialize_keras_object(config["step"])
         return cls(**{**config, "step": step})
+
+
+@contextmanager
+def traced_once(model: keras.Layer) -> Iterator[None]:
+    """Around calls of a model whose layers do the same in each: traces loops once.
+
+    Args:
+        model: The model; shapes and dtypes of its inputs may differ.
+    """
+    loops = [part for part in sublayers(model) if isinstance(part, Recurrent)]
+    for loop in loops:
+        loop._traced = Untracked({})
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop._traced = None
 
 
 def _widened(extremes: Any, watching: list[InLoop]) -> Any:
