@@ -21,6 +21,7 @@ import keras_share as ks
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.runtimes.agreement import agreement_of, random_inputs
 from keras_share.tflite.runtimes.apart import RunError, run_apart
+from keras_share.tflite.runtimes.micro import run_micro
 
 MODELS = {
     "MobileNet": {"alpha": 0.25},
@@ -47,6 +48,11 @@ def ratio(right: list, other: list) -> float:
 
 def run(data: bytes, mode: str, x: np.ndarray) -> list | str:
     """The outputs of a file, or why there are none."""
+    if mode == "micro":
+        try:
+            return list(run_micro(data, x).outputs)
+        except ValueError as error:
+            return str(error)
     [(key, inputs, places)] = random_inputs(flatbuffer.read(data))
     [name] = inputs
     calls = [(key, {name: row[None]}, places) for row in x]

@@ -10,6 +10,8 @@ from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 
 _SAME = 1e-4  # relative; quantizers move the ends so that zero is an integer
+# Numbers so small are zeros to the converter, which gives them a range of its own.
+_ZEROS = 1e-8
 
 
 def check_decisions(file: schema.ModelT, model: keras.Model) -> None:
@@ -36,7 +38,8 @@ def check_decisions(file: schema.ModelT, model: keras.Model) -> None:
     }
     for layer in sublayers(model):
         if isinstance(layer, FakeQuantize):
-            found = bool(np.any(np.abs(steps / layer.step - 1) < _SAME))
+            same = np.abs(steps / layer.step - 1) < _SAME
+            found = layer.step < _ZEROS or bool(np.any(same))
         elif isinstance(layer, FloatEdge):
             found = layer.operator in names
         else:
