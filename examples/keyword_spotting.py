@@ -1,9 +1,9 @@
 """Keyword spotting, from recordings to a microcontroller.
 
-Turns recordings into log-mel features, searches which blocks of a small network share
-their weights, trains the winner with quantization in mind, exports it as a full int8
-`.tflite` file, runs that file in TensorFlow Lite Micro, and writes it as a C array for
-firmware. The accuracy is that on speakers who were never trained on.
+Turns recordings into the features that firmware computes, searches which blocks of a
+small network share their weights, trains the winner with quantization in mind, exports
+it as a full int8 `.tflite` file, runs that file in TensorFlow Lite Micro, and writes it
+as a C array for firmware. The accuracy is that on speakers who were never trained on.
 
     python examples/keyword_spotting.py                          tones, no download
     python examples/keyword_spotting.py --data spoken-digits
@@ -28,10 +28,14 @@ import keras
 import numpy as np
 import pandas as pd
 from keyword_parts import on_device
-from keyword_parts.augmentation import Augmentation, disguised_features
+from keyword_parts.augmentation import (
+    Augmentation,
+    disguised_features,
+    in_a_room,
+)
 from keyword_parts.batches import Batches
 from keyword_parts.datasets import DATASETS, load_data
-from keyword_parts.frontend import frontend_model
+from keyword_parts.frontend import features_of, with_all_levels
 from keyword_parts.network import BLOCKS, build_network
 from keyword_parts.split import Split
 from keyword_parts.table import show
@@ -56,7 +60,6 @@ class Settings:
         block: What repeats, one of `keyword_parts.network.BLOCKS`.
         num_sites: How often it is applied.
         width: Channels of the blocks.
-        num_mels: Mel bands of the features.
         trials: Patterns that the search tries.
         search_epochs: Epochs of a trial.
         epochs: Epochs of training the winner and its rivals.
@@ -69,7 +72,6 @@ class Settings:
     block: str = "separable"
     num_sites: int = 6
     width: int = 64
-    num_mels: int = 24
     trials: int = 6
     search_epochs: int = 6
     epochs: int = 25
@@ -113,21 +115,24 @@ class Features:
         )
 
 
-def prepare(split: Split, settings: Settings) -> tuple[keras.Model, Features]:
-    """The front-end, and the features that it makes of all recordings."""
-    frontend = frontend_model(split.train.x, split.train.sample_rate, settings.num_mels)
+def prepare(split: Split, settings: Settings) -> Features:
+    """The features of all recordings."""
+    rng = np.random.default_rng(settings.seed)
+
+    def listen(x):
+        return features_of(in_a_room(x, rng), split.train.sample_rate)
+
     clean, validation, test = (
-        frontend.predict(part.x, batch_size=64, verbose=0)
-        for part in (split.train, split.validation, split.test)
+        listen(part.x) for part in (split.train, split.validation, split.test)
     )
     augmentation = Augmentation()
     disguised = disguised_features(
-        split.train.x, frontend, augmentation, settings.disguises, settings.seed
+        split.train.x, listen, augmentation, settings.disguises, settings.seed
     )
     batches = Batches(
         disguised, split.train.labels, augmentation, settings.batch_size, settings.seed
     )
-    return frontend, Features(
+    return Features(
         batches,
         clean,
         (validation, split.validation.labels),
@@ -198,9 +203,12 @@ def train_and_export(
         console=console,
     )
     network.save(folder / f"{name}.keras")
-    samples = features.clean[:: max(1, len(features.clean) // CALIBRATION_SAMPLES)]
+    every = max(1, len(features.clean) // CALIBRATION_SAMPLES)
+    samples = with_all_levels(features.clean[::every])
+    quantized = ks.quantize_model(network, representative_dataset=samples)
+    quantized.get_layer("features_range").trainable = False  # that of the front end
     quantized = train(
-        ks.quantize_model(network, representative_dataset=samples),
+        quantized,
         features.train,
         settings.tuning_epochs,
         settings.learning_rate / 10,
@@ -254,11 +262,7 @@ def run(
         "{:,} to train on, {:,} to choose by, {:,} to test on".format(*sizes)
     )
     console.print(f"   split {data.remark}")
-    frontend, features = prepare(split, settings)
-    distance = on_device.export_frontend(
-        frontend, folder / "frontend.tflite", split.test.x[:4]
-    )
-    console.print(f"   features of the exported front-end differ by {distance:.1e}")
+    features = prepare(split, settings)
 
     console.print(
         f"[bold]2. Search[/bold] which of {settings.num_sites} {settings.block} blocks "
@@ -312,7 +316,6 @@ def parser() -> argparse.ArgumentParser:
     add("--width", type=int, default=Settings.width, help="channels of the blocks")
     add("--trials", type=int, default=Settings.trials, help="patterns to try")
     add("--epochs", type=int, default=Settings.epochs, help="of the last training")
-    add("--num-mels", type=int, default=Settings.num_mels, help="bands of the features")
     add("--disguises", type=int, default=Settings.disguises, help="of each recording")
     add("--seed", type=int, default=Settings.seed, help="also draws the speakers")
     return options

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 from keyword_parts.augmentation import Augmentation, disguised_features
 from keyword_parts.datasets import load_data
-from keyword_parts.frontend import frontend_model
+from log_mel import frontend_model
 
 from proof.candidate import Candidate, normalized
 from proof.task import Data, Task
@@ -24,7 +24,13 @@ class Speech(Task):
         split = load_data(self.source or "spoken-digits", seed=seed).split
         frontend = frontend_model(split.train.x, split.train.sample_rate, NUM_MELS)
         disguised = np.concatenate(
-            disguised_features(split.train.x, frontend, Augmentation(), DISGUISES, seed)
+            disguised_features(
+                split.train.x,
+                frontend.predict_on_batch,
+                Augmentation(),
+                DISGUISES,
+                seed,
+            )
         )
         x_val, x_test = (
             frontend.predict(part.x, batch_size=64, verbose=0)

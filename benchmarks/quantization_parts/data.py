@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from keyword_parts.augmentation import Augmentation, disguised_features
 from keyword_parts.datasets import load_data
-from keyword_parts.frontend import frontend_model
+from log_mel import frontend_model
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -66,7 +66,9 @@ def spoken(source: str, seed: int) -> Data:
     )
     augmentation = Augmentation()
     disguised = np.concatenate(
-        disguised_features(waveforms, frontend, augmentation, DISGUISES, seed)
+        disguised_features(
+            waveforms, frontend.predict_on_batch, augmentation, DISGUISES, seed
+        )
     )
     return Data(
         augmentation.mask(disguised, np.random.default_rng(seed)),

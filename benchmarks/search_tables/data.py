@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from keyword_parts.datasets import load_data
-from keyword_parts.frontend import frontend_model
+from log_mel import frontend_model
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 

@@ -43,7 +43,8 @@ class Batches(keras.utils.PyDataset):
         first = index * self.batch_size
         chosen = self._order[first : first + self.batch_size]
         disguise = rng.integers(len(self.features), size=len(chosen))
-        x = self.augmentation.mask(self.features[disguise, chosen], rng)
+        x = self.augmentation.warp(self.features[disguise, chosen], rng)
+        x = self.augmentation.mask(x, rng)
         return x, self.labels[chosen]
 
     def on_epoch_end(self) -> None:

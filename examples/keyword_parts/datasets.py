@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from keyword_parts.recordings import load_npz
+from keyword_parts.recordings import Recordings, load_npz
 from keyword_parts.split import Split, split_by_lists, split_by_speaker
 from keyword_parts.tones import tones
 from keyword_parts.wav_folder import load_folder, unknown_speakers
@@ -55,19 +55,14 @@ def load_data(
         FileNotFoundError: If there is no such folder.
         ValueError: If there are too few speakers or words.
     """
-    if source == "tones" or source.endswith(".npz"):
-        made = tones if source == "tones" else lambda **kw: load_npz(Path(source), **kw)
-        return _drawn(split_by_speaker(made(seconds=seconds), seed))
-    if source == "speech-commands":
-        words = words or COMMANDS
-    folder = _download(source) if source in DATASETS else Path(source)
-    recordings, names = load_folder(folder, seconds, words)
-    if all((folder / name).is_file() for name in _LISTS):
+    folder = _folder(source)
+    recordings = load_recordings(source, words=words, seconds=seconds)
+    if folder and all((folder / name).is_file() for name in _LISTS):
         lists = [(folder / name).read_text().split() for name in _LISTS]
-        split = split_by_lists(recordings, names, *lists)
+        split = split_by_lists(recordings, *lists)
         return Data(split, "by the lists of the data set, which divide speakers")
     split = split_by_speaker(recordings, seed)
-    unknown = unknown_speakers(recordings, names)
+    unknown = unknown_speakers(recordings)
     if unknown:
         return Data(
             split,
@@ -75,6 +70,26 @@ def load_data(
             "a voice may be in training and in the test, which flatters the accuracy",
         )
     return _drawn(split)
+
+
+def load_recordings(
+    source: str, *, words: Sequence[str] | None = None, seconds: float = 1.0
+) -> Recordings:
+    """Reads recordings; see `load_data` for the arguments and errors."""
+    folder = _folder(source)
+    if folder is not None:
+        if source == "speech-commands":
+            words = words or COMMANDS
+        return load_folder(folder, seconds, words)
+    if source == "tones":
+        return tones(seconds=seconds)
+    return load_npz(Path(source), seconds)
+
+
+def _folder(source: str) -> Path | None:
+    if source == "tones" or source.endswith(".npz"):
+        return None
+    return _download(source) if source in DATASETS else Path(source)
 
 
 def _drawn(split: Split) -> Data:

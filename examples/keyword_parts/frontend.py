@@ -1,98 +1,118 @@
-"""From waveform to log-mel features: a Keras model that goes on the device, too."""
+"""The features that firmware computes, bit for bit: TensorFlow's micro frontend.
 
-import keras
+Logarithms of the energies in mel bands; noise reduction and gain control are off. The C
+code of `tensorflow/lite/experimental/microfrontend` computes them with integers, so
+that they are the same in training, by the operator that comes with TensorFlow, as on a
+microcontroller, where `tflite-micro` carries the code and wake words use it. As
+convolutions in a `.tflite` file the Fourier transform would take 264 KB of kernels at
+8 kHz and 1 MB at 16 kHz; the C code needs no kernels.
+"""
+
 import numpy as np
-from keras import layers, ops
+import tensorflow as tf
+from tensorflow.lite.experimental.microfrontend.python.ops import (
+    audio_microfrontend_op,
+)
 
-FRAME_SECONDS = 0.032
-HOP_SECONDS = 0.016
+WINDOW_MS = 32
+HOP_MS = 16
+BANDS = 24
 LOWEST_HZ = 60.0
-_FLOOR = 1e-6  # of the energy in a band, below the noise of most microphones
+LOWEST_RATE = 8_000  # of recordings: speech needs what is below 4 kHz
+# A feature is one of 256 levels, which stand for 0 to 8: exact in int8 and as floats.
+SCALE, ZERO_POINT = 1 / 32, -128
+PER_LEVEL = 4  # integers of the C code, which go up to about 900
 
 
-class LogMel(layers.Layer):
-    """Logarithm of the energy in mel bands, frame by frame.
+def settings(sample_rate: int) -> dict[str, float]:
+    """What the front end is set to, in TensorFlow's words.
 
-    The Fourier transform is a convolution with fixed kernels: all that is left in a
-    `.tflite` file are ordinary operators, which microcontrollers have as well.
+    What is not here is as by default, in the operator and in `FrontendConfig`.
+    """
+    return {
+        "sample_rate": sample_rate,
+        "window_size": WINDOW_MS,
+        "window_step": HOP_MS,
+        "num_channels": BANDS,
+        "lower_band_limit": LOWEST_HZ,
+        "upper_band_limit": 0.47 * sample_rate,
+        "enable_pcan": False,
+        "min_signal_remaining": 1.0,
+    }
+
+
+def integers_of(samples: np.ndarray, **settings: float) -> np.ndarray:
+    """What the C code makes of 16-bit samples `(n,)`: integers `(frames, bands)`.
+
+    Raises:
+        ValueError: If the samples are of another type or shape.
+    """
+    if np.ndim(samples) != 1 or np.asarray(samples).dtype != np.int16:
+        raise ValueError(
+            "The front end takes a row of 16-bit samples (int16). Received: "
+            f"{np.asarray(samples).dtype} of shape {np.shape(samples)}"
+        )
+    with tf.device("cpu"):
+        row = tf.constant(samples)
+        integers = audio_microfrontend_op.audio_microfrontend(row, **settings)
+    return integers.numpy().astype(int)
+
+
+def levels_of(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The int8 features of 16-bit samples, as an int8 file takes them.
 
     Args:
+        samples: `(n,)`, the beginning of a stream.
         sample_rate: Samples per second.
-        num_mels: Number of bands, from 60 Hz to half the sample rate.
-        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
 
-    Call arguments:
-        inputs: Waveforms of shape `(batch, samples)`, from -1 to 1.
+    Returns:
+        `(frames, BANDS)` of the frames that are complete.
 
-    Output shape:
-        `(batch, frames, num_mels)`.
+    Raises:
+        ValueError: As `integers_of`.
     """
-
-    def __init__(self, sample_rate: int, num_mels: int = 40, **kwargs):
-        super().__init__(**kwargs)
-        self.sample_rate = sample_rate
-        self.num_mels = num_mels
-        self.frame = round(FRAME_SECONDS * sample_rate)
-        self.hop = round(HOP_SECONDS * sample_rate)
-
-    def build(self, input_shape):
-        self.waves = fourier_kernels(self.frame)[:, None]
-        self.bands = mel_filters(self.frame, self.sample_rate, self.num_mels)
-
-    def call(self, inputs):
-        spectrum = ops.conv(inputs[..., None], self.waves, self.hop, padding="valid")
-        real, imaginary = ops.split(spectrum, 2, axis=-1)
-        energy = ops.square(real) + ops.square(imaginary)
-        return ops.log(ops.matmul(energy, self.bands) + _FLOOR)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "sample_rate": self.sample_rate,
-            "num_mels": self.num_mels,
-        }
+    integers = integers_of(samples, **settings(sample_rate))
+    levels = np.minimum(integers // PER_LEVEL, 255)
+    return (levels + ZERO_POINT).astype(np.int8)
 
 
-def fourier_kernels(frame: int) -> np.ndarray:
-    """Cosines and sines under a Hann window, `(frame, 2 * bins)`."""
-    time = np.arange(frame)
-    phase = 2 * np.pi * np.outer(time, np.arange(frame // 2 + 1)) / frame
-    window = np.sin(np.pi * time / frame) ** 2
-    waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
-    return (window[:, None] * waves * 2 / frame).astype("float32")
-
-
-def mel_filters(frame: int, sample_rate: int, num_mels: int) -> np.ndarray:
-    """Triangles of equal width on the mel scale, `(bins, num_mels)`.
-
-    Reference:
-    - [Young et al., The HTK Book, 2006](https://htk.eng.cam.ac.uk), section 5.4
-    """
-
-    def mel(hertz):
-        return 1127 * np.log1p(hertz / 700)
-
-    bins = mel(np.arange(frame // 2 + 1) * sample_rate / frame)[:, None]
-    edges = np.linspace(mel(LOWEST_HZ), mel(sample_rate / 2), num_mels + 2)
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.maximum(0, np.minimum(rising, falling)).astype("float32")
-
-
-def frontend_model(
-    waveforms: np.ndarray, sample_rate: int, num_mels: int = 40
-) -> keras.Model:
-    """Log-mel features of mean 0 and variance 1 in each band.
+def features_of(waveforms: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Features of recordings, each as the beginning of a stream.
 
     Args:
-        waveforms: What is trained on, `(n, samples)`, from which mean and variance
-            are taken.
+        waveforms: From -1 to 1, `(n, samples)`.
         sample_rate: Samples per second.
-        num_mels: Number of bands.
+
+    Returns:
+        `(n, frames, BANDS)`, float32 from 0 to 8: what the int8 features stand for.
+
+    Raises:
+        ValueError: If the rate is too low, or the recordings are shorter than a frame.
     """
-    inputs = keras.Input(waveforms.shape[1:], name="waveform")
-    log_mel = LogMel(sample_rate, num_mels, name="log_mel")
-    normalization = layers.Normalization(name="normalization")
-    features = keras.Model(inputs, log_mel(inputs))
-    normalization.adapt(features.predict(waveforms, batch_size=64, verbose=0))
-    return keras.Model(inputs, normalization(features.output), name="frontend")
+    if sample_rate < LOWEST_RATE:
+        raise ValueError(
+            f"Recordings must have {LOWEST_RATE} samples per second or more, as speech "
+            f"needs what is below 4 kHz. Received: sample_rate={sample_rate}"
+        )
+    if waveforms.shape[1] < WINDOW_MS * sample_rate // 1000:
+        raise ValueError(
+            f"A recording must last {WINDOW_MS} ms or more, for one frame of features. "
+            f"Received: {waveforms.shape[1]} samples at {sample_rate} Hz"
+        )
+    samples = np.rint(waveforms * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    return to_float(np.stack([levels_of(row, sample_rate) for row in samples]))
+
+
+def to_float(levels: np.ndarray) -> np.ndarray:
+    """The real numbers that int8 features stand for."""
+    return (levels.astype("float32") - ZERO_POINT) * np.float32(SCALE)
+
+
+def with_all_levels(samples: np.ndarray) -> np.ndarray:
+    """Samples by which an input gets the range of the front end, exactly.
+
+    Quantized with it, a network takes the integers of the front end as they are.
+    """
+    samples = samples.copy()
+    samples[0, 0, :2] = to_float(np.array([-128, 127]))
+    return samples

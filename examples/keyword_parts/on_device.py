@@ -4,7 +4,6 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 import keras_share as ks
@@ -66,17 +65,6 @@ def reference_run(path: Path, features: np.ndarray) -> tuple[np.ndarray, np.ndar
         interpreter.invoke()
         outputs.append(interpreter.get_tensor(given["index"]))
     return integers, np.concatenate(outputs)
-
-
-def export_frontend(frontend: keras.Model, path: Path, waveforms: np.ndarray) -> float:
-    """Writes the front-end as a file of its own.
-
-    Returns:
-        How far its features are from those trained on, at most, on `waveforms`.
-    """
-    ks.export_tflite(frontend, path, representative_dataset=waveforms)
-    expected = frontend.predict(waveforms, verbose=0)
-    return float(np.abs(ks.predict_tflite(path, waveforms) - expected).max())
 
 
 def export_firmware(path: Path, micro: MicroFacts | None) -> Path:

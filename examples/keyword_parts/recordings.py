@@ -1,10 +1,15 @@
 """`Recordings`: waveforms of one length, with who says what."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
+FULL_SCALE = 2**15 - 1
+_BY_RECORDING = ("waveforms", "labels", "speakers", "names")
+CLIPPED = 0.02  # share of samples at full scale from which on it is heard
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class Recordings:
         speakers: Who speaks, `(n,)`.
         words: What is said, in the order of their indices.
         sample_rate: Samples per second.
+        names: The file of each within its data set, or "", `(n,)`.
     """
 
     waveforms: np.ndarray
@@ -24,13 +30,14 @@ class Recordings:
     speakers: np.ndarray
     words: tuple[str, ...]
     sample_rate: int
+    names: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, chosen: np.ndarray) -> "Recordings":
-        parts = (self.waveforms, self.labels, self.speakers)
-        return Recordings(*(p[chosen] for p in parts), self.words, self.sample_rate)
+        parts = {k: vars(self)[k][chosen] for k in _BY_RECORDING}
+        return replace(self, **parts)
 
     @property
     def x(self) -> np.ndarray:
@@ -44,26 +51,65 @@ def gather(
     speakers: Sequence[str],
     sample_rate: int,
     seconds: float,
+    names: Sequence[str] = (),
 ) -> Recordings:
     """Makes `Recordings` of waveforms of any length.
 
+    Silent ones are left out, with a warning; another one tells of those that are
+    clipped.
+
     Raises:
-        ValueError: If there are less than two different words.
+        ValueError: If there are less than two different words, if all recordings of a
+            word are silent, or if the length is not one of speech.
     """
-    names = sorted(set(words))
-    if len(names) < 2:
+    told = sorted(set(words))
+    if len(told) < 2:
         raise ValueError(
             "There must be recordings of at least two words. "
-            f"Received: {len(waveforms)} recordings of {names}"
+            f"Received: {len(waveforms)} recordings of {told}"
+        )
+    if not 0.03 <= seconds <= 60:
+        raise ValueError(
+            "Recordings must be brought to a length from 0.03 seconds, one frame of "
+            f"features, to 60. Received: seconds={seconds}"
         )
     samples = round(seconds * sample_rate)
-    return Recordings(
+    made = Recordings(
         np.stack([of_length(waveform, samples) for waveform in waveforms]),
-        np.array([names.index(word) for word in words], "int32"),
+        np.array([told.index(word) for word in words], "int32"),
         np.asarray(speakers),
-        tuple(names),
+        tuple(told),
         sample_rate,
+        np.asarray(names or [""] * len(waveforms)),
     )
+    loud = made[_heard(made)]
+    silent = sorted(set(told) - {told[label] for label in loud.labels})
+    if silent:
+        raise ValueError(
+            "Each word must have recordings in which something is heard. Received: "
+            f"only silent ones of {', '.join(silent)}. Record them again, or leave "
+            "these words out."
+        )
+    return loud
+
+
+def _heard(recordings: Recordings) -> np.ndarray:
+    """Which recordings are not silent; warns of these and of clipped ones."""
+    waveforms = recordings.waveforms.astype("int32")
+    heard = np.ptp(waveforms, axis=1) > 0
+    clipped = np.mean(np.abs(waveforms) >= FULL_SCALE, axis=1) > CLIPPED
+    for which, what in (
+        (~heard, "are silent (every sample is the same) and left out"),
+        (clipped & heard, "are clipped; record with a lower gain"),
+    ):
+        if which.any():
+            spoken = {recordings.words[label] for label in recordings.labels[which]}
+            warnings.warn(
+                f"{which.sum()} of {len(which)} recordings {what}, of the words "
+                f"{', '.join(sorted(spoken))}.",
+                stacklevel=3,
+            )
+    return heard
 
 
 def of_length(waveform: np.ndarray, samples: int) -> np.ndarray:

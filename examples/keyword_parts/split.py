@@ -65,16 +65,15 @@ def split_by_speaker(recordings: Recordings, seed: int = 0) -> Split:
 
 
 def split_by_lists(
-    recordings: Recordings, names: list[str], validation: list[str], test: list[str]
+    recordings: Recordings, validation: list[str], test: list[str]
 ) -> Split:
     """Takes the parts that a data set comes with.
 
     Args:
         recordings: All recordings.
-        names: The path of each within the data set.
         validation: Paths of those for validation.
         test: Paths of those for the test.
     """
-    held_out = [np.isin(names, listed) for listed in (validation, test)]
+    held_out = [np.isin(recordings.names, listed) for listed in (validation, test)]
     train = ~(held_out[0] | held_out[1])
     return Split(*(recordings[chosen] for chosen in (train, *held_out)))

@@ -18,7 +18,7 @@ _NAMED = re.compile(r"(?P<word>[^_]+)_(?P<speaker>.+)_\d+")
 
 def load_folder(
     root: Path, seconds: float, words: Iterable[str] | None = None
-) -> tuple[Recordings, list[str]]:
+) -> Recordings:
     """Reads a folder of recordings.
 
     The files are `word/speaker_nohash_1.wav`, `word/word_speaker_1.wav`,
@@ -31,9 +31,6 @@ def load_folder(
         root: The folder.
         seconds: Length that the recordings are brought to.
         words: The words to read. Defaults to all.
-
-    Returns:
-        The recordings, and the path of each within the folder.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -66,7 +63,7 @@ def load_folder(
         resample(x, old, rate) for x, old in zip(waveforms, rates, strict=True)
     ]
     told = [word for word, _ in found.values()], [who for _, who in found.values()]
-    return gather(waveforms, *told, rate, seconds), list(found)
+    return gather(waveforms, *told, rate, seconds, list(found))
 
 
 def describe(name: str) -> tuple[str, str]:
@@ -80,9 +77,9 @@ def describe(name: str) -> tuple[str, str]:
     return word, told.get("speaker", name)
 
 
-def unknown_speakers(recordings: Recordings, names: list[str]) -> int:
+def unknown_speakers(recordings: Recordings) -> int:
     """How many files are their own speaker, as their names don't tell."""
-    return int(np.sum(recordings.speakers == np.array(names)))
+    return int(np.sum(recordings.speakers == recordings.names))
 
 
 def read_wav(path: Path) -> tuple[int, np.ndarray]:

@@ -147,6 +147,7 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
     [((64, 64), 4)]
     """
     check_numbers(model)
+    _check_layers(model)
     check_target(target)
     check_timeout(timeout)
     check_form(state, states := states_of(model), dynamic_batch)
@@ -253,6 +254,22 @@ def _quantization(model: keras.Model, asked: str | None, target: str) -> Quantiz
             f"`quantization` None. Received: quantization={asked!r}"
         )
     return find_quantization(asked, CONVERTED)
+
+
+def _check_layers(model: keras.Model) -> None:
+    for layer in sublayers(model):
+        if isinstance(layer, (keras.layers.Hashing, keras.layers.HashedCrossing)):
+            raise ValueError(
+                "TFLite has no operator that hashes: leave such layers out of the "
+                f"model, and pass it what they make. Received: the layer '{layer.name}'"
+            )
+        if isinstance(layer, keras.layers.Layer) and getattr(layer, "stateful", False):
+            raise ValueError(
+                "A file begins each call with the same states. Received: the layer "
+                f"'{layer.name}', which keeps its own from batch to batch. Build it "
+                "with stateful=False; `keras_share.streaming` then makes a model of "
+                "one step, which takes its states and returns them."
+            )
 
 
 def _check_finite(model: keras.Model) -> None:

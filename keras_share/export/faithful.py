@@ -39,6 +39,7 @@ LEAST_RATIO_AWARE = {
 }
 # What few steps of an output's integers explain is no fault, however small the signal.
 _STEPS = 2.01
+_ALIKE = 40.0
 _SECONDS, _AT_ONCE = 5.0, 32
 _AS_FAR = 3.0  # decibels: two that are as far from a third as from each other
 
@@ -107,6 +108,8 @@ def check_outputs(
             if time.monotonic() > end:
                 break
         agreements = _compared(ends, expected, actual, steps)
+        if not all(found.ratio > _ALIKE for found in agreements):
+            _check_alone(model, [dataset[0], dataset[-1]])
         least = (LEAST_RATIO_AWARE if aware else LEAST_RATIO)[quantization]
         if any(part.compute_dtype != "float32" for part in sublayers(model)):
             least = min(least, LEAST_RATIO[Quantization.FLOAT16])
@@ -145,7 +148,7 @@ def _compared(
 ) -> tuple[Agreement, ...]:
     """How far outputs are apart, each given for some samples at once."""
     pairs = [
-        [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+        [np.concatenate(list(map(np.atleast_1d, x))) for x in zip(*rows, strict=True)]
         for rows in (ours, theirs)
     ]
     return tuple(map(agreement_of, ends.outputs, *pairs, steps))
@@ -164,6 +167,22 @@ def _warn(found: Agreement, why: str) -> None:
         "quantization='int16' or 'dynamic'.",
         stacklevel=4,
     )
+
+
+def _check_alone(model: keras.Model, rows: list[list[np.ndarray]]) -> None:
+    """Raises an error that says so if a model mixes the samples of a batch."""
+    shapes = [[x.shape for x in row] for row in rows]
+    if shapes[0] != shapes[1] or any(x.shape[0] is not None for x in model.inputs):
+        return
+    for one, both in zip(_predict(model, rows[:1]), _predict(model, rows), strict=True):
+        if both.shape[:1] != (2,) or not np.allclose(
+            both[:1], one, rtol=1e-3, atol=1e-4
+        ):
+            raise ValueError(
+                "Each sample must be computed alone, as the file takes one at a time. "
+                f"Received: the model '{model.name}', which mixes those of a batch; "
+                "`ops.concatenate` and others do along axis 0, which is their default."
+            )
 
 
 def _batches(

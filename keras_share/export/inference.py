@@ -11,6 +11,7 @@ from keras import ops
 from keras_share.export.file_loop import FileLoop
 from keras_share.export.merged import call_unmerged
 from keras_share.export.products import (
+    Place,
     ReversedTable,
     RoundedTable,
     Rounding,
@@ -38,7 +39,9 @@ from keras_share.quantize.float_edge import BETWEEN, FloatEdge
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
-from keras_share.quantize.rules import operation_name
+from keras_share.quantize.rules import find_rule, operation_name
+
+_NOT_IN_TFLITE = (keras.layers.CategoryEncoding, keras.layers.IntegerLookup)
 
 
 def inference_model(
@@ -69,6 +72,7 @@ def inference_model(
         batch_size,
         leaves=(QuantizeWeights, LookUp),
         inference=True,
+        open_with=_written,
         shapes=shapes,
     )
     steps = list(graph.all_steps)
@@ -98,6 +102,10 @@ def inference_model(
         if _is_sum(step):
             # Not the name of the step, which another operation may have.
             return Sum(name=f"{step.name}_sum")(builder.resolve(step.inputs))
+        places = operation_name(step.op) in ("argmax", "argmin")
+        if places and step.op.axis is not None:
+            place = Place(step.op, name=f"{step.name}_place")
+            return place(builder.resolve(step.args[0]))
         if _is_offset(step) and not quantized:
             # The converter adds it to the bias of the operator before, if there is
             # one; but of a sum it can't quantize a constant without a range.
@@ -134,6 +142,12 @@ def inference_model(
         for rounding in roundings.values():
             rounding.measure()
     return rebuilt
+
+
+def _written(op: keras.Operation, args: tuple, kwargs: dict) -> Any:
+    """What writes a layer that the converter has no operator for."""
+    rule = find_rule(op) if isinstance(op, _NOT_IN_TFLITE) else None
+    return None if rule is None else rule.write
 
 
 def _is_sum(step: Step) -> bool:

@@ -47,6 +47,29 @@ class StackProduct(keras.layers.Wrapper):
         return self.layer.compute_output_shape(input_shape)
 
 
+class Place(keras.layers.Layer):
+    """The places of the largest or smallest numbers along an axis.
+
+    For zeros below zero `keras.ops.argmax` looks at bits, for which TFLite has nothing.
+
+    Args:
+        op: The operation of Keras that the layer stands for.
+        **kwargs: Base layer keyword arguments, such as `name`.
+    """
+
+    def __init__(self, op: keras.Operation, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._op = op
+
+    def call(self, inputs: Any) -> Any:
+        import tensorflow as tf
+
+        op = self._op
+        find = tf.argmax if type(op).__name__ == "Argmax" else tf.argmin
+        places = find(inputs, op.axis, output_type="int32")
+        return ops.expand_dims(places, op.axis) if op.keepdims else places
+
+
 class Sum(keras.layers.Layer):
     """Adds tensors.
 

@@ -16,7 +16,12 @@ from keras_share.flat.first_sentence import first_sentence
 from keras_share.flat.precision import full_precision
 from keras_share.flat.tensors import fresh_input
 from keras_share.quantize.quantization import quantization_of
-from keras_share.quantize.representative import random_sample
+from keras_share.quantize.representative import (
+    fits,
+    has_open_sizes,
+    random_sample,
+    warn_of_sizes,
+)
 
 _SIZES = (32, 256, 16, 8, 4, 1)  # for open axes of a file that must have fixed ones
 Rows = list[list[np.ndarray]]
@@ -47,6 +52,7 @@ def first_that_works(
         Exception: What the first form raises, or the second if there is one, when no
             form can be converted.
     """
+    rows = [row for row in rows if all(map(fits, row, model.inputs))]
     try:
         with full_precision():
             form = inference_model(model, batch_size)
@@ -56,7 +62,7 @@ def first_that_works(
             raise
         reason = error
     shapes = None
-    if any(None in x.shape[1:] for x in model.inputs):
+    if has_open_sizes(model):
         rows = rows if given else [random_sample(model, sizes=_SIZES)]
         shapes = [x.shape for x in rows[0]]
         rows = [row for row in rows if [x.shape for x in row] == shapes]
@@ -69,7 +75,7 @@ def first_that_works(
                 raise
             reason = error
         else:
-            _warn_of_sizes(model, shapes)
+            warn_of_sizes("file", model, shapes, stacklevel=3)
             return result
     if quantization_of(model) is not None:
         raise reason
@@ -85,7 +91,7 @@ def first_that_works(
         stacklevel=3,
     )
     if shapes is not None:
-        _warn_of_sizes(model, shapes)
+        warn_of_sizes("file", model, shapes, stacklevel=3)
     return found[0]
 
 
@@ -112,18 +118,3 @@ def _as_it_is(
     ]
     packed = tree.pack_sequence_as(structure, inputs)
     return keras.Model(packed, model(packed), name=model.name)
-
-
-def _warn_of_sizes(model: keras.Model, shapes: Sequence[Sequence[int]]) -> None:
-    sizes = {
-        x.name: tuple(shape[1:])
-        for x, shape in zip(model.inputs, shapes, strict=True)
-        if None in x.shape[1:]
-    }
-    warnings.warn(
-        f"The file takes inputs of these sizes only: {sizes}. The model leaves them "
-        "open, and operators in it must know them. For other sizes pass a "
-        "`representative_dataset` that has them, or build the model for them: "
-        "keras.Input((size, ...)).",
-        stacklevel=4,
-    )

@@ -37,7 +37,22 @@ def for_any_batch(
     """
     if [type(x.op) for x in calls] != [type(x.op) for x in others]:
         raise Refusal("what it runs depends on the batch size")
-    return [_merged(*pair, like) for pair in zip(calls, others, strict=True)]
+    merged: list[Call] = []
+    for pair in zip(calls, others, strict=True):
+        op, args, kwargs, outputs = _merged(*pair, like)
+        if type(op).__name__ in ("Concatenate", "Stack"):  # which broadcast nothing
+            args = tree.map_structure(lambda x: _repeated(x, like, merged), args)
+        merged.append(Call(op, args, kwargs, outputs))
+    return merged
+
+
+def _repeated(x: Any, like: keras.KerasTensor, calls: list[Call]) -> Any:
+    """A constant of one sample as a tensor of all, by a call that is added."""
+    if isinstance(x, keras.KerasTensor) or not _is_array(x) or len(x) != 1:
+        return x
+    op = ToBatch(x.shape[1:])
+    calls.append(Call(op, (x, like), {}, op.compute_output_spec(x, like)))
+    return calls[-1].outputs
 
 
 def _merged(call: Call, other: Call, like: keras.KerasTensor) -> Call:

@@ -23,6 +23,13 @@ def check_numbers(model: Any) -> None:
                 "the text before, and leave the layers that do so out of the model. "
                 f"Received: the input '{x.name}' of dtype string"
             )
+        form = next((f for f in ("ragged", "sparse") if getattr(x, f, False)), None)
+        if form:
+            raise ValueError(
+                "A model to be quantized or exported must take dense arrays, padded to "
+                f"one length (keras.utils.pad_sequences). Received: the {form} input "
+                f"'{x.name}'"
+            )
     for layer in sublayers(model):
         if isinstance(layer, keras.layers.Layer) and layer.quantization_mode:
             raise ValueError(

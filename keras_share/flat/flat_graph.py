@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import keras
+from keras import tree
 
 from keras_share.flat.tensors import tensors
 from keras_share.layers.held_weight import HeldWeight
@@ -86,6 +87,22 @@ class FlatGraph:
     name: str
     weights: Counter[int]
     matrices: set[int]
+
+    def without_unread(self, before: "FlatGraph") -> "FlatGraph":
+        """A graph without steps that only those read which it has no more.
+
+        Args:
+            before: The graph before it was changed.
+        """
+        read = set(tree.flatten(self.outputs))
+        kept: list[Step] = []
+        for step in reversed(self.steps):
+            outputs = tree.flatten(step.outputs)
+            unread_before = not any(before.consumers(x) for x in outputs)
+            if unread_before or read.intersection(outputs):
+                kept.insert(0, step)
+                read.update(step.inputs)
+        return replace(self, steps=tuple(kept))
 
     @property
     def all_steps(self) -> Iterator[Step]:

@@ -21,7 +21,12 @@ from keras_share.quantize.quantization import (
 from keras_share.quantize.quantized_model import QuantizedModel, patterns_of
 from keras_share.quantize.ranges import find_ranges
 from keras_share.quantize.report import LayerReport, report_of
-from keras_share.quantize.representative import Representative
+from keras_share.quantize.representative import (
+    Representative,
+    has_open_sizes,
+    samples,
+    warn_of_sizes,
+)
 from keras_share.quantize.selection import Selection
 from keras_share.quantize.tfmot import check_backend
 
@@ -68,7 +73,9 @@ def quantize_model(
             in the structure of the model's inputs or a function that yields samples
             with a batch axis. Without it, ranges start at [-6, 6] as in TFMOT and
             follow the training data slowly; with it, the model can be exported as it
-            is (calibration without training).
+            is (calibration without training). Where the model leaves sizes open that
+            an integer operator must know (the length before an `LSTM`), the new model
+            has those of the first sample, and a warning says so.
         quantization: `"int8"` (weights with a range per output channel, activations
             with one per tensor), `"int16"` (int8 weights, int16 activations),
             `"int4"` (4-bit weights, int8 activations), `"dynamic"` (int8 weights,
@@ -122,9 +129,24 @@ def quantize_model(
         )
     _check_lora(model)
     selection = Selection(model, quantize, skip)
-    graph, placements = open_and_place(model, quantization.activations, selection)
-    report = report_of(graph, placements, quantization)
-    _warn([row for row in report.float_layers if not row.skipped], strict)
+
+    def opened(shapes: Sequence | None = None) -> tuple:
+        found = open_and_place(model, quantization.activations, selection, shapes)
+        report = report_of(*found, quantization)
+        return *found, [row for row in report.float_layers if not row.skipped]
+
+    graph, placements, left = opened()
+    dataset = representative_dataset
+    if left and dataset is not None and has_open_sizes(model):
+        rows = list(samples(dataset, model))
+        shapes = [x.shape for x in rows[0]]
+        *sized, fewer = opened(shapes)
+        if len(fewer) < len(left):
+            [graph, placements], left = sized, fewer
+            rows = [row for row in rows if [x.shape for x in row] == shapes]
+            warn_of_sizes("quantized model", model, shapes, stacklevel=3)
+        dataset = lambda: rows  # noqa: E731 (a generator may not give them again)
+    _warn(left, strict)
     per_group = ranges == "group"
     tensors = find_ranges(graph, placements, per_group)
     with full_precision():
@@ -137,8 +159,8 @@ def quantize_model(
             output_names=output_names(model),
         )
     warn_of_lost_methods(model, quantized)
-    if representative_dataset is not None and quantization.activations is not None:
-        calibrate(quantized, representative_dataset)
+    if dataset is not None and quantization.activations is not None:
+        calibrate(quantized, dataset)
     return quantized
 
 

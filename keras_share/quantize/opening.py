@@ -1,15 +1,17 @@
 """The graph of a model as it is quantized: layers opened by their rules."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import OWN_CALL, flatten
 from keras_share.flat.folding import IDENTITY_LAYERS
-from keras_share.flat.written import Written
+from keras_share.flat.written import LayerUse, Written
 from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.relax.relaxed import Relaxed
@@ -17,6 +19,7 @@ from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
+from keras_share.quantize.added_masks import with_added_masks
 from keras_share.quantize.inverse_root import with_inverse_roots
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.own_weights import has_weights_to_read, run_on_values
@@ -31,11 +34,14 @@ from keras_share.quantize.weight_rules import (
     split_activation,
 )
 
+_ARITHMETIC = ("add", "divide", "multiply", "subtract", "true_divide")
 # Layers that are opened in ways of their own.
 _CLOSED = (Affine, SharedStack, Tied, Relaxed, Recurrent, keras.layers.RNN, Transposed)
 
 
-def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
+def open_model(
+    model: keras.Model, bits: int | None = 8, shapes: Sequence | None = None
+) -> FlatGraph:
     """Flattens a model to steps that TFLite has integer operators for.
 
     What has a rule that writes it is written so. A layer without weights and without a
@@ -44,15 +50,20 @@ def open_model(model: keras.Model, bits: int | None = 8) -> FlatGraph:
     Args:
         model: A built Sequential or Functional model.
         bits: Bits of the activations.
+        shapes: As in `flatten`.
     """
     transposed = [x for x in sublayers(model) if isinstance(x, Transposed)]
     both_ways = {x for t in transposed for x in (t, t.source)}
-    graph = flatten(model, open_with=partial(_function, both_ways, bits))
-    return graph if bits is None else with_inverse_roots(graph)
+    opened_by = partial(_function, both_ways, bits)
+    graph = flatten(model, open_with=opened_by, shapes=shapes)
+    return graph if bits is None else with_inverse_roots(with_added_masks(graph))
 
 
 def open_and_place(
-    model: keras.Model, bits: int | None, selection: Selection
+    model: keras.Model,
+    bits: int | None,
+    selection: Selection,
+    shapes: Sequence | None = None,
 ) -> tuple[FlatGraph, dict[Step, Placement]]:
     """The graph of a model as it is quantized, and what is done with each step.
 
@@ -60,11 +71,12 @@ def open_and_place(
         model: A built Sequential or Functional model.
         bits: Bits of the activations.
         selection: What is left in floating point by request.
+        shapes: As in `flatten`.
 
     Raises:
         ValueError: If some uses of a kernel are left out and others are not.
     """
-    graph = open_model(model, bits)
+    graph = open_model(model, bits, shapes)
     placements = place(graph, selection)
     check_uses(placements)
     if bits is None:  # the converter rounds kernels then, and no slopes
@@ -84,6 +96,16 @@ def open_and_place(
         if not exact:
             return looked_up, placed
         excluded |= exact
+
+
+def _is_integer(x: Any) -> bool:
+    return isinstance(x, keras.KerasTensor) and "int" in x.dtype
+
+
+def _of_floats(name: str, use: LayerUse, *args: Any) -> Any:
+    """What an operation computes of integers, of the floats that it makes of them."""
+    given = [ops.cast(x, "float32") if _is_integer(x) else x for x in args]
+    return getattr(ops, name)(*given)
 
 
 def _is_float(step: Step, placements: dict[Step, Placement]) -> bool:
@@ -108,6 +130,11 @@ def _function(
         return lambda use, x: x * use.op.scale + use.op.offset
     if operation_name(op) == "add" and len(args) == 2 and args[0] is args[1]:
         return lambda use, x, y: x * 2.0  # as a sum the converter can fail on it
+    if operation_name(op) == "cast" and args[0].dtype == "bool" and "float" in op.dtype:
+        return lambda use, x: ops.where(x, 1.0, 0.0)
+    if operation_name(op) in _ARITHMETIC and any(_is_integer(x) for x in args):
+        floats = "float" in op.compute_output_spec(*args).dtype
+        return partial(_of_floats, operation_name(op)) if floats else None
     rule = find_rule(op)
     if rule is not None:
         if rule.refuse(op):

@@ -1,6 +1,6 @@
 """What TFLite has no integer operator for, but computes each number alone: look-ups."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,7 @@ def with_look_ups(
         return graph
     changed = {**bodies, **{step: _looked_up(finder, step) for step in sinks}}
     steps = [changed.get(step, step) for step in graph]
-    return replace(graph, steps=tuple(_read(graph, steps)))
+    return replace(graph, steps=tuple(steps)).without_unread(graph)
 
 
 def _looked_up(finder: "_Finder", step: Step) -> Step:
@@ -71,19 +71,6 @@ def _looked_up(finder: "_Finder", step: Step) -> Step:
         within=within,
         reason=None,
     )
-
-
-def _read(graph: FlatGraph, steps: list[Step]) -> Iterable[Step]:
-    """The steps of which something is read, where they made only what isn't now."""
-    read = set(tree.flatten(graph.outputs))
-    kept = []
-    for step in reversed(steps):
-        outputs = tree.flatten(step.outputs)
-        unread_before = not any(graph.consumers(x) for x in outputs)
-        if unread_before or read.intersection(outputs):
-            kept.append(step)
-            read.update(step.inputs)
-    return reversed(kept)
 
 
 def _model(

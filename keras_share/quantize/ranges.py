@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.states import state_names
+from keras_share.flat.tensors import tensors
 from keras_share.layers.held_weight import HeldWeight, ToBatch
 from keras_share.quantize.placement import Placement
 
@@ -61,7 +62,7 @@ def _numbers(tensors: list) -> list[keras.KerasTensor]:
 def _values(step: Step) -> list[keras.KerasTensor]:
     """The numbers that a step computes with; of some inputs only the size is read."""
     count = {HeldWeight: 0, ToBatch: 1}.get(type(step.op))
-    return _numbers(step.inputs[:count])
+    return _numbers(step.inputs if count is None else tensors(step.args[:count]))
 
 
 def _name(graph: FlatGraph, tensor: keras.KerasTensor) -> str:

@@ -40,7 +40,10 @@ def _recurrent(
 ) -> Any:
     layer = use.op
     if sequences.shape[1] is None:
-        use.refuse("the length of its input is not known: give `keras.Input` a length")
+        use.refuse(
+            "the length of its input is not known: pass a `representative_dataset`, or "
+            "give `keras.Input` a length"
+        )
     states = [] if initial_state is None else tree.flatten(initial_state)
     if not all(isinstance(state, keras.KerasTensor) for state in states):
         use.refuse("its first state is a constant")

@@ -1,5 +1,6 @@
 """Reading `representative_dataset`: samples of what a model will see."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -163,14 +164,39 @@ def _rows(dataset: Any, model: keras.Model) -> Iterator[list[np.ndarray]]:
         yield [a[i : i + 1] for a in arrays]
 
 
+def fits(array: np.ndarray, x: keras.KerasTensor) -> bool:
+    """Whether a sample has the sizes of an input that are known."""
+    sizes = zip(x.shape[1:], array.shape[1:], strict=False)
+    return array.ndim == len(x.shape) and all(dim in (None, n) for dim, n in sizes)
+
+
+def has_open_sizes(model: keras.Model) -> bool:
+    """Whether inputs of a model have open sizes beside the batch size."""
+    return any(None in x.shape[1:] for x in model.inputs)
+
+
+def warn_of_sizes(
+    what: str, model: keras.Model, shapes: Sequence[Sequence[int]], stacklevel: int
+) -> None:
+    """Warns that `what` has the sizes of samples where a model leaves them open."""
+    sizes = {
+        x.name: tuple(shape[1:])
+        for x, shape in zip(model.inputs, shapes, strict=True)
+        if None in x.shape[1:]
+    }
+    warnings.warn(
+        f"The {what} takes inputs of these sizes only: {sizes}. The model leaves them "
+        "open, and operators in it must know them. For other sizes pass a "
+        "`representative_dataset` that has them, or build the model for them: "
+        "keras.Input((size, ...)).",
+        stacklevel=stacklevel + 1,
+    )
+
+
 def _check(arrays: list[np.ndarray], model: keras.Model, index: int) -> list:
     received = f"Received: sample {index} of `representative_dataset` with"
     for array, x in zip(arrays, model.inputs, strict=True):
-        fits = array.ndim == len(x.shape) and all(
-            dim in (None, size)
-            for dim, size in zip(x.shape[1:], array.shape[1:], strict=True)
-        )
-        if not fits:
+        if not fits(array, x):
             raise ValueError(
                 f"Each sample must have the shape of the input '{x.name}', "
                 f"{tuple(x.shape)}. {received} shape {array.shape}"

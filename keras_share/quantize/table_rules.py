@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from keras_share.flat.written import LayerUse
@@ -39,6 +40,34 @@ def _reversible_embedding(use: LayerUse, inputs: Any, reverse: bool = False) -> 
         logits = use.dense(inputs, layer.reverse_embeddings)
     cap = getattr(layer, "logit_soft_cap", None)
     return ops.tanh(logits * (1 / cap)) * cap if cap else logits
+
+
+@writes(layers.CategoryEncoding, how="as `ops.one_hot`, and its largest or sum")
+def _category_encoding(use: LayerUse, inputs: Any, count_weights: Any = None) -> Any:
+    layer = use.op
+    if count_weights is not None or layer.sparse:
+        use.refuse("its counts have weights, or it is sparse")
+    x = inputs
+    if layer.output_mode == "one_hot" and len(x.shape) > 1 and x.shape[-1] == 1:
+        x = ops.squeeze(x, -1)
+    x = ops.one_hot(ops.cast(x, "int32"), layer.num_tokens)
+    if layer.output_mode == "one_hot":
+        return x
+    return (ops.sum if layer.output_mode == "count" else ops.max)(x, axis=-2)
+
+
+@writes(layers.IntegerLookup, how="integers, as comparisons with all of them")
+def _integer_lookup(use: LayerUse, inputs: Any) -> Any:
+    layer = use.op
+    if layer.output_mode != "int" or layer.num_oov_indices != 1 or layer.invert:
+        use.refuse("it makes other things than places, or has several for the unknown")
+    words = layer.get_vocabulary(include_special_tokens=False)
+    unknown = 0 if layer.mask_token is None else 1
+    places = np.arange(1, len(words) + 1, dtype="int32")  # behind the unknown
+    if unknown:
+        words, places = [layer.mask_token, *words], np.append(np.int32(-1), places)
+    same = ops.equal(ops.expand_dims(inputs, -1), np.array(words, inputs.dtype))
+    return ops.sum(ops.where(same, places, 0), axis=-1) + unknown
 
 
 @keras.saving.register_keras_serializable(package="keras_share")

@@ -120,6 +120,40 @@ def _square(use: LayerUse, x: Any) -> Any:
     return x * x
 
 
+@writes("one_hot", how="int8, as a selection; of classes along the last axis")
+def _one_hot(use: LayerUse, x: Any) -> Any:
+    op = use.op
+    if op.axis not in (-1, len(x.shape)) or op.sparse:
+        use.refuse("its classes are not along the last axis")
+    classes = np.arange(op.num_classes, dtype="int32")
+    same = ops.equal(ops.expand_dims(ops.cast(x, "int32"), -1), classes)
+    return ops.where(same, 1.0, 0.0)
+
+
+@writes("extract_patches", how="int8, as slices in a row; of images of a known size")
+def _extract_patches(use: LayerUse, x: Any) -> Any:
+    op = use.op
+    if op.data_format != "channels_last" or len(x.shape) != 4 or None in x.shape[1:3]:
+        use.refuse("the size of its images is not known, or their channels come first")
+    size, steps, rates = (
+        (n, n) if isinstance(n, int) else tuple(n)
+        for n in (op.size, op.strides or op.size, op.dilation_rate)
+    )
+    reach = [(n - 1) * rate + 1 for n, rate in zip(size, rates, strict=True)]
+    if op.padding == "same":
+        lacks = [
+            max(0, (-(-length // step) - 1) * step + r - length)
+            for length, step, r in zip(x.shape[1:3], steps, reach, strict=True)
+        ]
+        x = ops.pad(x, [[0, 0], *([n // 2, n - n // 2] for n in lacks), [0, 0]])
+    last = [length - r + 1 for length, r in zip(x.shape[1:3], reach, strict=True)]
+    rows, columns = (
+        [slice(i * rate, i * rate + end, step) for i in range(n)]
+        for n, rate, end, step in zip(size, rates, last, steps, strict=True)
+    )
+    return ops.concatenate([x[:, i, j] for i in rows for j in columns], axis=-1)
+
+
 @writes("var", how="mean, difference, product, mean")
 def _var(use: LayerUse, x: Any) -> Any:
     x = x - ops.mean(x, use.op.axis, keepdims=True)
@@ -238,6 +272,13 @@ register_rules(
     QuantizeRule(
         refuse=lambda layer: "integers are too coarse for its logarithms",
         how="float: integers are too coarse for its logarithms",
+    ),
+)
+register_rule(
+    "cast",
+    QuantizeRule(
+        refuse=lambda op: "it makes numbers of integers, which are rounded behind it",
+        how="float, of integers; a selection of truths",
     ),
 )
 register_rule(InverseRoot, QuantizeRule(how="int8"))
