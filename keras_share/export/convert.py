@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,7 @@ from keras_share.export.target import (
 )
 from keras_share.export.ways import first_that_works
 from keras_share.flat.built_model import check_numbers
+from keras_share.flat.flatten import flatten
 from keras_share.flat.names import input_names
 from keras_share.flat.states import states_of
 from keras_share.layers.sublayers import sublayers
@@ -235,7 +237,7 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
         given=representative_dataset is not None,
     )
     report = replace(audit(data, model), path=os.fspath(path), agreement=agreement)
-    _check_tied(report, strict)
+    _check_tied(report, model, strict)
     write_atomically(path, data)
     return report
 
@@ -282,13 +284,27 @@ def _check_finite(model: keras.Model) -> None:
             )
 
 
-def _check_tied(report: Audit, strict: bool) -> None:
+def _check_tied(report: Audit, model: keras.Model, strict: bool) -> None:
     complaint = report.complaint()
     if not report.untied or complaint is None:
         return
-    if strict:
+    uses = _uses(model)
+    if strict and any(uses[kernel.variable] != 1 for kernel in report.untied):
         raise ValueError(
             "A weight that sites share must be stored once; nothing was written. "
             f"{complaint} Pass strict=False to write the file anyhow."
         )
     warnings.warn(complaint, stacklevel=3)
+
+
+def _uses(model: keras.Model) -> Counter[str]:
+    """How many steps read each weight; empty if the steps can't be told.
+
+    What one alone reads no sites share: a kernel that a layer computes with in two ways
+    is stored twice by Keras's own export, too.
+    """
+    try:
+        graph = flatten(model)
+    except Exception:  # layers of the user's own raise any
+        return Counter()
+    return Counter(v.path for step in graph for v in getattr(step.op, "weights", ()))
