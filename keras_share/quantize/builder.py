@@ -22,7 +22,7 @@ from keras_share.quantize.placement import (
 from keras_share.quantize.quantization import Quantization
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
-from keras_share.quantize.ranges import Range
+from keras_share.quantize.ranges import Range, values_of
 from keras_share.quantize.rules import operation_name
 
 
@@ -128,7 +128,7 @@ class Builder:
             return given
         if self.placements[step].output != "input" or first not in self.ranges:
             return {}
-        for x in dict.fromkeys(step.inputs):
+        for x in dict.fromkeys(values_of(step)):
             if self.ranges.get(x) in (None, self.ranges[first]):
                 continue
             given[x] = self._requantize(x, first, step)
@@ -180,7 +180,7 @@ class Builder:
         if step.body is not None:
             return not self.placements[step].is_float
         moved = self.placements[step].output == "input" and only_moves(step)
-        inputs = [self.ranges.get(x) for x in step.inputs]
+        inputs = [self.ranges.get(x) for x in values_of(step)]
         return moved and self.ranges.get(tensor) in inputs
 
     def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:

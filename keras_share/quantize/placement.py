@@ -39,6 +39,8 @@ _MASKED = (
 _NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
+# Whose output holds values of each input, of which some may be constants.
+_OF_SEVERAL = ("concatenate", "maximum", "minimum", "stack", "where")
 # Of two of these one may undo the other.
 ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 _FUSING = (
@@ -232,11 +234,18 @@ def only_moves(step: Step) -> bool:
         return False
     if isinstance(step.op, keras.Layer):
         return True
+    return operation_name(step.op) != "average_pool" and not constants(step)
+
+
+def constants(step: Step) -> list[Any]:
+    """The numbers but zero that an output has beside values of a step's inputs."""
     name = operation_name(step.op)
-    constant = any(not isinstance(x, keras.KerasTensor) for x in step.args)
-    return name != "average_pool" and not (
-        name in ("maximum", "minimum", "where") and constant
-    )
+    given: list[Any] = []
+    if name in _OF_SEVERAL:
+        given = keras.tree.flatten(step.args)
+    elif name == "pad":
+        given = [*step.args[1:], *step.kwargs.values()]
+    return [x for x in given if not isinstance(x, keras.KerasTensor) and np.any(x)]
 
 
 def place_alone(graph: FlatGraph, step: Step) -> Placement:

@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.states import state_names
 from keras_share.flat.tensors import tensors
 from keras_share.layers.held_weight import HeldWeight, ToBatch
-from keras_share.quantize.placement import Placement
+from keras_share.quantize.placement import Placement, constants
 
 
 @dataclass(eq=False)
@@ -34,6 +36,11 @@ class Range:
         If not, a requantization stands between them, which the converter writes.
         """
         return (self.fixed, self.weights) == (other.fixed, other.weights)
+
+    def holds(self, numbers: Sequence[Any]) -> bool:
+        """Whether numbers are in it; it grows if nothing fixes it."""
+        low, high = self.fixed or ((0, 0) if self.weights else (-np.inf, np.inf))
+        return all(np.min(x) >= low and np.max(x) <= high for x in numbers)
 
 
 def find_ranges(
@@ -59,7 +66,7 @@ def _numbers(tensors: list) -> list[keras.KerasTensor]:
     return [x for x in tensors if "float" in x.dtype]
 
 
-def _values(step: Step) -> list[keras.KerasTensor]:
+def values_of(step: Step) -> list[keras.KerasTensor]:
     """The numbers that a step computes with; of some inputs only the size is read."""
     count = {HeldWeight: 0, ToBatch: 1}.get(type(step.op))
     return _numbers(step.inputs if count is None else tensors(step.args[:count]))
@@ -133,7 +140,7 @@ class _Finder:
                 continue
             # What is looked up by are places, also where they come as numbers.
             places = placement.output == "weights"
-            for tensor in [] if places else _values(step):
+            for tensor in [] if places else values_of(step):
                 if not _is_fused(graph, self.placements, tensor):
                     self.add(tensor, Range(_name(graph, tensor)))
             if step.body is not None:
@@ -147,7 +154,7 @@ class _Finder:
             placement = self.placements[step]
             if placement.output == "input" and not placement.is_float:
                 outputs = _numbers(keras.tree.flatten(step.outputs))
-                self.unite([*self._fitting(_values(step), outputs), *outputs])
+                self.unite([*self._fitting(values_of(step), outputs), *outputs])
 
     def _add_loop(self, step: Step, body: FlatGraph) -> None:
         """Adds a loop, which hands each state on to the next step in one range."""
@@ -185,8 +192,9 @@ class _Finder:
         if placement.output == "weights":
             return Range(name, weights=id(step.weights[0]))
         if placement.output == "input":
-            given = [self[x] for x in _values(step)]
-            if given and all(given[0].fits(other) for other in given):
+            given = [self[x] for x in values_of(step)]
+            one = bool(given) and all(given[0].fits(other) for other in given)
+            if one and given[0].holds(constants(step)):
                 return Range(name, given[0].fixed, given[0].weights)
         return Range(name)
 

@@ -186,6 +186,39 @@ def test_what_is_joined_has_one_range(name, tmp_path):
     assert not report.float_operators
 
 
+@keras.saving.register_keras_serializable(package="test_ranges")
+class WithConstants(layers.Layer):
+    """Puts numbers from -3 to 3 among others, in each way that there is."""
+
+    def call(self, x):
+        batch, *sizes = ops.shape(x)
+        numbers = np.linspace(-3, 3, 8, dtype="float32").reshape(1, 4, 2)
+        numbers = ops.broadcast_to(numbers, (batch, *sizes))
+        return [
+            ops.concatenate([x, numbers], axis=1),
+            ops.stack([x, numbers], axis=1),
+            ops.where(x > 0.5, x, numbers),
+            ops.maximum(x, numbers),
+            ops.pad(x, [[0, 0], [1, 1], [0, 0]], constant_values=3.0),
+        ]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", None])
+def test_a_range_holds_the_constants_that_are_joined(activation, tmp_path):
+    inputs = keras.Input((4, 3))
+    x = layers.Dense(2, activation)(inputs)
+    outputs = [layers.Flatten()(y) for y in WithConstants()(x)]
+    model = randomize(keras.Model(inputs, outputs))
+    data = values(16, 4, 3)
+    quantized = quantize_model(model, data, strict=True)
+    for actual, expected in zip(quantized(data), model(data), strict=True):
+        error = ops.mean(ops.abs(actual - expected))  # a choice may be another one
+        assert error < 0.02 * ops.max(ops.abs(expected))
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=data)
+    assert all(output.steps < 1.01 for output in report.agreement)
+
+
 MOVES = {
     "reshape": lambda x: ops.reshape(x, (-1, 32)),
     "transpose": lambda x: ops.transpose(x, (0, 2, 1)),
