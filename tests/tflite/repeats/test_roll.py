@@ -99,7 +99,10 @@ def furthest(data, other, shape):
 def test_every_partition(tied, largest, tmp_path):
     # Told apart by the number of groups, so that workers can take turns.
     inputs = random_inputs(flatbuffer.read(tied))
-    for pattern in (p for p in PARTITIONS if max(p) + 1 == largest):
+    patterns = [p for p in PARTITIONS if max(p) + 1 == largest]
+    if tied.block == "transformer":  # its files are long: two sites are one
+        patterns = [p for p in patterns if p[0] == p[1]]
+    for pattern in patterns:
         data = repartitioned(tied, pattern)
         report = roll_data(data)
         assert reference_difference(data, report.data, inputs, tmp_path) == 0, pattern
