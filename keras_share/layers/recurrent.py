@@ -73,6 +73,7 @@ class Recurrent(keras.layers.Layer):
         self.go_backwards = go_backwards
         self.rounders = list(rounders)
         self.built = self.supports_masking = True
+        self._traced: Untracked | None = None
 
     def call(self, first: Any, *others: Any, training: bool | None = None) -> Any:
         """Of the sequences, and of the first states or none of them."""
