@@ -49,7 +49,8 @@ class Protocol:
         budget: Kilobytes.
         plan: How much is run.
         sizes: Finds widths.
-        rows: What was trained, of any task and budget; grows while `jobs` is followed.
+        rows: What was trained, of any task, budget and length of training; grows while
+            `jobs` is followed.
     """
 
     def __init__(
@@ -93,9 +94,9 @@ class Protocol:
         return [Candidate(name) for name in names]
 
     def frame(self, stage: str) -> pd.DataFrame:
-        """The rows of a stage of this task and budget."""
-        key = (self.task.name, self.budget, stage)
-        keys = ("task", "budget", "stage")
+        """The rows of a stage of this task, budget and length of training."""
+        key = (self.task.name, self.budget, self.task.steps, stage)
+        keys = ("task", "budget", "steps", "stage")
         return pd.DataFrame(
             row for row in self.rows if tuple(row[k] for k in keys) == key
         )
@@ -114,6 +115,7 @@ class Protocol:
         return Job(
             self.task.name,
             self.budget,
+            self.task.steps,
             stage,
             candidate.name,
             width or self._width(candidate),

@@ -28,6 +28,7 @@ class Job:
     Args:
         task: Name of the task.
         budget: Kilobytes of the file.
+        steps: Steps of the training.
         stage: `"tune"` (for the rate), `"explore"` or `"confirm"`.
         candidate: Name of the candidate.
         width: Channels of the blocks.
@@ -37,6 +38,7 @@ class Job:
 
     task: str
     budget: int
+    steps: int
     stage: str
     candidate: str
     width: int
@@ -67,7 +69,6 @@ def train(task: Task, data: Data, job: Job, file: Path | None) -> Mapping[str, A
         **asdict(job),
         "side": candidate.side,
         "parameters": model.count_params(),
-        "steps": task.steps,
         "cpu_seconds": round(seconds, 1),
         "val": task.score(predict(model, data.x_val), data.y_val),
     }

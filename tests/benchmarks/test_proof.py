@@ -25,9 +25,9 @@ class Widths:
 def follow(rows, count=None):
     """Runs the jobs of a protocol; returns those that were missing."""
     plan = Plan(explore=2, confirm=3, finalists=1)
+    keys = ("stage", "candidate", "rate", "seed", "width")
     done = {
-        tuple(row[name] for name in ("stage", "candidate", "rate", "seed", "width"))
-        for row in rows
+        tuple(row[name] for name in keys) for row in rows if row["steps"] == Toy.steps
     }
     made = []
     for job in Protocol(Toy(), 25, plan, Widths(), rows).jobs():
@@ -65,6 +65,13 @@ def test_a_run_that_was_stopped_goes_on_the_same(first):
     assert made + follow(rows) == expected
 
 
+def test_trainings_of_another_length_choose_nothing():
+    rows = []
+    expected = follow(rows)
+    others = [{**row, "steps": 10 * row["steps"], "val": -row["val"]} for row in rows]
+    assert follow(others) == expected
+
+
 def test_differences_are_paired_over_seeds():
     rng = np.random.default_rng(0)
     luck = rng.normal(size=5)
@@ -87,11 +94,11 @@ def test_differences_are_paired_over_seeds():
         )
         for seed in range(5)
     ]
-    finals = Finals("vision", 25, pd.DataFrame(rows), None)
+    finals = Finals("vision", 25, 600, pd.DataFrame(rows), None)
     assert set(finals.best("unshared").candidate) == {"AB"}
     table = finals.table().set_index("network")
     assert float(table.p["AABB"]) < 0.01
-    assert "vision, 25 KB: sharing pays (+0.0" in finals.verdict()
+    assert "vision, 25 KB, 600 steps: sharing pays (+0.0" in finals.verdict()
 
 
 def test_what_one_has_no_seed_for_is_left_out_of_a_pair():
