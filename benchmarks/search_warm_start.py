@@ -31,7 +31,7 @@ from keras_share.search.policies import (
     SurrogatePolicy,
     ValueSpace,
 )
-from keras_share.search.policies.surrogate import Similarities, Surrogate
+from keras_share.search.policies.surrogate import Surrogate
 from keras_share.search.space import numbering
 from keras_share.search.space.pattern_space import PatternSpace
 
@@ -54,13 +54,13 @@ def search(
 def agreement(space: ValueSpace, earlier: list[Observation], table: Table) -> float:
     """Tau of what an earlier search predicts with the truth of a table."""
     patterns = [{"sharing": SharingPattern(p)} for p in table.truth.index]
-    known = space.vectors([o.point for o in earlier])
-    similarities = Similarities(known, space.blocks)
-    similarities.set_others(space.vectors(patterns))
-    surrogate = Surrogate(similarities)
-    surrogate.fit(range(len(earlier)), np.array([o.scores[0] for o in earlier]))
-    rows = range(len(earlier), len(earlier) + len(patterns))
-    return kendalltau(-surrogate.predict(rows)[0], table.truth.to_numpy())[0]
+    known, others = (
+        np.pad(space.vectors(points), [(0, 0), (0, 1)])
+        for points in ([o.point for o in earlier], patterns)
+    )
+    surrogate = Surrogate(space.blocks)
+    surrogate.fit(known, [o.scores[0] for o in earlier])
+    return kendalltau(-surrogate.predict(others)[0], table.truth.to_numpy())[0]
 
 
 def main() -> None:

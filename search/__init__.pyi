@@ -7,7 +7,6 @@ from .space.sharing_space import sharing_space as sharing_space
 from .space.suggest_pattern import suggest_pattern as suggest_pattern
 from .trial.budget import TrialRejected as TrialRejected
 from .trial.inheritance import inherit as inherit
-from .trial.pruning import MedianStopping as MedianStopping
-from .trial.pruning import SuccessiveHalving as SuccessiveHalving
+from .trial.pruning import FairPruner as FairPruner
 from .tuner.oracle import SharingOracle as SharingOracle
 from .tuner.sharing_search import SharingSearch as SharingSearch

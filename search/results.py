@@ -243,7 +243,7 @@ class SearchResults:
         """1 if less is better in a column of the leaderboard, -1 if more is."""
         found = self.objectives.get(name, "min")
         if any(name in record.metrics for record in self.records):
-            found = self.objectives.get(name) or direction(name)
+            found = direction(name, self.objectives)
         return -1 if found == "max" else 1
 
     def plot_pareto(

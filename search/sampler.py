@@ -145,18 +145,14 @@ class SharingSampler(BaseSampler):
             search_space = self.infer_relative_search_space(study, trial)
         patterns = pattern_spaces(declared)
         space = ValueSpace(search_space, patterns)
-        points = [space.read(other.params, other.user_attrs) for other in others]
+        signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in study.directions]
+        known = [observation(o, space, signs, o.constraints) for o in others]
         finished = [
-            point
-            for other, point in zip(others, points, strict=True)
+            o.point
+            for other, o in zip(others, known, strict=True)
             if other.state in _FINISHED
         ]
         decided = conditions(finished, [d.name for d in space.dimensions])
-        signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in study.directions]
-        known = [
-            observation(other, point, signs, other.constraints)
-            for other, point in zip(others, points, strict=True)
-        ]
         return Problem(
             ValueSpace(search_space, patterns, decided),
             [*self.earlier, *known],
@@ -195,7 +191,7 @@ def _others(study: Study, number: int | None = None) -> list[FrozenTrial]:
 
 def observation(
     trial: FrozenTrial,
-    point: Point,
+    space: ValueSpace,
     signs: Sequence[int],
     measures: Mapping[str, float],
 ) -> Observation:
@@ -203,6 +199,7 @@ def observation(
 
     Signs make less of an objective better; measures are what limits are set on.
     """
+    point = space.read(trial.params, trial.user_attrs)
     values = trial.values if trial.state in _FINISHED else None
     scores = None
     if values is not None and len(values) == len(signs):

@@ -56,7 +56,7 @@ def compare(
         off = np.concatenate([row[name] for row in found]) - numbers[end]
         before = _before(graph, end)
         margin = np.min([margins[y] for y in before if y in margins], axis=0)
-        scale = _scale(graph.producer(end).op)
+        scale = graph.producer(end).op.step
         compared.append(Compared(np.abs(off) / scale, margin < _TIE))
     return compared
 
@@ -73,7 +73,7 @@ def _simulated(graph: FlatGraph, x: list[np.ndarray]) -> tuple[dict, dict]:
         of_batch = step.output.shape[:1] in ((None,), (len(x[0]),))
         if isinstance(step.op, FakeQuantize) and of_batch:
             places = _in_kernel(graph, step, keras.ops.convert_to_numpy(args[0]))
-            numbers[step.output] = step.op(places * _scale(step.op))
+            numbers[step.output] = step.op(places * step.op.step)
             places = np.where(np.isfinite(places), places, 0.0).reshape(len(x[0]), -1)
             margins[step.output] = np.abs(places % 1 - 0.5).min(axis=1)
     return numbers, margins
@@ -86,10 +86,10 @@ def _in_kernel(graph: FlatGraph, step: Step, x: np.ndarray) -> np.ndarray:
     again. With a shift of few bits it counts: of factors between 1/4 and 1/2 a quarter
     of all numbers goes another way.
     """
-    places = x / _scale(step.op)
+    places = x / step.op.step
     maker = graph.producer(step.inputs[0])
     scales = [
-        _scale(given.op)
+        given.op.step
         for y in keras.tree.flatten(maker.args if maker else ())
         if isinstance(y, keras.KerasTensor)
         if isinstance((given := graph.producer(y)) and given.op, FakeQuantize)
@@ -97,7 +97,7 @@ def _in_kernel(graph: FlatGraph, step: Step, x: np.ndarray) -> np.ndarray:
     if not scales:
         return places
     name = operation_name(maker.op)
-    factors = np.prod(scales) / _scale(step.op)
+    factors = np.prod(scales) / step.op.step
     if name == "multiply" and len(scales) == 2:
         return _rounded(places, factors)
     if name == "leaky_relu":
@@ -125,15 +125,6 @@ def _before(graph: FlatGraph, tensor: keras.KerasTensor) -> set[keras.KerasTenso
             left += step.inputs
         found.add(tensor)
     return found
-
-
-def _scale(layer: FakeQuantize) -> float:
-    if layer.fixed is None:
-        low, high = float(layer.min.value), float(layer.max.value)
-    else:
-        low, high = layer._fixed_ends(*layer.fixed)
-    narrow = layer.num_bits > 8  # symmetric
-    return (high - low) / (2**layer.num_bits - 1 - narrow)
 
 
 def check_steps(compared: list[Compared]) -> None:

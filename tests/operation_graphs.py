@@ -111,7 +111,7 @@ def function(draw, x):
         ops.negative,
         lambda x: ops.exp(ops.tanh(x)),
         lambda x: ops.log(ops.square(x) + 0.1),
-        lambda x: ops.log(ops.softmax(x)),
+        lambda x: ops.log(ops.softmax(x) + 1e-6),
         lambda x: ops.log1p(ops.relu(x)),
         lambda x: ops.sqrt(ops.abs(x)),
         lambda x: ops.rsqrt(ops.square(x) + 0.1),

@@ -134,7 +134,8 @@ ON_TENSORFLOW = (
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_layers_pass_their_tests_on_other_backends(backend):
     files = [
-        *(f"layers/test_{name}.py" for name in ("tied", "shared_stack", "components")),
+        *(f"layers/test_tied{part}.py" for part in ("", "_saved", "_trainable")),
+        *(f"layers/test_{name}.py" for name in ("shared_stack", "components")),
         *(f"layers/test_{name}.py" for name in ("embeddings", "transposed")),
         *("blocks", "layers/relax", "layers/test_loop.py::test_shared_statistics"),
     ]

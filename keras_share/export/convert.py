@@ -12,6 +12,7 @@ import numpy as np
 from keras_share.atomic import check_writable, write_atomically
 from keras_share.export.conversion_error import check_operators
 from keras_share.export.converter import convert
+from keras_share.export.decisions import check_decisions
 from keras_share.export.elsewhere import export_elsewhere
 from keras_share.export.ends import (
     Ends,
@@ -193,6 +194,7 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
         if quantization_of(rounded):
             keep_kernels(file, exported)
         if quantization_of(rounded) and quantization.activations is not None:
+            check_decisions(file, exported)
             keep_float(file, _look_ups(exported))
             sum_exactly(file)
         else:
@@ -210,7 +212,15 @@ def export_tflite(  # noqa: PLR0915 (a list, top to bottom)
         check_integers(file, target, quantization, ends)
         sample = dict(zip(ends.inputs, rows[0], strict=True))
         data = pack_for(target, file, facts, sample, timeout)
-        agreement = check_outputs(model, data, rows, quantization, aware, ends)
+        agreement = check_outputs(
+            model,
+            data,
+            rows,
+            quantization,
+            aware,
+            ends,
+            rounded if calibrates else None,
+        )
         if state == "internal":
             named = [dict(zip(ends.inputs, row, strict=True)) for row in rows]
             data = with_inner_states(data, states, named, facts, target, timeout)

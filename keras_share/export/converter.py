@@ -52,13 +52,14 @@ def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> byte
         tf.TensorSpec(x.shape, x.dtype, name=key)
         for x, key in zip(model.inputs, ends.keys, strict=True)
     ]
+    # Concrete, as the function would be traced again for its signature.
+    traced = tf.function(serve, signature, autograph=False).get_concrete_function()
     module = tf.Module()
-    module.serve = tf.function(serve, signature, autograph=False)
-    module.read = module.serve.get_concrete_function().variables
+    module.read = traced.variables
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The converter warns of parts of itself that it uses.
         warnings.filterwarnings("ignore", module=r"tensorflow\.lite")
-        tf.saved_model.save(module, folder, module.serve)
+        tf.saved_model.save(module, folder, traced)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if quantization is not Quantization.FLOAT32:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

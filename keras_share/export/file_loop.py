@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from keras_share.export.rounded import rounding
 from keras_share.layers.recurrent import Recurrent
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.quantize_weights import QuantizeWeights
@@ -32,7 +33,7 @@ class FileLoop(Recurrent):
     ):
         super().__init__(step, **kwargs)
         rounders = [layers.get(name or "") for name in self.rounders]
-        self._roundings = list(map(_rounding, rounders))
+        self._roundings = list(map(rounding, rounders))
         # TFLite's converter has no concatenation in 16 bits.
         wide = any(isinstance(r, FakeQuantize) and r.num_bits > 8 for r in rounders)
         self._push = _padded if wide else _concatenated
@@ -42,16 +43,23 @@ class FileLoop(Recurrent):
     ) -> list[Any]:
         import tensorflow as tf
 
-        times, batch = sequences.shape[1], ops.shape(sequences)[0]
-        round_x, *round_states, round_y = self._roundings
+        times, batch = sequences[0].shape[1], ops.shape(sequences[0])[0]
+        *round_given, round_y = self._roundings
+        round_places = round_given[: self.sequences]
+        round_states = round_given[self.sequences :]
 
         def rounded(states: Sequence[Any]) -> list[Any]:
             return [r(s) for r, s in zip(round_states, states, strict=True)]
 
-        def body(i: Any, sequences: Any, states: list, output: Any) -> tuple:
+        def whole(sequences: Sequence[Any]) -> list[Any]:
+            return [r(x) for r, x in zip(round_places, sequences, strict=True)]
+
+        def body(i: Any, sequences: list, states: list, output: Any) -> tuple:
             place = times - 1 - i if self.go_backwards else i
-            x = tf.gather(round_x(sequences), place, axis=1)
-            y, *new = tree.flatten(self.step([x, *rounded(states)], training=False))
+            places = [tf.gather(x, place, axis=1) for x in whole(sequences)]
+            y, *new = tree.flatten(
+                self.step([*places, *rounded(states)], training=False)
+            )
             if self.return_sequences:
                 output = round_y(self._push(round_y(output), ops.expand_dims(y, 1)))
             elif known is None:
@@ -63,7 +71,7 @@ class FileLoop(Recurrent):
         output = output if known is not None else round_y(output)
         start = rounded(self.initial_states(states, batch))
         _, _, states, output = tf.while_loop(
-            lambda i, *_: i < times, body, (0, round_x(sequences), start, output)
+            lambda i, *_: i < times, body, (0, whole(sequences), start, output)
         )
         states = rounded(states)
         output = round_y(output) if known is None else states[known]
@@ -79,21 +87,3 @@ def _padded(outputs: Any, y: Any) -> Any:
     rest, others = outputs[:, 1:], [[0, 0]] * (len(y.shape) - 2)
     before = ops.pad(y, [[0, 0], [rest.shape[1], 0], *others])
     return ops.pad(rest, [[0, 0], [0, 1], *others]) + before
-
-
-def _rounding(rounder: FakeQuantize | QuantizeWeights | None) -> Any:
-    """A function that rounds as a layer does, to numbers that are fixed."""
-    if rounder is None:
-        return lambda x: x
-    import tensorflow as tf
-
-    low, high = rounder.ends()
-    bits = rounder.num_bits
-    narrow = bits > 8 or isinstance(rounder, QuantizeWeights)
-
-    def rounding(x: Any) -> Any:
-        return tf.quantization.fake_quant_with_min_max_args(
-            x, low, high, bits, narrow_range=narrow
-        )
-
-    return rounding

@@ -17,11 +17,14 @@ from keras_share.export.products import (
     StackProduct,
     Sum,
 )
+from keras_share.export.rounded import Rounded
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.folding import (
     IDENTITY_LAYERS,
+    KERNEL_LAYERS,
     activation_would_fold,
+    base_layer,
     is_own_code,
     product_would_fold,
     scale_would_fold,
@@ -110,11 +113,13 @@ def inference_model(
             and product_would_fold(builder.graph, step)
         ):
             return _call_apart(builder, step)
-        if quantized:
-            return call_unmerged(builder, step)
-        if activation_would_fold(builder.graph, step):
-            return FloatEdge(BETWEEN, name=f"{step.name}_after")(builder.call(step))
-        return builder.call(step)
+        if isinstance(step.op, FakeQuantize):
+            return Rounded(step.op, step.name)(builder.resolve(step.args[0]))
+        outputs = call_unmerged(builder, step) if quantized else builder.call(step)
+        folds = not quantized and activation_would_fold(builder.graph, step)
+        if folds or _is_read_gelu(builder.graph, step):
+            return FloatEdge(BETWEEN, name=f"{step.name}_after")(outputs)
+        return outputs
 
     run(builder)
     rebuilt = builder.finish()
@@ -123,8 +128,6 @@ def inference_model(
     for layer in sublayers(rebuilt):
         if isinstance(layer, QuantizeWeights):
             layer.bake()
-        elif isinstance(layer, FakeQuantize):
-            layer.check_range()
         elif isinstance(layer, (FloatEdge, LookUp)):
             layer.mark()
     if quantized:  # of dynamic range the converter finds the ranges by itself
@@ -152,6 +155,20 @@ def _is_product(graph: FlatGraph, step: Step) -> bool:
         return _is_constant(step) or bool(may)
     names = ("divide", "multiply", "true_divide")
     return operation_name(step.op) in names and len(graph.changing_inputs(step)) == 1
+
+
+def _is_read_gelu(graph: FlatGraph, step: Step) -> bool:
+    """Whether a GELU is read by more than rounding and kernels.
+
+    If that is a ReLU, the converter makes it part of the last product of the GELU, of
+    which TFLite lacks operators for the rest.
+    """
+    function = getattr(base_layer(step), "activation", None)
+    if function is not keras.activations.gelu and operation_name(step.op) != "gelu":
+        return False
+    kinds = (FakeQuantize, QuantizeWeights, *KERNEL_LAYERS)
+    readers = graph.consumers(step.output)
+    return not all(isinstance(base_layer(reader), kinds) for reader in readers)
 
 
 def _call_apart(builder: Rebuilder, step: Step) -> Any:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_share.export.rounded import Rounded
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.rebuild import Rebuilder
 from keras_share.layers.held_weight import HeldWeight
@@ -66,7 +67,7 @@ def _call_rounded(builder: Rebuilder, step: Step) -> Any:
         return builder.call(step)
     x = builder.resolve(tensor)
     edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-    builder.set(tensor, builder.layer(rounds)(edge(x)))
+    builder.set(tensor, Rounded(rounds.op, f"{edge.name}_range")(edge(x)))
     outputs = builder.call(step)
     builder.set(tensor, x)
     return outputs

@@ -1,14 +1,15 @@
 """`Recurrent`: a model of one step, run along the second axis of its input."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import keras
 from keras import ops, tree
 
-from keras_share.layers.sublayers import sublayers
+from keras_share.layers.sublayers import Untracked, sublayers
 
 
 class InLoop:
@@ -42,8 +43,9 @@ class Recurrent(keras.layers.Layer):
     behind the loop.
 
     Args:
-        step: Model with a list of inputs, of one place of the sequence and of the
+        step: Model with a list of inputs, of one place of each sequence and of the
             states, and a list of outputs, of that place and of the new states.
+        sequences: How many sequences the loop goes along, such as that of a mask.
         return_sequences: As in `keras.layers.RNN`.
         return_state: As in `keras.layers.RNN`.
         go_backwards: As in `keras.layers.RNN`.
@@ -56,6 +58,7 @@ class Recurrent(keras.layers.Layer):
         self,
         step: keras.Model,
         *,
+        sequences: int = 1,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
@@ -64,16 +67,19 @@ class Recurrent(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.step = step
+        self.sequences = sequences
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.go_backwards = go_backwards
         self.rounders = list(rounders)
-        self.built = True
+        self.built = self.supports_masking = True
 
-    def call(self, sequences: Any, *states: Any, training: bool | None = None) -> Any:
+    def call(self, first: Any, *others: Any, training: bool | None = None) -> Any:
+        """Of the sequences, and of the first states or none of them."""
         import tensorflow as tf
 
-        def run(sequences: Any, *states: Any) -> Any:
+        def run(*inputs: Any) -> Any:
+            sequences, states = inputs[: self.sequences], inputs[self.sequences :]
             parts = [part for part in sublayers(self.step) if isinstance(part, InLoop)]
             for part in parts:
                 part.enter_loop()
@@ -90,13 +96,16 @@ class Recurrent(keras.layers.Layer):
         if tf.executing_eagerly():
             # A new function each time: what layers do depends on scopes around them. A
             # `partial`, as TensorFlow warns of one code that it traces again and again.
-            run = tf.function(partial(run), autograph=False)
-        output, *states = run(sequences, *states)
+            traced = {} if self._traced is None else self._traced.value
+            if training not in traced:
+                traced[training] = tf.function(partial(run), autograph=False)
+            run = traced[training]
+        output, *states = run(first, *others)
         return (output, *states) if self.return_state else output
 
     def _loop(
         self,
-        sequences: Any,
+        sequences: Sequence[Any],
         states: Sequence[Any],
         watching: list[InLoop],
         training: bool | None,
@@ -104,16 +113,18 @@ class Recurrent(keras.layers.Layer):
         """The output, the states, and the extremes of what is watched."""
         import tensorflow as tf
 
-        times, batch = sequences.shape[1], ops.shape(sequences)[0]
-        rank = len(sequences.shape)
-        order = (1, 0, *range(2, rank))
-        array = tf.TensorArray(sequences.dtype, times)
-        array = array.unstack(ops.transpose(sequences, order))
+        times, batch = sequences[0].shape[1], ops.shape(sequences[0])[0]
+        arrays = [
+            tf.TensorArray(x.dtype, times).unstack(ops.swapaxes(x, 0, 1))
+            for x in sequences
+        ]
 
         def body(i: Any, states: list, output: Any, extremes: Any) -> tuple:
-            x = array.read(times - 1 - i if self.go_backwards else i)
-            x.set_shape(sequences.shape[:1] + sequences.shape[2:])
-            y, *new = tree.flatten(self.step([x, *states], training=training))
+            place = times - 1 - i if self.go_backwards else i
+            places = [array.read(place) for array in arrays]
+            for x, sequence in zip(places, sequences, strict=True):
+                x.set_shape(sequence.shape[:1] + sequence.shape[2:])
+            y, *new = tree.flatten(self.step([*places, *states], training=training))
             if self.return_sequences:
                 output = output.write(i, y)
             elif self.state_of_output is None:
@@ -136,9 +147,7 @@ class Recurrent(keras.layers.Layer):
             maximum_iterations=times,
         )
         if self.return_sequences:
-            output = output.stack()
-            order = (1, 0, *range(2, len(output.shape)))
-            output = ops.transpose(output, order)
+            output = ops.swapaxes(output.stack(), 0, 1)
         elif self.state_of_output is not None:
             output = states[self.state_of_output]
         return [output, *states, extremes]
@@ -160,11 +169,11 @@ class Recurrent(keras.layers.Layer):
         """The states before the first step: those that were passed, or zeros."""
         if states:
             return list(states)
-        inputs = self.step.inputs[1:]
+        inputs = self.step.inputs[self.sequences :]
         return [ops.zeros((batch, *x.shape[1:]), x.dtype) for x in inputs]
 
-    def compute_output_spec(self, sequences: Any, *states: Any, **_: Any) -> Any:
-        batch, times = sequences.shape[:2]
+    def compute_output_spec(self, first: Any, *others: Any, **_: Any) -> Any:
+        batch, times = first.shape[:2]
         y, *new = [
             keras.KerasTensor((batch, *x.shape[1:]), x.dtype) for x in self.step.outputs
         ]
@@ -175,6 +184,7 @@ class Recurrent(keras.layers.Layer):
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor but for the model."""
         return {
+            "sequences": self.sequences,
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
@@ -192,6 +202,23 @@ class Recurrent(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "Recurrent":
         step = keras.saving.deserialize_keras_object(config["step"])
         return cls(**{**config, "step": step})
+
+
+@contextmanager
+def traced_once(model: keras.Layer) -> Iterator[None]:
+    """Around calls of a model whose layers do the same in each: traces loops once.
+
+    Args:
+        model: The model; shapes and dtypes of its inputs may differ.
+    """
+    loops = [part for part in sublayers(model) if isinstance(part, Recurrent)]
+    for loop in loops:
+        loop._traced = Untracked({})
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop._traced = None
 
 
 def _widened(extremes: Any, watching: list[InLoop]) -> Any:

@@ -155,6 +155,32 @@ def nearest(spec: str) -> str | None:
     return next(iter(get_close_matches(word, FAMILIES, n=1, cutoff=0.7)), None)
 
 
+def members(family: str, num_sites: int) -> list[str]:
+    """The strings, for `from_spec`, of all patterns of so many sites in a family.
+
+    A family with its numbers (`"cycle:2"`) is itself alone. Of `"repeats"` these are
+    the ones that repeat as evenly as it goes.
+
+    >>> members("middle_cycle", 5)
+    ['middle_cycle:1', 'middle_cycle:2', 'middle_cycle:3']
+    """
+    if family in GROUPED_FAMILIES:
+        return [f"{family}:{groups}" for groups in range(1, num_sites + 1)]
+    if family in MIDDLE_FAMILIES:
+        return [f"{family}:{groups}" for groups in range(1, num_sites - 1)]
+    if family == "repeats":
+        times = range(1, num_sites + 1)
+        return [f"sequence:{-(-num_sites // count)}" for count in times]
+    if family == "core":
+        return [
+            f"core:{prelude},{core},{times},{num_sites - prelude - core * times}"
+            for core in range(1, num_sites // 2 + 1)
+            for times in range(2, num_sites // core + 1)
+            for prelude in range(num_sites - core * times + 1)
+        ]
+    return [family]
+
+
 def from_spec(spec: str, num_sites: int | None = None) -> list[int]:
     """The labels of a family and its numbers in a string, such as `"cycle:2"`.
 

@@ -84,7 +84,7 @@ class Builder:
         new = [
             inner._handed(tensor, x, state)
             for state, tensor, x in zip(
-                body.inputs[1:], body.outputs[1:], new, strict=True
+                body.inputs[step.op.sequences :], body.outputs[1:], new, strict=True
             )
         ]
         given = [

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import cached_property
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
+from keras_share.layers.recurrent import traced_once
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import FloatEdge
@@ -47,8 +49,9 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
     try:
         for layer in layers:
             layer.start_observing()
-        for batch in dataset:
-            model(tree.pack_sequence_as(model.input, batch), training=False)
+        with traced_once(model):
+            for batch in dataset:
+                model(tree.pack_sequence_as(model.input, batch), training=False)
         reach = _Reach(model)
         for layer, low in reach.floors(layers).items():
             layer.raise_low(low)
@@ -60,10 +63,10 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         if not np.isfinite(high - low):
             raise ValueError(
                 "With every sample of `representative_dataset` all numbers in the "
-                "model must be finite. A sample without any valid place, by whose "
-                "count is divided, has none: leave it out, or keep the divisor from "
-                f"zero with `ops.maximum`. Received: range [{low}, {high}] of "
-                f"'{layer.name}'"
+                "model must be finite. What is divided by, or taken the logarithm or "
+                "root of, must be kept from zero with `ops.maximum`, such as the count "
+                "of the valid places of a sample, which may have none. Received: range "
+                f"[{low}, {high}] of '{layer.name}'"
             )
     if jumps := reach.jumps():
         warnings.warn(
@@ -78,16 +81,26 @@ class _Reach:
     """What the numbers of a quantized model make a difference to."""
 
     def __init__(self, model: keras.Model):
-        self.graph: FlatGraph = flatten(model, leaves=(QuantizeWeights, LookUp))
-        self.rounded: dict[FakeQuantize, list[Step]] = {}
+        self.model = model
+        self.lows: dict[FakeQuantize, float] = {}
+
+    @cached_property
+    def graph(self) -> FlatGraph:
+        return flatten(self.model, leaves=(QuantizeWeights, LookUp))
+
+    @cached_property
+    def rounded(self) -> dict[FakeQuantize, list[Step]]:
+        found: dict[FakeQuantize, list[Step]] = {}
         for step in self.graph:
             if isinstance(step.op, FakeQuantize):
-                self.rounded.setdefault(step.op, []).append(step)
-        self.lows: dict[FakeQuantize, float] = {}
+                found.setdefault(step.op, []).append(step)
+        return found
 
     def jumps(self) -> list[str]:
         """The look-ups whose results change by much from one integer to the next."""
-        found = []
+        found: list[str] = []
+        if not any(isinstance(x, LookUp) for x in sublayers(self.model)):
+            return found
         for step in self.graph:
             rounds = isinstance(step.op, LookUp) and self._rounds(step.inputs[0])
             if rounds:
@@ -100,8 +113,11 @@ class _Reach:
         """Where ranges begin to make a difference, of which most makes none."""
         found = {}
         for layer in layers:
-            if layer in self.rounded and not layer.fixed:
-                (least, most), low = layer.ends(), self._of(layer)
+            least, most = layer.ends()
+            # What lies so near to the top makes a difference.
+            wide = most - least > _WORTH * _UNSEEN
+            if wide and not layer.fixed and layer in self.rounded:
+                low = self._of(layer)
                 if most - least > _WORTH * (most - low):
                     found[layer] = low
         return found

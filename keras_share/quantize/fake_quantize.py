@@ -135,14 +135,19 @@ class FakeQuantize(InLoop, keras.layers.Layer):
     def _observe(self, inputs: Any) -> None:
         import tensorflow as tf
 
-        inputs = ops.cast(inputs, "float32")
-        self.min.assign(ops.minimum(ops.min(inputs), self.min))
-        self.max.assign(ops.maximum(ops.max(inputs), self.max))
-        tops = ops.max(inputs, axis=-1) if len(inputs.shape) else inputs
+        if tf.is_symbolic_tensor(inputs):  # in a loop
+            self.min.assign(ops.minimum(ops.min(inputs), self.min))
+            self.max.assign(ops.maximum(ops.max(inputs), self.max))
+            return
+        # In NumPy: to call an operation takes longer than to compute it.
+        values = np.atleast_1d(ops.convert_to_numpy(inputs)).astype("float32")
+        low, high = self._ends()
+        tops = values.max(axis=-1, initial=-np.inf)
+        self.min.assign(values.min(initial=low))
+        self.max.assign(tops.max(initial=high))
         # Of a row that is masked throughout any weights are right.
-        least = ops.min(ops.where(tops > -_WHOLLY, tops, np.inf))
-        if tf.executing_eagerly():  # not in a loop
-            self.least_top = min(self.least_top, float(least))
+        seen = tops[tops > -_WHOLLY]
+        self.least_top = min(self.least_top, float(seen.min(initial=np.inf)))
 
     def raise_low(self, low: float) -> None:
         """Cuts the range off, for good, where no number makes a difference."""
@@ -170,6 +175,13 @@ class FakeQuantize(InLoop, keras.layers.Layer):
     def ends(self) -> tuple[float, float]:
         """The smallest and the largest number that the integers stand for."""
         return self._fixed_ends(*self.fixed) if self.fixed else self._ends()
+
+    @property
+    def step(self) -> float:
+        """How far two integers that follow on each other are apart."""
+        low, high = self.ends()
+        narrow = self.num_bits > 8  # symmetric
+        return (high - low) / (2**self.num_bits - 1 - narrow)
 
     def _ends(self) -> tuple[float, float]:
         # Not their values themselves: a distribution strategy has several.

@@ -47,10 +47,13 @@ class FloatEdge(keras.layers.Layer):
         """From now on is an operator of its own: for export."""
         self._marked = True
 
+    @property
+    def operator(self) -> str:
+        """The name of the operator that it then is."""
+        return f"{self.kind}:{self.name}"
+
     def call(self, inputs: Any) -> Any:
-        if not self._marked:
-            return inputs
-        return custom_operator(f"{self.kind}:{self.name}", inputs)
+        return custom_operator(self.operator, inputs) if self._marked else inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -150,9 +150,10 @@ class _Finder:
 
     def _add_loop(self, step: Step, body: FlatGraph) -> None:
         """Adds a loop, which hands each state on to the next step in one range."""
-        x, *given = step.inputs
-        place, *states = body.inputs
-        self._copy(place, x, f"{step.name}_place")
+        count = step.op.sequences
+        given, states = step.inputs[count:], body.inputs[count:]
+        for place, x in zip(body.inputs[:count], step.inputs, strict=False):
+            self._copy(place, x, f"{step.name}_place")
         for i, (state, new) in enumerate(zip(states, body.outputs[1:], strict=True)):
             producer = body.producer(new)
             output = "own" if producer is None else self.placements[producer].output

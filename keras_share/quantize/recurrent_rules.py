@@ -39,8 +39,6 @@ def _recurrent(
     use: LayerUse, sequences: Any, initial_state: Any = None, mask: Any = None, **_: Any
 ) -> Any:
     layer = use.op
-    if mask is not None:
-        use.refuse("it has a mask")
     if sequences.shape[1] is None:
         use.refuse("the length of its input is not known: give `keras.Input` a length")
     states = [] if initial_state is None else tree.flatten(initial_state)
@@ -49,26 +47,71 @@ def _recurrent(
     dropout = getattr(layer, "dropout", 0)
     if dropout:  # the same at each step
         sequences = layers.SpatialDropout1D(dropout, name="dropout")(sequences)
+    given, late = [sequences], False
+    if mask is not None:
+        seen = ops.where(ops.cast(tree.flatten(mask)[0], "bool"), 1.0, 0.0)
+        given.append(ops.expand_dims(seen, -1))
+        late = bool(states) and not layer.zero_output_for_mask
+        if late:  # nothing was seen yet
+            states.append(ops.minimum(given[1][:, 0], 0.0))
     loop = Recurrent(
-        _step(use, sequences.shape[2:]),
+        _step(use, [x.shape[2:] for x in given], late),
+        sequences=len(given),
         return_sequences=layer.return_sequences,
         return_state=layer.return_state,
         go_backwards=layer.go_backwards,
         name="steps",
     )
-    return loop(sequences, *states)
+    outputs = loop(*given, *states)
+    return outputs[:-1] if late and layer.return_state else outputs
 
 
-def _step(use: LayerUse, shape: tuple[int | None, ...]) -> keras.Model:
-    """A model of one step of the cell of a layer."""
+def _step(
+    use: LayerUse, shapes: list[tuple[int | None, ...]], late: bool
+) -> keras.Model:
+    """A model of one step of the cell of a layer.
+
+    Args:
+        use: The use of the layer.
+        shapes: Of a place of the sequence, and of its mask, if it has one.
+        late: Whether the output is zero until something was seen.
+    """
     layer = use.op
     first = layer.get_initial_state(batch_size=1)
     if any(np.any(ops.convert_to_numpy(state)) for state in tree.flatten(first)):
         use.refuse("its first state is not zero")
-    x = keras.Input(shape, name="place")
+    x, *masks = map(keras.Input, shapes)
     states = tree.map_structure(lambda s: keras.Input(s.shape[1:]), first)
     y, new = layer.cell(x, states)
-    return keras.Model([x, *tree.flatten(states)], [y, *tree.flatten(new)])
+    given, new = tree.flatten(states), tree.flatten(new)
+    if masks:
+        [seen] = masks
+        place = _state_of_output(use, shapes[0], first)
+        new = [_where(seen, *pair) for pair in zip(new, given, strict=True)]
+        y = new[place]
+        if late:
+            given.append(keras.Input(seen.shape[1:]))
+            new.append(ops.maximum(given[-1], seen))
+        if late or layer.zero_output_for_mask:
+            y = _where(new[-1] if late else seen, y, 0.0)
+    return keras.Model([x, *masks, *given], [y, *new])
+
+
+def _where(seen: Any, x: Any, other: Any) -> Any:
+    """One of two, by a number that is zero or one: exact among integers, too."""
+    seen = ops.reshape(seen, (-1, *(1 for _ in x.shape[1:])))
+    return ops.where(seen > 0.5, x, other)
+
+
+def _state_of_output(use: LayerUse, shape: tuple[int | None, ...], first: Any) -> int:
+    """The place of the state that the output of a cell is, where that is masked."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, *(size or 1 for size in shape))).astype("float32")
+    y, *states = map(ops.convert_to_numpy, tree.flatten(use.op.cell(x, first)))
+    for place, state in enumerate(states):
+        if np.array_equal(y, state):
+            return place
+    use.refuse("it has a mask, and the output of its cell is none of its states")
 
 
 @writes(layers.SimpleRNNCell, how="products, sum, activation function")
@@ -160,12 +203,18 @@ _MERGE = {
 @writes(layers.Bidirectional, how="both layers, and what merges them")
 def _bidirectional(use: LayerUse, sequences: Any, initial_state=None, mask=None, **_):
     layer = use.op
-    if mask is not None or initial_state is not None or layer.return_state:
-        use.refuse("it has a mask, or takes or returns states")
-    forward = layer.forward_layer(sequences)
-    backward = layer.backward_layer(sequences)
+    states = tree.flatten(initial_state) if initial_state is not None else []
+    half = len(states) // 2
+    given = {} if mask is None else {"mask": mask}
+
+    def run(layer: keras.Layer, states: list) -> list:
+        more = {**given, "initial_state": states} if states else given
+        return tree.flatten(layer(sequences, **more))
+
+    forward, *last = run(layer.forward_layer, states[:half])
+    backward, *first = run(layer.backward_layer, states[half:])
     if layer.return_sequences:
         backward = ops.flip(backward, axis=1)
-    if layer.merge_mode is None:
-        return [forward, backward]
-    return _MERGE[layer.merge_mode](forward, backward)
+    merge = _MERGE.get(layer.merge_mode, lambda a, b: [a, b])
+    merged = merge(forward, backward)
+    return [*tree.flatten(merged), *last, *first] if last else merged

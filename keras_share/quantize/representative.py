@@ -50,19 +50,22 @@ def batches(
 ) -> Iterator[list[np.ndarray]]:
     """Yields the samples of `samples` in batches of up to `batch_size`.
 
-    A model of a batch size of its own gets that many; the last ones repeat then.
+    All batches of one shape have one size, to be traced once: samples of the last one
+    repeat.
     """
     fixed = model.inputs[0].shape[0]
     pending: list[list[np.ndarray]] = []
+    size = fixed
 
     def together() -> list[np.ndarray]:
         arrays = [np.concatenate(parts) for parts in zip(*pending, strict=True)]
-        return [np.resize(a, (fixed or len(a), *a.shape[1:])) for a in arrays]
+        return [np.resize(a, (size or len(a), *a.shape[1:])) for a in arrays]
 
     for sample in samples(dataset, model):
         others = pending and [a.shape for a in pending[0]] != [a.shape for a in sample]
         if others or len(pending) == (fixed or batch_size):
             yield together()
+            size = fixed if others else len(pending)
             pending = []
         pending.append(sample)
     if pending:

@@ -234,6 +234,8 @@ class Timing:
         op = step.op
         if op.go_backwards:
             self._refuse(step, "it begins at the end; take go_backwards=False")
+        elif op.sequences > 1:
+            self._refuse(step, "it has a mask; take whole frames")
         elif len(step.inputs) > 1:
             self._refuse(step, "its first state comes from another layer; take zeros")
         else:

@@ -43,7 +43,9 @@ def _range(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     best, worst = front.min(axis=0), front.max(axis=0)
     # A front of one point has no extent: that of all points instead.
     spread = np.where(worst > best, worst - best, np.ptp(known, axis=0))
-    spread = np.where(spread > 0, spread, 1.0)
+    # Of equal predictions rounding is all that differs.
+    least = 1e-12 * np.abs(known).max(axis=0)
+    spread = np.where(spread > least, spread, 1.0)
     return best, worst + 0.1 * spread
 
 

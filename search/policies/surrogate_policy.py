@@ -11,7 +11,7 @@ from keras_share.search.pareto import fronts
 from keras_share.search.policies.expectation import Expectation
 from keras_share.search.policies.history import Problem
 from keras_share.search.policies.policy import LISTED, Policy, draw_untried
-from keras_share.search.policies.surrogate import Similarities, Surrogate
+from keras_share.search.policies.surrogate import Surrogate
 from keras_share.search.policies.values import Point
 
 _DRAWN = 300
@@ -97,11 +97,10 @@ class SurrogatePolicy(Policy):
             return super()._estimates(problem, eligible)
         told = _telling(problem, random.Random(0)).scored
         vectors = problem.space.vectors([o.point for o in told])
-        is_earlier = [o.is_earlier for o in told]
-        similarities = Similarities(vectors, problem.space.blocks, is_earlier)
-        surrogate = Surrogate(similarities)
-        surrogate.fit(range(len(told)), [o.scores[0] for o in told if o.scores])
-        means = surrogate.predict(range(len(told)))[0]
+        inputs = np.c_[vectors, [o.is_earlier for o in told]]
+        surrogate = Surrogate(problem.space.blocks)
+        surrogate.fit(inputs, [o.scores[0] for o in told if o.scores])
+        means = surrogate.predict(inputs)[0]
         expected = {id(o): mean for o, mean in zip(told, means, strict=True)}
         # What is not told of many trials is worse than what is.
         return np.array(

@@ -62,10 +62,17 @@ class ValueSpace:
             else dimension(name, distributions[name], conditions.get(name, ()))
             for name in names
         ]
-        ends = np.cumsum([0, *(d.width for d in self.dimensions)])
-        slices = [slice(a, b) for a, b in itertools.pairwise(ends.tolist())]
+        ends = np.cumsum([0, *(d.width for d in self.dimensions)]).tolist()
+        slices = [slice(a, b) for a, b in itertools.pairwise(ends)]
         self._places = list(zip(self.dimensions, slices, strict=True))
         self.blocks = [block for d, block in self._places if d.width]
+        # The parts of `vectors` that sizes of models depend on.
+        self.size_blocks = [
+            slice(block.stop - d.size_width, block.stop)
+            for d, block in self._places
+            if d.size_width
+        ]
+        self._width = ends[-1]
 
     @property
     def patterns(self) -> list[Pattern]:
@@ -145,9 +152,7 @@ class ValueSpace:
         Points of an earlier search may lack dimensions, or have further ones or values
         that are none here, such as a pattern of another number of sites.
         """
-        vectors = np.zeros(
-            (len(points), self._places[-1][1].stop if self._places else 0)
-        )
+        vectors = np.zeros((len(points), self._width))
         for vector, point in zip(vectors, points, strict=True):
             for d, block in self._places:
                 if d.width and d.name in point and _is_active(d, point):
@@ -155,16 +160,6 @@ class ValueSpace:
                     if d.compares(value):
                         vector[block] = d.features(value)
         return vectors
-
-    def size_vectors(self, vectors: np.ndarray) -> tuple[np.ndarray, list[slice]]:
-        """The part of `vectors` that sizes of models depend on, and its blocks."""
-        ends = np.cumsum([0, *(d.size_width for d in self.dimensions)])
-        parts = [
-            np.arange(block.stop - d.size_width, block.stop)
-            for d, block in self._places
-        ]
-        blocks = [slice(a, b) for a, b in itertools.pairwise(ends.tolist()) if b > a]
-        return vectors[:, np.concatenate([np.empty(0, int), *parts])], blocks
 
     def _active(self, point: Point) -> list[Dimension]:
         return [d for d in self.dimensions if _is_active(d, point)]

@@ -15,13 +15,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 
 from keras_share.figures import PLAIN, new_figure
-from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting import panes
 from keras_share.search.reporting.effects import MIN_TRIALS, effects
 from keras_share.search.reporting.formats import format_number, format_seconds
 from keras_share.search.reporting.front import draw_front
-from keras_share.search.reporting.strips import strip
+from keras_share.search.reporting.strips import squares
 
 if TYPE_CHECKING:
     from keras_share.search.results import SearchResults
@@ -71,7 +70,7 @@ def render_page(
         matters=list(_matters(results)),
         trials=results.leaderboard(),
         trial_columns=_trial_columns(results),
-        patterns={record.trial_id: record.patterns for record in results.records},
+        records={record.trial_id: record for record in results.records},
         failures=_failures(results.records),
         audit=None if winner is None else audit(winner),
         min_trials=MIN_TRIALS,
@@ -140,13 +139,6 @@ def _failures(
     return kinds
 
 
-def _svg(patterns: Mapping[str, SharingPattern]) -> str:
-    """The strips of a trial as an element of a page."""
-    if not patterns:
-        return ""
-    return _ENVIRONMENT.get_template("strip.svg").render(strip=strip(patterns))
-
-
 def _png(draw: Callable[[Axes], object]) -> str:
     """A picture by itself, of a size that can be read on a phone."""
     file = io.BytesIO()
@@ -165,4 +157,4 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.globals.update(svg=_svg, png=_png, number=format_number)
+_ENVIRONMENT.globals.update(squares=squares, png=_png, number=format_number)

@@ -1,44 +1,17 @@
 """A pattern as a strip of colored squares: one per site, one color per group."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from matplotlib.colors import to_hex, to_rgb
 
 from keras_share import figures
 from keras_share.pattern.sharing_pattern import SharingPattern
 
 _ALONE = "#e2e2e2"
-_LETTERED = 16  # sites; letters in more squares would be too small to read
-_SIDE, _GAP, _ROOM = 15, 2, 360  # pixels
 
 
-def strip(patterns: Mapping[str, SharingPattern]) -> dict[str, Any]:
-    """What `strip.svg` draws: the patterns of a trial, one below the other."""
-    sites = max(pattern.num_sites for pattern in patterns.values())
-    is_lettered = sites <= _LETTERED
-    width = _SIDE if is_lettered else min(_SIDE / 2, max(_ROOM / sites, _SIDE / 5))
-    title = " ".join(f"{name}={pattern}" for name, pattern in patterns.items())
-    return {
-        "title": title if len(patterns) > 1 else str(*patterns.values()),
-        "squares": list(_squares(patterns, width)),
-        "across": width,
-        "side": _SIDE,
-        "width": sites * width,
-        "height": len(patterns) * (_SIDE + _GAP) - _GAP,
-        "is_lettered": is_lettered,
-    }
-
-
-def _squares(
-    patterns: Mapping[str, SharingPattern], width: float
-) -> Iterator[dict[str, Any]]:
-    for y, pattern in enumerate(patterns.values()):
-        for x, (name, color) in enumerate(
-            zip(pattern.names, colors(pattern), strict=True)
-        ):
-            place = {"x": x * width, "y": y * (_SIDE + _GAP)}
-            yield {**place, "name": name, "color": color, "ink": _ink(color)}
+def squares(pattern: SharingPattern) -> list[tuple[str, str, str]]:
+    """The name of the group of each site, its color, and that of letters on it."""
+    shades = colors(pattern)
+    return list(zip(pattern.names, shades, map(_ink, shades), strict=True))
 
 
 def colors(pattern: SharingPattern) -> list[str]:

@@ -12,7 +12,7 @@ from keras_share.pattern.families import (
     FAMILIES,
     GROUPED_FAMILIES,
     MIDDLE_FAMILIES,
-    SIZED_FAMILIES,
+    members,
 )
 from keras_share.pattern.sharing_pattern import SharingPattern
 
@@ -218,34 +218,13 @@ def _family_patterns(
     limit = min(max_groups or num_sites, num_sites)
     found: set[SharingPattern] = set()
     for family in families:
-        kind, _, argument = family.partition(":")
-        if kind not in FAMILIES:
+        if family.partition(":")[0] not in FAMILIES:
             raise ValueError(
                 f"`families` must be names out of {', '.join(FAMILIES)}, the last "
                 f"{len(MIDDLE_FAMILIES + GROUPED_FAMILIES)} optionally with a number "
                 f"of groups ('cycle:2'). Received: {family!r}"
             )
-        if kind in SIZED_FAMILIES and not argument:
-            specs = _fitting(kind, num_sites)
-        elif kind in GROUPED_FAMILIES and not argument:
-            specs = [f"{kind}:{groups}" for groups in range(1, limit + 1)]
-        elif kind in MIDDLE_FAMILIES and not argument:
-            specs = [f"{kind}:{groups}" for groups in range(1, num_sites - 1)]
-        else:
-            specs = [family]
+        specs = members(family, num_sites)
         found.update(SharingPattern.get(spec, num_sites) for spec in specs)
     patterns = [pattern for pattern in found if pattern.num_groups <= limit]
     return tuple(sorted(patterns, key=lambda pattern: (pattern.num_groups, pattern)))
-
-
-def _fitting(kind: str, num_sites: int) -> list[str]:
-    """The patterns of a family that knows its number of sites, with so many."""
-    if kind == "repeats":  # as evenly as it goes
-        times = range(1, num_sites + 1)
-        return [f"sequence:{-(-num_sites // count)}" for count in times]
-    return [
-        f"core:{prelude},{core},{times},{num_sites - prelude - core * times}"
-        for core in range(1, num_sites // 2 + 1)
-        for times in range(2, num_sites // core + 1)
-        for prelude in range(num_sites - core * times + 1)
-    ]

@@ -40,9 +40,9 @@ def get(objective: Any) -> dict[str, str]:
     return found
 
 
-def direction(metric: str) -> str:
+def direction(metric: str, objectives: Mapping[str, str]) -> str:
     """`"max"` or `"min"`, whichever is better in a metric; `"min"` in a measure."""
-    return infer_metric_direction(metric) or "min"
+    return objectives.get(metric) or infer_metric_direction(metric) or "min"
 
 
 def signs(objectives: Mapping[str, str]) -> tuple[int, ...]:

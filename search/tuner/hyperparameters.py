@@ -1,6 +1,6 @@
 """KerasTuner's hyperparameters and trials, and Optuna's distributions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras_tuner as kt
@@ -10,10 +10,13 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import FrozenTrial
 
-from keras_share.search.engine import Float, HyperParameter, Int, Trial
+from keras_share.search.engine import Float, HyperParameter, Int, Trial, TrialStatus
 from keras_share.search.policies import ValueSpace
+from keras_share.search.project.record import record_of
 from keras_share.search.space.pattern_space import SUFFIX, pattern_spaces
+from keras_share.search.trial.objectives import direction
 
 
 def distribution(parameter: HyperParameter) -> BaseDistribution:
@@ -80,15 +83,30 @@ def with_values(
     return found
 
 
+def shown(
+    frozen: FrozenTrial, space: kt.HyperParameters, objectives: Mapping[str, str]
+) -> Trial:
+    """A trial of a study as KerasTuner sees it."""
+    hp = with_values(space, frozen.params)
+    trial = Trial(hp, str(frozen.number), TrialStatus.RUNNING)
+    if not frozen.state.is_finished():
+        return trial
+    record = record_of(frozen, objectives)
+    completed = record.status == "COMPLETED"
+    trial.status = TrialStatus.COMPLETED if completed else TrialStatus.FAILED
+    trial.score, trial.message, trial.best_step = record.score, record.message, 0
+    return with_metrics(trial, record.numbers, objectives)
+
+
 def with_metrics(
     trial: Trial,
     numbers: Mapping[str, float],
-    direction: Callable[[str], str],
+    objectives: Mapping[str, str],
     step: int = 0,
 ) -> Trial:
     """A trial, to which metrics were added that are new or of a further execution."""
     for name, value in numbers.items():
         if not trial.metrics.exists(name):
-            trial.metrics.register(name, direction(name))
+            trial.metrics.register(name, direction(name, objectives))
         trial.metrics.update(name, value, step=step)
     return trial

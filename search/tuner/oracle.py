@@ -16,17 +16,20 @@ from keras_share.search.engine import Trial, TrialStatus, seed_of
 from keras_share.search.policies import Observation, Problem
 from keras_share.search.project.record import WORKER, counted
 from keras_share.search.project.study import Project, TakenError
+from keras_share.search.sampler import observation
 from keras_share.search.space.numbering import told_patterns
 from keras_share.search.trial import objectives
+from keras_share.search.trial.measures import STATIC
 from keras_share.search.trial.pruning import PLANNED
 from keras_share.search.tuner import halting
 from keras_share.search.tuner.hyperparameters import (
     distributions,
+    shown,
+    value_space,
     with_metrics,
     with_values,
 )
 from keras_share.search.tuner.running import Running
-from keras_share.search.tuner.view import View
 
 SPACE = "hyperparameters"  # the note that tells others of a space that grew
 _WAIT = 0.5  # seconds before it is asked again
@@ -83,7 +86,6 @@ class SharingOracle(kt.Oracle):
         self._project: Project | None = None
         self.running: dict[str, Running] = {}  # in this process, by id
         self._before: set[str] = set()  # ids of trials of earlier searches
-        self._view = View(self)
         self._is_exhausted = False
         # KerasTuner would add several objectives up; it sees the first.
         main = kt.Objective(*next(iter(self.objectives.items())))
@@ -129,7 +131,6 @@ class SharingOracle(kt.Oracle):
         if space is not None:
             self.hyperparameters = space.copy()
             self.project.note(SPACE, None)
-            self._view.forget()
         self._before = {one.trial_id for one in self.project.records()}
         self._is_exhausted = False
 
@@ -165,10 +166,10 @@ class SharingOracle(kt.Oracle):
         try:
             self.project.note_trial(number, {PLANNED: epochs, **noted})
             self.project.report(number, epoch, logs[main])
+            is_last = self.pruning is None or epoch + 1 >= epochs
+            stops = not is_last and self.project.is_hopeless(number)
         except TakenError:
             return TrialStatus.STOPPED  # it was given to another process
-        is_last = self.pruning is None or epoch + 1 >= epochs
-        stops = not is_last and self.project.is_hopeless(number)
         return TrialStatus.STOPPED if stops else TrialStatus.RUNNING
 
     def update_trial(
@@ -182,7 +183,7 @@ class SharingOracle(kt.Oracle):
             raise kt.errors.FatalValueError(objectives.unknown(missing, known))
         # Of NaN KerasTuner would look for the best, and NumPy warn.
         metrics = {n: value for n, value in metrics.items() if not math.isnan(value)}
-        return with_metrics(running.trial, metrics, self._view.direction, step)
+        return with_metrics(running.trial, metrics, self.objectives, step)
 
     def end_trial(self, trial: Trial) -> None:
         """Ends a trial, of which the study then has everything."""
@@ -240,7 +241,17 @@ class SharingOracle(kt.Oracle):
     def problem(self, trials: Sequence[FrozenTrial] | None = None) -> Problem:
         """The search so far, as a policy sees it."""
         trials = self.project.trials() if trials is None else trials
-        return self._view.problem(trials)
+        space = value_space(self.hyperparameters.space)
+        signs = objectives.signs(self.objectives)
+        sizes = [i for i, name in enumerate(self.objectives) if name in STATIC]
+        known = [observation(t, space, signs, self._measures(t)) for t in trials]
+        return Problem(
+            space,
+            [*self.earlier, *known],
+            len(signs),
+            self.limits,
+            [*sizes, *self.limits],
+        )
 
     def save(self) -> None:
         """The study has everything already."""
@@ -275,7 +286,11 @@ class SharingOracle(kt.Oracle):
         return Trial(hp, str(begun.number), TrialStatus.RUNNING)
 
     def _shown(self, frozen: FrozenTrial) -> Trial:
-        return self._view.trial(self.hyperparameters, frozen)
+        return shown(frozen, self.hyperparameters, self.objectives)
+
+    def _measures(self, frozen: FrozenTrial) -> dict[str, float]:
+        known = frozen.user_attrs
+        return {name: known[name] for name in self.limits if name in known}
 
     def _propose(self, trials: Sequence[FrozenTrial]) -> Mapping[str, Any] | None:
         if self.max_trials and counted(trials) >= self.max_trials:
@@ -290,7 +305,6 @@ class SharingOracle(kt.Oracle):
         size = len(self.hyperparameters.space)
         self.update_space(hyperparameters)
         if len(self.hyperparameters.space) > size:
-            self._view.forget()
             with self.project.asking():
                 self._learn_space()
                 self.project.note(SPACE, self.hyperparameters.get_config())
@@ -300,4 +314,3 @@ class SharingOracle(kt.Oracle):
         space = self.project.notes.get(SPACE)
         if space is not None and len(space["space"]) != len(self.hyperparameters.space):
             self.update_space(kt.HyperParameters.from_config(space))
-            self._view.forget()

@@ -70,9 +70,9 @@ class SharingSearch(kt.Tuner):
         max_latency: The same for the time of a run in LiteRT, in milliseconds.
         inherit: A trained model, or the path to a `.keras` file of one, usually without
             sharing: each trial starts from the means of its weights.
-        pruning: Stops hopeless trials early: `"median"`, `"halving"`, a rule of
-            `keras_share.search.trial.pruning`, or for one objective a pruner of
-            `optuna.pruners`. Their status is `"PRUNED"`.
+        pruning: Stops hopeless trials early: `"median"`, `"halving"`, or a pruner of
+            `optuna.pruners`; see `FairPruner` for several objectives. Their status is
+            `"PRUNED"`.
         export: Keyword arguments of `keras_share.export_tflite`, which gives each
             trial its `exported_bytes`. None exports nothing.
         measure: Optional function from a built model to a dictionary of numbers:

@@ -5,6 +5,7 @@ import gc
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 from random_data import randomize, values
@@ -112,6 +113,24 @@ class Doubling(layers.Layer):
         return keras.ops.fori_loop(
             0, 3, lambda i, y: y + keras.ops.cumsum(y, axis=-1), x
         )
+
+
+class Traced(layers.Layer):
+    times = 0
+
+    def call(self, x):
+        Traced.times += tf.is_symbolic_tensor(x)
+        return x + 1.0
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_a_model_is_traced_once(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), Traced(), layers.Dense(2)])
+    Traced.times = 0
+    export_tflite(model, tmp_path / "model.tflite")
+    assert Traced.times == 1
 
 
 @pytest.mark.parametrize("target", ["auto", "micro"])

@@ -113,3 +113,43 @@ def test_the_report_says_how_far_off_the_file_is(tmp_path):
     assert found.ratio > 35 and found.steps <= 1.01
     assert str(found) in str(report)
     assert report.to_dict()["agreement"][0]["steps"] == found.steps
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """Lets LiteRT's kernels return other numbers, by what those are multiplied with."""
+    factors, run = {}, faithful.run_apart
+
+    def wrong(job, mode, *arguments, **settings):
+        rows = run(job, mode, *arguments, **settings)
+        return [{k: v * factors.get(mode, 1) for k, v in row.items()} for row in rows]
+
+    monkeypatch.setattr(faithful, "run_apart", wrong)
+    return factors
+
+
+def test_what_rounding_drowns_is_exported_with_a_warning(exported, kernels):
+    """Where LiteRT's kernels are as far from each other as from the model."""
+    kernels.update(interpreter=1.5, reference=0.5)
+    with pytest.warns(UserWarning, match=r"Rounding drowns the output 'y': 6\.0 dB"):
+        check(*exported, Quantization.INT8, True)
+
+
+@pytest.mark.parametrize("reference", [1.5, 1.45, 1.0])
+def test_a_file_that_is_wrong_is_refused(reference, exported, kernels):
+    """As its kernels agree, or one kind of them computes what the model does."""
+    kernels.update(interpreter=1.5, reference=reference)
+    with pytest.raises(ValueError, match=r"'y' differs: 6\.0 dB"):
+        check(*exported, Quantization.INT8, True)
+
+
+def test_a_model_that_loses_by_rounding_is_told(exported, kernels):
+    """Of a float model the file must compute what its quantized form does."""
+    model, data = exported
+    rows = [[row[None]] for row in values(3, 4)]
+    way = Quantization.INT8, False, ENDS
+    with pytest.warns(UserWarning, match=r"'y': 6\.0 dB.*the quantized model is so"):
+        check_outputs(off_by(0.5, model), data, rows, *way, model)
+    kernels.update(interpreter=1.2, reference=1.2)
+    with pytest.raises(ValueError, match=r"'y' differs: 14\.0 dB"):
+        check_outputs(off_by(0.5, model), data, rows, *way, model)

@@ -5,7 +5,16 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from random_data import randomize, values
+from looped import (
+    TRACES,
+    Count,
+    assert_close,
+    assert_same,
+    assert_traced,
+    dense_and_norm,
+    stack_model,
+)
+from random_data import JIT, randomize, values
 
 from keras_share import LowRank, SharedStack, SharingPattern
 from keras_share.blocks import TransformerBlock
@@ -13,89 +22,6 @@ from keras_share.layers.loop import Run, find_runs
 
 # The other four have nothing that repeats.
 PATTERNS = [p for p in SharingPattern.all(4) if re.search(r"(.+)\1", str(p))]
-# Keras traces nothing on JAX without it.
-JIT = keras.config.backend() == "jax"
-TRACES = keras.config.backend() != "torch"
-
-
-@keras.saving.register_keras_serializable(package="test_loop")
-class Count(layers.Layer):
-    """Counts how often it is called."""
-
-    calls = 0
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, x):
-        Count.calls += 1
-        return x
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-def dense_and_norm():
-    return keras.Sequential(
-        [layers.Dense(8, activation="tanh"), layers.BatchNormalization()]
-    )
-
-
-def stack_model(block, pattern, shape=(8,), **kwargs):
-    stack = SharedStack(block, pattern, **kwargs)
-    inputs = keras.Input(shape)
-    model = keras.Model(inputs, stack(inputs))
-    return randomize(model)
-
-
-def assert_close(a, b, name=""):
-    a, b = ops.convert_to_numpy(a), ops.convert_to_numpy(b)
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=name)
-
-
-def assert_same(block, pattern, shape=(8,), x=None, model=stack_model, **kwargs):
-    """Compares a loop with the sites in turn, and returns the model with the loop.
-
-    The sites in turn run eagerly: loss, weights and statistics after a training step,
-    then the output at inference.
-    """
-    unrolled, looped = (
-        model(block, pattern, shape, unroll=unroll, **kwargs)
-        for unroll in (True, False)
-    )
-    # Also the seeds, which are no weights.
-    for ours, theirs in zip(looped.variables, unrolled.variables, strict=True):
-        ours.assign(theirs)
-    x = values(4, *shape) if x is None else x
-    y = values(*unrolled.compute_output_shape(x.shape))[::-1]
-    results = []
-    for one, settings in (
-        (unrolled, {"run_eagerly": True}),
-        (looped, {"jit_compile": JIT}),
-    ):
-        one.compile(keras.optimizers.SGD(0.1), "mse", **settings)
-        # Else Keras traces a second time, once it has made the variables.
-        one.optimizer.build(one.trainable_variables)
-        # PyTorch's attention draws its dropout without Keras's seeds.
-        keras.utils.set_random_seed(0)
-        loss = one.train_on_batch(x, y)
-        # A copy: JAX takes the old values away with the next step.
-        variables = [ops.convert_to_numpy(v) for v in one.variables]
-        results.append([loss, *variables, one.predict_on_batch(x)])
-    names = ["loss", *(v.path for v in looped.variables), "outputs"]
-    for name, ours, theirs in zip(names, *results, strict=True):
-        assert_close(ours, theirs, name)
-    return looped
-
-
-def assert_traced(model, x, sites):
-    """Checks how many sites are traced for a prediction."""
-    Count.calls = 0
-    model.compile(jit_compile=JIT)
-    model.predict_on_batch(x)
-    assert Count.calls == sites
-
 
 # The plan.
 
@@ -342,64 +268,6 @@ def test_arguments_reach_every_site():
         return randomize(Model(unroll))
 
     assert_same(None, None, (3, 8), model=model)
-
-
-# Masks.
-
-
-class Step(layers.Layer):
-    """Uses the mask of its input, and hands it on or not."""
-
-    def __init__(self, supports_masking=True, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = supports_masking
-        self.dense = layers.Dense(4)
-
-    def build(self, shape):
-        self.dense.build(shape)
-
-    def call(self, x, mask=None):
-        y = x + ops.tanh(self.dense(x))
-        return y if mask is None else ops.where(ops.expand_dims(mask, -1), y, -y)
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
-def masked_model(block, pattern, shape, **kwargs):
-    inputs = keras.Input(shape, dtype="int32")
-    x = layers.Embedding(5, 4, mask_zero=True)(inputs)
-    x = SharedStack(block, pattern, private=None, **kwargs)(x)
-    return randomize(keras.Model(inputs, layers.GlobalAveragePooling1D()(x)))
-
-
-TOKENS = np.array([[1, 2, 0, 0], [3, 4, 1, 0]])
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        Step,
-        lambda: keras.Sequential([Step(), Count()]),
-        lambda: TransformerBlock(2, 8),
-        # Takes the mask away.
-        lambda: Step(supports_masking=False),
-        # Makes one: of what is zero at first, nothing.
-        lambda: keras.Sequential([layers.Masking(0.0), Step()]),
-    ],
-    ids=["mask", "sequential", "transformer", "drops", "makes"],
-)
-@pytest.mark.filterwarnings("ignore:.*destroy the mask")
-def test_masks(block):
-    assert_same(block, "AAA", (4,), x=TOKENS, model=masked_model)
-
-
-@pytest.mark.filterwarnings("ignore:.*destroy the mask")
-def test_a_mask_made_inside():
-    block = lambda: keras.Sequential([layers.Masking(0.0), Step()])  # noqa: E731
-    x = values(4, 3, 4)
-    x[:2, 1:] = 0
-    assert_same(block, "AAAA", (3, 4), x=x)
 
 
 # What is no loop.

@@ -3,43 +3,11 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from random_data import JIT, values
+from tied_models import assert_equal, block, one_step, tied_model
 
 import keras_share
 from keras_share import LowRank, Tied
-from keras_share.layers import Relaxed, TiedCloner
-
-
-def assert_equal(a, b):
-    np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
-
-
-def one_step(model, x, y):
-    """One step of gradient descent; returns the change of each trainable weight."""
-    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=JIT)
-    before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
-    model.train_on_batch(x, y)
-    after = [ops.convert_to_numpy(w) for w in model.trainable_weights]
-    return {
-        w.path: b - a
-        for w, a, b in zip(model.trainable_weights, after, before, strict=True)
-    }
-
-
-def block(dropout=0.0):
-    return keras.Sequential(
-        [
-            layers.Dense(8, name="dense"),
-            layers.BatchNormalization(name="norm"),
-            layers.Dropout(dropout),
-        ]
-    )
-
-
-def tied_model(private="normalization", dropout=0.0):
-    inner = block(dropout)
-    inputs = keras.Input((8,))
-    outputs = Tied(inner, private, name="again")(inner(inputs))
-    return keras.Model(inputs, outputs)
+from keras_share.layers import Relaxed
 
 
 @pytest.mark.parametrize(
@@ -171,74 +139,6 @@ def test_takes_layers_with_several_inputs():
     assert_equal(*model([values(2, 5, 8), values(2, 7, 8)]))
 
 
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("kind", ["functional", "sequential"])
-def test_round_trip_is_tied_and_bit_exact(kind, first, tmp_path):
-    inner = block(dropout=0.5)
-    uses = [inner, Tied(inner), Tied(inner, "bias")]
-    if not first:  # the file then meets a Tied before the layer itself
-        uses = uses[1:] + uses[:1]
-    if kind == "sequential":
-        model = keras.Sequential([keras.Input((8,)), *uses])
-    else:
-        inputs = x = keras.Input((8,))
-        for use in uses:
-            x = use(x)
-        model = keras.Model(inputs, x)
-    x, y = values(16, 8), values(16, 8)
-    one_step(model, x, y)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert_equal(model(x), loaded(x))
-    assert loaded.count_params() == model.count_params()
-    inners = [
-        layer.layer if isinstance(layer, Tied) else layer
-        for layer in loaded.layers
-        if not isinstance(layer, layers.InputLayer)
-    ]
-    assert len({id(i) for i in inners}) == 1
-
-    model.save_weights(tmp_path / "model.weights.h5")
-    for weight in loaded.weights:
-        weight.assign(np.zeros(weight.shape))
-    loaded.load_weights(tmp_path / "model.weights.h5")
-    assert_equal(model(x), loaded(x))
-
-
-@pytest.mark.parametrize("kind", ["functional", "sequential"])
-def test_cloner_keeps_ties(kind):
-    model = tied_model()
-    if kind == "sequential":
-        inner = block()
-        model = keras.Sequential([keras.Input((8,)), inner, Tied(inner)])
-    clone = keras.models.clone_model(model, clone_function=TiedCloner())
-    assert clone.count_params() == model.count_params()
-    assert not {id(w) for w in clone.weights} & {id(w) for w in model.weights}
-    clone.set_weights(model.get_weights())
-    x = values(3, 8)
-    assert_equal(model(x), clone(x))
-
-
-@pytest.mark.filterwarnings("ignore:The copy of")
-def test_config_round_trip():
-    tied = Tied(layers.Dense(3), private=["bias"], name="again")
-    copy = Tied.from_config(tied.get_config())
-    assert copy.get_config() == tied.get_config()
-    assert copy.private == ("bias",)
-
-
-@keras.saving.register_keras_serializable(package="test_tied")
-def is_bias(variable):
-    return variable.name == "bias"
-
-
-def test_registered_predicate_is_saved(tmp_path):
-    model = tied_model(is_bias)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.layers[2].private is is_bias
-
-
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_private_statistics_in_float32(policy):
     inner = keras.Sequential(
@@ -295,70 +195,6 @@ def test_metrics_inside_count_every_use():
     x = values(2, 4)
     tied(tied(inner(x)))
     assert float(inner.metric.result()) == 3
-
-
-def test_a_frozen_layer_can_be_unfrozen_with_its_ties():
-    inner = block()
-    inner.build((None, 8))
-    inner.trainable = False
-    tied = Tied(inner)
-    tied.build((None, 8))
-    assert not tied.trainable_weights
-    tied.trainable = True
-    assert len(tied.trainable_weights) == 4 + 2
-    assert len(tied.non_trainable_weights) == 2 + 2
-
-
-@pytest.mark.filterwarnings("ignore:The copy of")
-@pytest.mark.parametrize("name", ["dense", "norm"])
-def test_what_is_frozen_inside_stays_frozen(name):
-    inner = block()
-    inner.build((None, 8))
-    inner.get_layer(name).trainable = False
-    tied = Tied(inner)
-    tied.build((None, 8))
-    assert not inner.get_layer(name).trainable_weights
-    frozen = {"dense": 2, "norm": 4}[name]  # the norm has private copies
-    assert len(tied.trainable_weights) == 2 + 2 + 2 - frozen
-    copy = Tied.from_config(keras.saving.serialize_keras_object(tied)["config"])
-    copy.build((None, 8))
-    assert len(copy.trainable_weights) == len(tied.trainable_weights)
-
-
-def freeze_kernel(inner):
-    inner.get_layer("dense").kernel.trainable = False
-
-
-def freeze_all_but_norm(inner):
-    inner.trainable = False
-    inner.get_layer("norm").trainable = True
-
-
-def unfreeze_statistics(inner):
-    inner.get_layer("norm").moving_mean.trainable = True
-
-
-@pytest.mark.parametrize(
-    "change", [freeze_kernel, freeze_all_but_norm, unfreeze_statistics]
-)
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_use_changes_nothing_of_its_layer(change, nested):
-    inner = block()
-    inner.build((None, 8))
-    change(inner)
-    used = keras.Sequential([inner, Tied(inner, "bias")]) if nested else inner
-
-    def switches():
-        items = (inner, *inner.layers, *inner.variables)
-        return [item.trainable for item in items]
-
-    before = switches()
-    tied = Tied(used, ["normalization", "bias"])
-    assert switches() == before
-    tied.build((None, 8))
-    assert switches() == before
-    copies = {v.path: copy.trainable for v, copy in tied.private_copies}
-    assert copies == {v.path: v.trainable for v, _ in tied.private_copies}
 
 
 def test_a_layer_with_several_inputs_must_be_built():

@@ -7,6 +7,7 @@ from keras import layers, ops
 from random_data import randomize, values
 
 from keras_share import export_tflite, quantize_model
+from keras_share.layers.recurrent import Recurrent
 from keras_share.quantize import FakeQuantize, calibrate
 
 
@@ -133,6 +134,24 @@ def test_a_model_of_a_batch_size_of_its_own_and_a_loop(count):
     assert (
         ratio(model.predict(x[:5], verbose=0), quantized.predict(x[:5], verbose=0)) > 20
     )
+
+
+def test_a_loop_is_traced_once_for_all_samples(monkeypatch):
+    traces, trace = [], Recurrent._loop
+    model = keras.Sequential([keras.Input((3, 2), name="x"), layers.GRU(2)])
+    quantized = quantize_model(randomize(model), x := values(70, 3, 2))
+    together = ranges(quantized)
+    monkeypatch.setattr(
+        Recurrent, "_loop", lambda *args: traces.append(args) or trace(*args)
+    )
+    calibrate(quantized, x)
+    assert len(traces) == 1
+    assert ranges(quantized) == together
+    assert ranges(quantized)["x_range"] == (x.min(), x.max())
+    # What it does later is not what was traced.
+    y = keras.ops.convert_to_numpy(quantized(x))
+    assert len(traces) == 2 and len(np.unique(y)) < 257
+    assert ratio(model.predict(x, verbose=0), y) > 20
 
 
 JUMPS = {"sign": ops.sign, "round": ops.round, "fast sine": lambda x: ops.sin(50 * x)}

@@ -4,8 +4,8 @@ import pytest
 from keras import layers
 
 import keras_share as ks
+from keras_share.retrofit.inheritance import inherit
 from keras_share.retrofit.moments import input_moments
-from keras_share.search.trial.inheritance import inherit
 
 RNG = np.random.default_rng(0)
 CASES = {

@@ -24,12 +24,12 @@ def of_a_library():
     return json.loads("{")
 
 def refused():
-    from keras_share.search import MedianStopping
-    return MedianStopping(warmup_trials=0)
+    from keras_share.search import FairPruner
+    return FairPruner(0)
 
 def misspelt():
-    from keras_share.search import MedianStopping
-    return MedianStopping(warmup_trial=1)
+    from keras_share.search import FairPruner
+    return FairPruner(rule=1)
 """
 HELPER = """
 def fails():
@@ -58,8 +58,8 @@ def script(tmp_path, monkeypatch):
         ("a_helpers", "IndexError: list index out of range"),
         ("called_back", "LookupError: in a file beside the script"),
         ("of_a_library", "JSONDecodeError: Expecting property name"),
-        ("refused", "ValueError: `warmup_trials` must be an integer of at least 1"),
-        ("misspelt", "TypeError: .*unexpected keyword argument 'warmup_trial'"),
+        ("refused", "ValueError: `pruner` must be a pruner of optuna.pruners"),
+        ("misspelt", "TypeError: .*unexpected keyword argument 'rule'"),
         ("gone", "AttributeError: module 'train' has no attribute 'gone'"),
     ],
 )

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from keras_share import SharingPattern
+from keras_share.search.project.record import TrialRecord
 from keras_share.search.reporting import page, strips
 
 PATTERNS = [*map(str, SharingPattern.all(4)), "ABCDEFGHIJ" * 2]
@@ -29,24 +30,27 @@ def test_there_are_21_colors():
     assert len(set(strips.colors(pattern))) == 21
 
 
+def drawn(record):
+    return page._ENVIRONMENT.get_template("strip.html").module.strip(record).strip()
+
+
 @pytest.mark.parametrize("sites", [1, 6, 16, 17, 48])
-def test_svg(sites):
+def test_strip(sites):
     patterns = {"a": SharingPattern([0] * sites), "<b>": SharingPattern(range(sites))}
-    root = ET.fromstring(page._svg(patterns))
-    title, *drawn = root
-    assert title.text == f"a={patterns['a']} <b>={patterns['<b>']}"
-    squares = [mark for mark in drawn if mark.tag == "rect"]
-    letters = [mark.text for mark in drawn if mark.tag == "text"]
-    assert len(squares) == 2 * sites
-    names = [*patterns["a"].names, *patterns["<b>"].names]
-    assert letters == (names if sites <= 16 else [])
-    right = max(float(s.get("x")) + float(s.get("width")) for s in squares)
-    bottom = max(float(s.get("y")) + float(s.get("height")) for s in squares)
-    assert right <= float(root.get("width")) and bottom <= float(root.get("height"))
+    record = TrialRecord(trial_id="0", status="COMPLETED", patterns=patterns)
+    root = ET.fromstring(drawn(record))
+    assert root.get("title") == f"a={patterns['a']} <b>={patterns['<b>']}"
+    for row, pattern in zip(root, patterns.values(), strict=True):
+        letters = pattern.names if sites <= 16 else [None] * sites
+        assert [square.text for square in row] == [*letters]
+        assert (row.get("class") == "long") is (sites > 16)
+        colors = [square.get("style").split(";")[0] for square in row]
+        assert colors == [f"background: {c}" for c in strips.colors(pattern)]
 
 
-def test_svg_of_nothing():
-    assert page._svg({}) == ""
+def test_no_pattern():
+    record = TrialRecord(trial_id="0", status="FAILED")
+    assert drawn(record) == ""
 
 
 def test_letters_can_be_read():

@@ -4,12 +4,12 @@ import copy
 
 import keras
 import keras_tuner as kt
-import optuna
 import pytest
+from optuna.pruners import MedianPruner
 from quick_search import DATA, Untrained, X, Y, build, in_order, quick, size
 
 import keras_share
-from keras_share.search import MedianStopping, SharingSearch, sharing_pattern
+from keras_share.search import FairPruner, SharingSearch, sharing_pattern
 
 
 @pytest.mark.parametrize("kind", ["history", "dictionary", "number"])
@@ -166,10 +166,10 @@ class Rates(kt.HyperModel):
 @pytest.mark.parametrize(
     "pruning",
     [
-        MedianStopping(warmup_trials=2, warmup_epochs=2),
-        optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=1),
+        FairPruner(MedianPruner(n_startup_trials=2, n_warmup_steps=1)),
+        MedianPruner(n_startup_trials=2, n_warmup_steps=1),
     ],
-    ids=["ours", "optuna"],
+    ids=["fair", "plain"],
 )
 def test_real_training_is_stopped(pruning, tmp_path):
     tuner = in_order(tmp_path, Rates(), pruning=pruning, max_trials=3)

@@ -95,12 +95,6 @@ def furthest(data, other, shape):
     return np.abs(expected - actual).max() / np.abs(expected).max()
 
 
-def shape_of(inputs):
-    [(_, arrays, _)] = inputs
-    [array] = arrays.values()
-    return array.shape[1:]
-
-
 @pytest.mark.parametrize("largest", range(1, 7))
 def test_every_partition(tied, largest, tmp_path):
     # Told apart by the number of groups, so that workers can take turns.
@@ -109,7 +103,6 @@ def test_every_partition(tied, largest, tmp_path):
         data = repartitioned(tied, pattern)
         report = roll_data(data)
         assert reference_difference(data, report.data, inputs, tmp_path) == 0, pattern
-        assert furthest(data, report.data, shape_of(inputs)) < 1e-5, pattern
         assert not report.left, pattern
         rolled = flatbuffer.read(report.data)
         assert set(kernel_uses(rolled).values()) == {1}, pattern
@@ -125,6 +118,7 @@ def test_made_files_are_like_converted_ones(tied, pattern, tmp_path):
     data = export(stacked(tied.block, pattern), tmp_path / "model.tflite")
     report = roll(data)
     assert not report.left
+    assert furthest(data, report.data, BLOCKS[tied.block][1]) < 1e-5
     assert set(kernel_uses(report.data).values()) == {1}
     made = roll_data(repartitioned(tied, SharingPattern.get(pattern).labels))
     calls = sorted(body.calls for body in report.bodies)

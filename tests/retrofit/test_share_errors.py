@@ -1,0 +1,67 @@
+"""What `share` refuses, and what it says."""
+
+import keras
+import pytest
+from dense_blocks import blocks
+from keras import layers
+
+from keras_share import Tied
+from keras_share.retrofit.share import share
+
+
+def mismatched():
+    x = inputs = keras.Input((4,))
+    x = layers.Dense(8, name="wide")(x)
+    x = layers.Dense(4, name="narrow")(x)
+    x = layers.Dense(4, name="square")(x)
+    x = layers.Dense(4, activation="relu", name="relu")(x)
+    x = layers.LayerNormalization(name="norm")(x)
+    twice = layers.Dense(4, name="twice")
+    return keras.Model(inputs, twice(twice(x)))
+
+
+def by_hand():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(4), Tied(layers.Dense(4))])
+
+
+@pytest.mark.parametrize(
+    "make, pattern, kwargs, message",
+    [
+        (blocks, "AAB", {}, "'dense_0' must fit its 4 sites.*one label per site"),
+        (blocks, "sequence:9", {}, "'dense_0' must fit its 4 sites.*num_groups=9"),
+        (blocks, 3, {}, "'dense_0' must fit its 4 sites"),
+        (blocks, {"dense": "AA"}, {}, r"no kind of sites 'dense'.*{'dense_0': 4}"),
+        (
+            blocks,
+            [["dense_0", "dense"]],
+            {},
+            "no layer 'dense' with weights.*'dense_3'",
+        ),
+        (blocks, [["dense_0", "dense_0"]], {}, "in one group only.*'dense_0' twice"),
+        (blocks, [["dense_0", 1]], {}, r"list of names of layers.*\['dense_0', 1\]"),
+        (blocks, ["dense_0", ["dense_1"]], {}, "list of names.*'dense_0' in"),
+        (blocks, "AAAA", {"init": "best"}, "must be one of 'mean', 'f.*init='best'"),
+        (blocks, "AAAA", {"private": "beta2"}, "'beta2', which no shared.*'kernel'"),
+        (mismatched, "shared", {}, "No layers of the model '.*' repeat in a row"),
+        (
+            mismatched,
+            [["wide", "square"]],
+            {},
+            "'wide' and 'square' differ in 'units' in the config, 8 and 4",
+        ),
+        (
+            mismatched,
+            [["narrow", "square"]],
+            {},
+            r"differ in the shape of 'kernel', \(8, 4\) and \(4, 4\)",
+        ),
+        (mismatched, [["square", "relu"]], {}, "'activation' in the config, 'linear'"),
+        (mismatched, [["square", "norm"]], {}, "the class, Dense and LayerNorm"),
+        (mismatched, [["square", "twice"]], {}, "'twice' is shared already"),
+        (by_hand, [["dense", "tied"]], {}, "no layer|is shared already"),
+        (lambda: keras.Sequential([layers.Dense(4)]), "AA", {}, "is not built"),
+    ],
+)
+def test_errors(make, pattern, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        share(make(), pattern, **kwargs)
