@@ -34,11 +34,13 @@ class Plan:
         explore: Seeds of each candidate.
         confirm: Seeds of each finalist.
         finalists: Of either side.
+        longer: How many times the steps of the others the finalists are trained.
     """
 
     explore: int = 2
     confirm: int = 5
     finalists: int = 2
+    longer: int = 1
 
 
 class Protocol:
@@ -49,7 +51,8 @@ class Protocol:
         budget: Kilobytes.
         plan: How much is run.
         sizes: Finds widths.
-        rows: What was trained, of any task and budget; grows while `jobs` is followed.
+        rows: What was trained, of any task, budget and length of training; grows while
+            `jobs` is followed.
     """
 
     def __init__(
@@ -72,11 +75,12 @@ class Protocol:
                 yield self._job("explore", candidate, self.rate(candidate), seed)
         chosen = [(c, None) for side in SIDES for c in self.finalists(side)]
         best = self.finalists("shared")[0]
-        chosen.append((best.unshared(), self._width(best)))
-        for seed in range(CONFIRM_SEED, CONFIRM_SEED + self.plan.confirm):
-            for candidate, width in chosen:
-                rate = self.rate(candidate)
-                yield self._job("confirm", candidate, rate, seed, width)
+        wider = [(best.unshared(), self._width(best))]
+        for networks in (chosen, wider):
+            for seed in range(CONFIRM_SEED, CONFIRM_SEED + self.plan.confirm):
+                for candidate, width in networks:
+                    rate = self.rate(candidate)
+                    yield self._job("confirm", candidate, rate, seed, width)
 
     def rate(self, candidate: Candidate) -> float:
         """The rate of the candidate's side."""
@@ -93,9 +97,9 @@ class Protocol:
         return [Candidate(name) for name in names]
 
     def frame(self, stage: str) -> pd.DataFrame:
-        """The rows of a stage of this task and budget."""
-        key = (self.task.name, self.budget, stage)
-        keys = ("task", "budget", "stage")
+        """The rows of a stage of this task, budget and length of training."""
+        key = (self.task.name, self.budget, self.task.steps, stage)
+        keys = ("task", "budget", "steps", "stage")
         return pd.DataFrame(
             row for row in self.rows if tuple(row[k] for k in keys) == key
         )
@@ -114,6 +118,7 @@ class Protocol:
         return Job(
             self.task.name,
             self.budget,
+            self.task.steps * (self.plan.longer if stage == "confirm" else 1),
             stage,
             candidate.name,
             width or self._width(candidate),

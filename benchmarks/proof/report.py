@@ -26,17 +26,19 @@ WIDER = "same width, nothing shared"
 
 @dataclass(frozen=True)
 class Finals:
-    """The confirmed trainings of a task at a budget.
+    """The confirmed trainings of a task at a budget, all of one length.
 
     Args:
         task: Name of the task.
         budget: Kilobytes.
+        steps: Of each training.
         rows: Those of the stage `"confirm"`.
         files: Rows of `latency.csv` by name of the file; None if not measured.
     """
 
     task: str
     budget: int
+    steps: int
     rows: pd.DataFrame
     files: pd.DataFrame | None
 
@@ -108,7 +110,7 @@ class Finals:
             said = "makes no difference that can be told"
         unit = TASKS[self.task].unit
         return (
-            f"{self.task}, {self.budget} KB: sharing {said} "
+            f"{self.task}, {self.budget} KB, {self.steps:,} steps: sharing {said} "
             f"({difference:+.4f} {unit}, p = {p:.3f}, {len(ours)} seeds"
             f"{self._slower()})"
         )
@@ -157,12 +159,12 @@ def report(folder: Path) -> str:
         if not path.exists():
             continue
         table = pd.read_csv(path)
-        for budget, rows in table.groupby("budget"):
+        for (budget, steps), rows in table.groupby(["budget", "steps"]):
             stages = dict(list(rows.groupby("stage")))
-            parts.append(f"## {task}, {budget} KB, {rows.steps.iloc[0]} steps")
+            parts.append(f"## {task}, {budget} KB, {steps:,} steps")
             if "confirm" in stages:
                 timed = files if files is not None and task in set(files.task) else None
-                finals = Finals(task, budget, stages["confirm"], timed)
+                finals = Finals(task, budget, steps, stages["confirm"], timed)
                 verdicts.append(finals.verdict())
                 parts += [f"{finals.verdict()}.", markdown(finals.table())]
             if "explore" in stages:

@@ -73,6 +73,7 @@ def main() -> None:
     add("--data", help="text: a file; vision, speech: a folder, or else fetched")
     add("--budgets", type=int, nargs="+", help="kilobytes of the int8 file")
     add("--steps", type=int, help="of each training")
+    add("--longer", type=int, default=1, help="times as many steps for finalists")
     add("--seeds", type=int, default=5, help="of each finalist")
     add("--explore", type=int, default=2, help="seeds of each other candidate")
     add("--finalists", type=int, default=2, help="of either side")
@@ -81,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     single_core()
     task = TASKS[options.task](options.data)
-    plan = Plan(options.explore, options.seeds, options.finalists)
+    plan = Plan(options.explore, options.seeds, options.finalists, options.longer)
     if options.quick:
         plan = Plan(explore=1, confirm=2, finalists=1)
         task.steps = QUICK_STEPS

@@ -42,10 +42,10 @@ class Speech(Task):
         )
 
     def batches(
-        self, data: Data, rng: np.random.Generator
+        self, data: Data, rng: np.random.Generator, steps: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Recordings with stretches of time and bands blanked."""
-        x, y = super().batches(data, rng)
+        x, y = super().batches(data, rng, steps)
         return Augmentation().mask(x, rng), y
 
     def network(self, candidate: Candidate, width: int) -> keras.Model:

@@ -37,7 +37,7 @@ class Task(ABC):
 
     Args:
         source: Where the data are; None for the default of the task.
-        steps: Steps of a training.
+        steps: Steps of a training by which is chosen.
     """
 
     source: str | None = None
@@ -66,9 +66,9 @@ class Task(ABC):
     def network(self, candidate: Candidate, width: int) -> keras.Model:
         """The network, whose outputs are logits."""
 
-    def batches(self, data: Data, rng: np.random.Generator) -> Any:
+    def batches(self, data: Data, rng: np.random.Generator, steps: int) -> Any:
         """What is trained on, in order: `steps` batches, one after the other."""
-        count = self.steps * self.batch
+        count = steps * self.batch
         rounds = -(-count // len(data.x))
         order = np.concatenate([rng.permutation(len(data.x)) for _ in range(rounds)])
         order = order[:count]

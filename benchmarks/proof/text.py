@@ -41,11 +41,11 @@ class Text(Task):
         return Data(x, y, *_windows(self.ids[val:test]), *_windows(self.ids[test:]))
 
     def batches(
-        self, data: Data, rng: np.random.Generator
+        self, data: Data, rng: np.random.Generator, steps: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Windows from anywhere in the text that is trained on."""
         last = int(VALIDATION * len(self.ids)) - LENGTH - 1
-        first = rng.integers(last, size=(self.steps * self.batch, 1))
+        first = rng.integers(last, size=(steps * self.batch, 1))
         windows = self.ids[first + np.arange(LENGTH + 1)]
         return windows[:, :-1], windows[:, 1:]
 

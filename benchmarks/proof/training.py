@@ -19,6 +19,7 @@ WARMUP = 0.1  # of the steps, in which the rate rises
 SAMPLES = 200  # by which the ranges of activations are set
 TUNING = 0.1  # of the steps again, with quantization
 TUNING_RATE = 0.1  # of the peak rate
+STRIDE = 50  # steps between which nothing is asked of Python
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Job:
     Args:
         task: Name of the task.
         budget: Kilobytes of the file.
+        steps: Steps of the training.
         stage: `"tune"` (for the rate), `"explore"` or `"confirm"`.
         candidate: Name of the candidate.
         width: Channels of the blocks.
@@ -37,6 +39,7 @@ class Job:
 
     task: str
     budget: int
+    steps: int
     stage: str
     candidate: str
     width: int
@@ -59,7 +62,7 @@ def train(task: Task, data: Data, job: Job, file: Path | None) -> Mapping[str, A
     keras.utils.set_random_seed(job.seed)
     candidate = Candidate(job.candidate)
     model = task.network(candidate, job.width)
-    x, y = task.batches(data, np.random.default_rng(job.seed))
+    x, y = task.batches(data, np.random.default_rng(job.seed), job.steps)
     start = time.process_time()
     fit(model, x, y, job.rate, task)
     seconds = time.process_time() - start
@@ -67,14 +70,13 @@ def train(task: Task, data: Data, job: Job, file: Path | None) -> Mapping[str, A
         **asdict(job),
         "side": candidate.side,
         "parameters": model.count_params(),
-        "steps": task.steps,
         "cpu_seconds": round(seconds, 1),
         "val": task.score(predict(model, data.x_val), data.y_val),
     }
     if file is not None:
         row["test"] = task.score(predict(model, data.x_test), data.y_test)
         quantized = ks.quantize_model(model, x[:SAMPLES])
-        steps = round(TUNING * task.steps) * task.batch
+        steps = round(TUNING * job.steps) * task.batch
         fit(quantized, x[:steps], y[:steps], TUNING_RATE * job.rate, task)
         raw = int8_file(quantized, x[:SAMPLES])
         write_atomically(file, raw)
@@ -98,7 +100,12 @@ def fit(
         schedule, weight_decay=0.01, beta_2=0.99, global_clipnorm=1.0
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, jit_compile=False)  # to compile takes longer
+    model.compile(
+        optimizer,
+        loss,
+        jit_compile=False,  # to compile takes longer
+        steps_per_execution=min(STRIDE, steps),
+    )
     model.fit(x, y, batch_size=task.batch, shuffle=False, verbose=0)
 
 

@@ -40,10 +40,10 @@ class Vision(Task):
         return Data(x[:n], y[:n], x[n:], y[n:], x_test, y_test)
 
     def batches(
-        self, data: Data, rng: np.random.Generator
+        self, data: Data, rng: np.random.Generator, steps: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Images, half of them mirrored."""
-        x, y = super().batches(data, rng)
+        x, y = super().batches(data, rng, steps)
         mirrored = rng.random(len(x)) < 0.5
         x[mirrored] = x[mirrored, :, ::-1]
         return x, y
