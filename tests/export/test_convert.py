@@ -270,7 +270,7 @@ def test_half_precision(policy, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:
         inputs = keras.Input((12,), dtype="float32")
-        model = keras.Model(inputs, SharedStack(dense_norm, "AA")(inputs))
+        model = randomize(keras.Model(inputs, SharedStack(dense_norm, "AA")(inputs)))
     finally:
         keras.config.set_dtype_policy("float32")
     report = export_tflite(model, tmp_path / "model.tflite", quantization="float16")

@@ -262,14 +262,13 @@ def test_a_clip_behind_what_is_left_out(tmp_path):
 
 MASKS = {
     "add": lambda scores, mask: scores + (1 - mask) * -1e9,
-    "where": lambda scores, mask: ops.where(mask > 0, scores, -1e4),
     "array": lambda scores, mask: scores - (1 - mask) * np.full((1, 6), 1e6, "float32"),
 }
 
 
 @pytest.mark.parametrize(
     "name, scheme",
-    [*((name, "int8") for name in MASKS), ("add", "int16"), ("where", "int16")],
+    [*((name, "int8") for name in MASKS), ("add", "int16")],
 )
 def test_scores_under_large_numbers(name, scheme, tmp_path):
     scores, mask = keras.Input((6,), name="x"), keras.Input((6,), name="mask")
