@@ -97,7 +97,7 @@ def measure(name: str, statistics: bool) -> dict[str, object]:
             outputs = {mode: run(data, mode, x) for mode in MODES}
             first = outputs["interpreter"]
             row[f"{maker}dB"] = first if isinstance(first, str) else ratio(right, first)
-            for mode in set(MODES) - {"interpreter"}:
+            for mode in (x for x in MODES if x != "interpreter"):
                 found = outputs[mode]
                 ran = not isinstance(found, str) and not isinstance(first, str)
                 row[maker + mode] = ratio(first, found) if ran else "none"

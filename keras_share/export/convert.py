@@ -305,6 +305,6 @@ def _uses(model: keras.Model) -> Counter[str]:
     """
     try:
         graph = flatten(model)
-    except Exception:  # layers of the user's own raise any
+    except Exception:  # the model was converted as it is, and a warning has said why
         return Counter()
     return Counter(v.path for step in graph for v in getattr(step.op, "weights", ()))
