@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import tree
 
+from keras_share.flat.as_layers import on_one_input
 from keras_share.flat.built_model import check_numbers, input_structure
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.kernel_use import write_relaxed
@@ -113,9 +114,9 @@ class _Flattener:
 
     def expand(self, use: Use) -> Any:
         """Records the leaves that a call runs; returns its outputs."""
-        written = self._as_layer(use)
-        if written is not None:
-            return written
+        of_layer = on_one_input(use)
+        if of_layer is not None:
+            return self._write(*of_layer)
         use = self._with_weights(use)
         op, args, kwargs = use.op, use.args, use.kwargs
         if type(op).__name__ == "ConvertToTensor" and _is_identity(op, args):
@@ -186,29 +187,6 @@ class _Flattener:
             return self._with_weights(
                 Use(use.op, (outputs,), {}, path, use.stand_ins)
             ).args[0]
-
-    def _as_layer(self, use: Use) -> Any:
-        """A product or sum with a weight as what a layer of Keras does with its own."""
-        if isinstance(use.op, keras.Layer) or len(use.args) != 2:
-            return None
-        x, weight = use.args
-        name = type(use.op).__name__
-        if isinstance(x, WeightOf) and name in ("Add", "Multiply"):
-            x, weight = weight, x
-        if not isinstance(weight, WeightOf) or not isinstance(x, keras.KerasTensor):
-            return None
-        v = weight.variable
-        if isinstance(x, WeightOf) or v.shape[:1] != x.shape[-1:]:
-            return None
-        functions = {
-            ("Add", 1): lambda use, x: use.affine(x, offset=v),
-            ("Matmul", 2): lambda use, x: use.dense(x, v),
-            ("Multiply", 1): lambda use, x: use.affine(x, scale=v),
-        }
-        function = functions.get((name, len(v.shape)))
-        if function is None:
-            return None
-        return self._write(replace(use, op=weight.owner, args=(x,)), function)
 
     def _with_weights(self, use: Use) -> Use:
         """A call with tensors for the weights among its arguments."""

@@ -41,7 +41,12 @@ def on_tensors(
         weights: Weights of the layer itself or of those inside.
         inlined: Layers inside whose own `call` is run in place of them.
     """
-    inputs = [keras.Input(batch_shape=v.shape, dtype=v.dtype) for v in weights]
+    # Of a single number an input has an axis, too, as inputs of models must.
+    shapes = [tuple(v.shape) or (1,) for v in weights]
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=v.dtype)
+        for v, shape in zip(weights, shapes, strict=True)
+    ]
     stand_ins: dict[int, Any] = {id(v): x for v, x in zip(weights, inputs, strict=True)}
     stand_ins.update((id(part), _Inlined(part)) for part in inlined)
     undo: list[Callable[[], None]] = []
@@ -64,14 +69,16 @@ def _exchange(
 ) -> None:
     for name, value in list(attributes.items()):
         new = value
+        parts = value.values() if isinstance(value, dict) else value
         if id(value) in stand_ins:
             new = stand_ins[id(value)]
         elif (
-            isinstance(value, (list, tuple))
+            isinstance(value, (list, tuple, dict))
             and not name.startswith("_")
-            and any(id(x) in stand_ins for x in value)
+            and any(id(x) in stand_ins for x in parts)
         ):
-            new = [stand_ins.get(id(x), x) for x in value]
+            new = [stand_ins.get(id(x), x) for x in parts]
+            new = dict(zip(value, new, strict=True)) if parts is not value else new
         if new is not value:
             _set(attributes, name, new, undo)
 

@@ -13,6 +13,7 @@ import keras
 from keras import ops, tree
 
 from keras_share.flat.any_batch import SIZES, Call, for_any_batch
+from keras_share.flat.as_layers import with_biases
 from keras_share.flat.masks import mask_arguments, mask_of, set_mask
 from keras_share.flat.on_tensors import Reads, on_tensors, own_weights
 from keras_share.flat.tensors import corresponding, fresh_input, replaced, tensors
@@ -105,7 +106,7 @@ class Program:
         masks = [mask_of(x) for x in self.outer if mask_of(x) is not None]
         self.outer = list(dict.fromkeys([*self.outer, *masks]))
         modeled = isinstance(layer, (*_FUNCTIONAL, Written))
-        self.weights = [] if modeled else _readable(layer)
+        self.weights = [] if modeled else own_weights(layer)
         self._inlined: list[keras.Layer] = []
         call = (layer, args, dict(kwargs), inference)
         try:
@@ -117,6 +118,8 @@ class Program:
             one, other = (self._recorded(*call, size) for size in SIZES)
             self.inputs, self.calls, self.outputs = one
             self.calls = for_any_batch(self.calls, other[1], self.inputs[free[0]])
+        own = dict(zip(self.inputs[len(self.outer) :], self.weights, strict=True))
+        self.calls = with_biases(self.calls, own, self.outputs)
 
     def _recorded(self, layer: keras.Layer, *call: Any) -> tuple:
         """Inputs, calls and outputs of a record."""
@@ -135,7 +138,7 @@ class Program:
                 if _NO_TENSORS not in str(refusal) or not left:
                     raise
                 self._inlined += left
-                self.weights += [v for x in left for v in _readable(x)]
+                self.weights += [v for x in left for v in own_weights(x)]
 
     def _record(
         self,
@@ -290,9 +293,3 @@ def _check_constants(layer: keras.Layer, calls: list[Call]) -> None:
                 )
             if isinstance(x, keras.Variable) or may_be_weight(x):
                 raise Refusal(f"it passes a weight or a constant tensor to {op.name}")
-
-
-def _readable(layer: keras.Layer) -> list[keras.Variable]:
-    """The weights of a layer itself that a tensor can stand for."""
-    # An input of a model has an axis at least.
-    return [v for v in own_weights(layer) if len(v.shape) > 0]

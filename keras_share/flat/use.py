@@ -67,7 +67,7 @@ class WeightOf(keras.KerasTensor):
     def __init__(
         self, variable: keras.Variable, owner: keras.Layer, like: keras.KerasTensor
     ):
-        super().__init__(variable.shape, variable.dtype)
+        super().__init__(tuple(variable.shape) or (1,), variable.dtype)
         self.variable = variable
         self.owner = owner
         self.like = like

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import keras
 
 from keras_share.flat.first_sentence import first_sentence
+from keras_share.layers.held_weight import HeldWeight
 from keras_share.layers.relax.affine import Affine
 from keras_share.layers.sublayers import Untracked
 from keras_share.layers.variable_map import VariableMap
@@ -84,6 +85,12 @@ class LayerUse:
             kernel.name,
             x,
             [kernel] if bias is None else [kernel, bias],
+        )
+
+    def value(self, weight: keras.Variable, x: Any) -> Any:
+        """A weight of the layer as a tensor; `x` is one that the layer reads."""
+        return self.call(
+            lambda: HeldWeight(weight.shape, name=weight.name), weight.name, x, [weight]
         )
 
     def call(

@@ -11,6 +11,8 @@ from keras import ops
 class HeldWeight(keras.layers.Layer):
     """Returns its weight, whatever its input: a weight that operations read.
 
+    A single number comes as a vector of one.
+
     Args:
         shape: Shape of the weight.
         weight_dtype: Its dtype.
@@ -35,10 +37,10 @@ class HeldWeight(keras.layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        return ops.copy(self.weight)
+        return ops.copy(self.weight) if self.shape else ops.reshape(self.weight, (1,))
 
     def compute_output_spec(self, inputs: Any) -> Any:
-        return keras.KerasTensor(self.shape, self.weight_dtype)
+        return keras.KerasTensor(self.shape or (1,), self.weight_dtype)
 
     def get_config(self) -> dict[str, Any]:
         own = {"shape": self.shape, "weight_dtype": self.weight_dtype}

@@ -6,7 +6,6 @@ import numpy as np
 from keras import layers, ops
 
 from keras_share.flat.written import LayerUse
-from keras_share.quantize.own_weights import value_of
 from keras_share.quantize.rules import writes
 from keras_share.quantize.written_rules import axes_of
 
@@ -174,7 +173,7 @@ def _attention(
 def _scores(use: LayerUse, query: Any, key: Any) -> Any:
     layer = use.op
     additive = isinstance(layer, layers.AdditiveAttention)
-    scale = None if layer.scale is None else value_of(use, layer.scale, query)
+    scale = None if layer.scale is None else use.value(layer.scale, query)
     if not additive and layer.score_mode == "dot":
         scores = ops.matmul(query, ops.swapaxes(key, -2, -1))
         return scores if scale is None else scores * scale
@@ -183,4 +182,4 @@ def _scores(use: LayerUse, query: Any, key: Any) -> Any:
         x = ops.tanh(x)
         return ops.sum(x if scale is None else x * scale, axis=-1)
     x = ops.sum(ops.tanh(x if scale is None else x * scale), axis=-1)
-    return x * value_of(use, layer.concat_score_weight, query)
+    return x * use.value(layer.concat_score_weight, query)

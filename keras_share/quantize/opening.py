@@ -22,7 +22,6 @@ from keras_share.layers.transposed import Transposed
 from keras_share.quantize.added_masks import with_added_masks
 from keras_share.quantize.inverse_root import with_inverse_roots
 from keras_share.quantize.look_up import LookUp
-from keras_share.quantize.own_weights import has_weights_to_read, run_on_values
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.pointwise import with_look_ups
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
@@ -148,7 +147,4 @@ def _function(
         return None
     if len(list(sublayers(op))) > 1:
         return None
-    if bits == 8 and has_weights_to_read(op):
-        return run_on_values
-    # What runs other operations in training stays closed.
-    return None if op.variables else OWN_CALL
+    return OWN_CALL

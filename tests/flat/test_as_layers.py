@@ -1,5 +1,7 @@
 """Layers whose operations read weights of their own are opened."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -67,15 +69,41 @@ class Asserting(Gain):
 
 
 class Picking(layers.Layer):
-    """Reads from places that are weights."""
+    """Reads from places that are weights, and scales by a single number and a list."""
 
     def build(self, shape):
         self.places = self.add_weight(
             name="places", shape=(3,), dtype="int32", initializer="ones"
         )
+        self.scale = self.add_weight(name="scale", shape=())
+        self.gains = [self.add_weight(name=f"gain_{i}", shape=(3,)) for i in range(2)]
+        self.named = {"offset": self.add_weight(name="offset", shape=(3,))}
 
     def call(self, x):
-        return ops.take(x, self.places, axis=-1)
+        x = ops.take(x, self.places, axis=-1) * self.scale
+        for gain in self.gains:
+            x = ops.tanh(x * gain)
+        return x + self.named["offset"]
+
+
+class Product(layers.Layer):
+    """Computes an operation with a kernel of its own."""
+
+    def __init__(self, function, shapes, bias=None, **kwargs):
+        super().__init__(**kwargs)
+        self.function, self.shapes, self.size = function, shapes, bias
+
+    def build(self, shape):
+        self.kernels = [
+            self.add_weight(name=f"kernel_{i}", shape=x)
+            for i, x in enumerate(self.shapes)
+        ]
+        if self.size:
+            self.bias = self.add_weight(name="bias", shape=(self.size,))
+
+    def call(self, x):
+        x = self.function(x, *self.kernels)
+        return ops.relu(self.bias + x if self.size else x)
 
 
 def model_of(*parts):
@@ -83,7 +111,11 @@ def model_of(*parts):
 
 
 @pytest.mark.parametrize(
-    "make", [Gain, Outer, lambda: SharedStack(Gain(), "AAB", private=["gain"])]
+    "make",
+    [
+        *(Gain, Outer, Batched, Picking),
+        lambda: SharedStack(Gain(), "AAB", private=["gain"]),
+    ],
 )
 def test_computes_what_the_layer_does(make):
     model, x = model_of(make()), values(4, *SHAPE)
@@ -102,13 +134,66 @@ def test_file_has_the_numbers_of_the_model(tmp_path):
     check_steps(compare(quantized, path.read_bytes(), [x]))
 
 
+# Operation, shapes of input and kernels, outputs, and the layers that do the same.
+PRODUCTS = [
+    (ops.matmul, (5, 8), [(8, 3)], 3, ["Dense"]),
+    (ops.dot, (5, 8), [(8, 3)], 3, ["Dense"]),
+    (partial(ops.tensordot, axes=1), (5, 8), [(8, 3)], 3, ["Dense"]),
+    (partial(ops.conv, strides=2), (5, 4), [(3, 4, 6)], 6, ["Conv1D"]),
+    (
+        partial(ops.conv, padding="same", dilation_rate=2),
+        *((5, 6, 4), [(3, 2, 4, 6)], 6, ["Conv2D"]),
+    ),
+    (ops.depthwise_conv, (5, 4), [(3, 4, 2)], 8, ["DepthwiseConv1D"]),
+    (ops.depthwise_conv, (5, 6, 4), [(3, 2, 4, 2)], 8, ["DepthwiseConv2D"]),
+    (
+        partial(ops.conv_transpose, strides=2, padding="same"),
+        *((5, 6, 4), [(3, 2, 6, 4)], 6, ["Conv2DTranspose"]),
+    ),
+    (
+        partial(ops.separable_conv, strides=2),
+        *((5, 6, 4), [(3, 3, 4, 2), (1, 1, 8, 6)], 6, ["DepthwiseConv2D", "Conv2D"]),
+    ),
+]
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("function, shape, kernels, size, kinds", PRODUCTS)
+def test_kernels_of_layers_are_those_of_keras(
+    function, shape, kernels, size, kinds, has_bias
+):
+    layer = Product(function, kernels, size if has_bias else None)
+    model, x = (
+        randomize(keras.Sequential([keras.Input(shape), layer])),
+        values(2, *shape),
+    )
+    opened, steps = unrounded(model)
+    np.testing.assert_allclose(opened(x), model(x), atol=1e-5)
+    found = [type(step.op).__name__ for step in steps]
+    assert [name for name in found if name in kinds] == kinds
+    assert "Affine" not in found  # the bias is in the same operator
+
+
+class Twice(Gain):
+    """Reads a product before and after its bias."""
+
+    def call(self, x):
+        y = ops.matmul(x, self.matrix)
+        return y * (y + self.gain)
+
+
+def test_a_product_that_is_read_has_no_bias():
+    model, x = model_of(Twice()), values(4, *SHAPE)
+    opened, _ = unrounded(model)
+    np.testing.assert_allclose(opened(x), model(x), atol=1e-5)
+    assert not quantization_report(model).float_layers
+
+
 @pytest.mark.parametrize(
     "kind, reason",
     [
-        (Batched, "a size that is open"),
         (Counting, "it can't be opened"),
         (Asserting, "a tensor of numbers is needed"),
-        (Picking, "there is no rule for Picking"),
     ],
 )
 def test_what_stays_closed(kind, reason):
