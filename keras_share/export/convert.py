@@ -260,11 +260,6 @@ def _quantization(model: keras.Model, asked: str | None, target: str) -> Quantiz
 
 def _check_layers(model: keras.Model) -> None:
     for layer in sublayers(model):
-        if isinstance(layer, (keras.layers.Hashing, keras.layers.HashedCrossing)):
-            raise ValueError(
-                "TFLite has no operator that hashes: leave such layers out of the "
-                f"model, and pass it what they make. Received: the layer '{layer.name}'"
-            )
         if isinstance(layer, keras.layers.Layer) and getattr(layer, "stateful", False):
             raise ValueError(
                 "A file begins each call with the same states. Received: the layer "

@@ -31,6 +31,12 @@ def check_numbers(model: Any) -> None:
                 f"'{x.name}'"
             )
     for layer in sublayers(model):
+        if isinstance(layer, (keras.layers.Hashing, keras.layers.HashedCrossing)):
+            raise ValueError(
+                "TFLite has no operator that hashes: leave such layers out of a model "
+                "to be quantized or exported, and pass it what they make. Received: "
+                f"the layer '{layer.name}'"
+            )
         if isinstance(layer, keras.layers.Layer) and layer.quantization_mode:
             raise ValueError(
                 "A model to be quantized or exported must have its float weights. "

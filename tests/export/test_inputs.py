@@ -138,6 +138,12 @@ def mixing():
     return keras.Model(x, y - ops.mean(y, axis=0, keepdims=True), name="mixing")
 
 
+@pytest.mark.parametrize("make", [ragged, hashed])
+def test_nor_can_it_be_quantized(make):
+    with pytest.raises(ValueError, match=r"must take dense|operator that hashes"):
+        quantize_model(make())
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -93,8 +93,30 @@ def _difference(one: Operation, other: Operation) -> str:
                     if fact(pair[0]) != fact(pair[1]):
                         first, second = (f"'{flatbuffer.text(t.name)}'" for t in pair)
                         said = words.format(*map(fact, pair))
+                        if fact is shape_of and _is_pointwise(one):
+                            mend = _JOIN  # noqa: PLW2901
                         return f"{one.name} {verb} {first} and {second}, {said}.{mend}"
     return f"the options of its uses in {one.name} differ, such as the activation."
+
+
+# As in detection heads over the levels of a pyramid, and in towers.
+_JOIN = (
+    " It computes each position alone: reshape the inputs of all uses to (batch, "
+    "positions, channels), concatenate them, call the layer once and split its output; "
+    "one operator then packs it once."
+)
+
+
+def _is_pointwise(operation: Operation) -> bool:
+    """Whether an operator computes each position of its input alone."""
+    if operation.name == "FULLY_CONNECTED":
+        return True
+    options = operation.op.builtinOptions
+    return (
+        operation.name == "CONV_2D"
+        and shape_of(operation.kernel_tensor)[1:3] == (1, 1)
+        and (options.strideH, options.strideW) == (1, 1)
+    )
 
 
 def _range(tensor: schema.TensorT) -> str:

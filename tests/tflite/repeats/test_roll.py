@@ -13,7 +13,6 @@ from repartitioned import repartitioned
 
 import keras_share
 from keras_share import SharedStack, SharingPattern, export_tflite, roll
-from keras_share.export import inference
 from keras_share.pattern.partitions import strings
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.dedupe import share_buffers
@@ -283,26 +282,6 @@ def test_small_kernels_stay_if_asked(tied):
     assert report.data is tied
     assert {left.packed for left in report.left} == {6}
     assert "`min_bytes` (1000000)" in str(report)
-
-
-def test_says_that_scales_differ(tmp_path):
-    model = stacked("dense", "AA")
-    quantized = keras_share.quantize_model(model, values(16, 8))  # a range for each use
-    data = export(quantized, tmp_path / "model.tflite")
-    [left] = roll(data).left
-    assert left.packed == 2
-    assert "whose ranges differ (scale" in left.reason
-    assert "ranges='group'" in left.reason
-
-
-def test_says_that_kernels_were_folded(tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "activation_would_fold", lambda graph, step: False)
-    x = keras.Input((12,))
-    dense = layers.Dense(12, lambda x: keras.ops.relu(x) * values(12))
-    model = randomize(keras.Model(x, dense(dense(x))))
-    [left] = roll(export(model, tmp_path / "model.tflite", strict=False)).left
-    assert left.packed == 2
-    assert "differ by a factor per channel" in left.reason
 
 
 def late(*_, timeout, **__):
