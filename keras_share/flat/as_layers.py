@@ -13,6 +13,8 @@ from keras_share.flat.any_batch import Call
 from keras_share.flat.tensors import tensors
 from keras_share.flat.use import Use, WeightOf
 
+Weights = list[keras.Variable]
+
 _AFFINE = {"Add": "offset", "Multiply": "scale"}
 _CONVOLUTIONS: dict[str, tuple[type[keras.Layer], ...]] = {
     "Conv": (layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -50,26 +52,28 @@ def on_one_input(use: Use) -> tuple[Use, Callable[..., Any]] | None:
 
 
 def with_biases(
-    calls: list[Call], weights: dict[keras.KerasTensor, keras.Variable], outputs: Any
+    calls: list[Call], inputs: list[keras.KerasTensor], weights: Weights, outputs: Any
 ) -> list[Call]:
     """What a layer runs, with a kernel's bias among the arguments beside the kernel.
 
     Args:
         calls: What is run, in order.
-        weights: The weights that tensors stand for in it.
+        inputs: What stands for weights in it.
+        weights: These weights.
         outputs: What it is run for.
     """
     read = Counter(tensors([(call.args, call.kwargs) for call in calls]))
     read.update(tensors(outputs))
+    weight_of = {id(x): v for x, v in zip(inputs, weights, strict=True)}
     merged: dict[int, Call] = {}
     for call in calls:
         added = call.args if type(call.op).__name__ == "Add" else ()
         for x, bias in (added, added[::-1]) if len(added) == 2 else ():
             before = merged.get(id(x))
-            if before is None or bias not in weights or read[x] > 1:
+            if before is None or id(bias) not in weight_of or read[x] > 1:
                 continue
             args = (*before.args, bias)
-            beside = [weights[arg] for arg in args[1:] if arg in weights]
+            beside = [weight_of[id(arg)] for arg in args[1:] if id(arg) in weight_of]
             if (
                 len(beside) == len(args) - 1 > 1
                 and bias.shape == x.shape[-1:]
@@ -83,7 +87,7 @@ def with_biases(
 
 
 def _function(
-    op: keras.Operation, x: Any, weights: list[keras.Variable]
+    op: keras.Operation, x: Any, weights: Weights
 ) -> Callable[..., Any] | None:
     """What writes an operation with weights, of which the last may be a bias."""
     name, weight = type(op).__name__, weights[0]
@@ -110,7 +114,7 @@ def _function(
 
 def _convolution(
     kind: type[keras.Layer],
-    weights: list[keras.Variable],
+    weights: Weights,
     how: dict[str, Any],
     has_bias: bool,
     shape: tuple[int | None, ...],

@@ -118,8 +118,8 @@ class Program:
             one, other = (self._recorded(*call, size) for size in SIZES)
             self.inputs, self.calls, self.outputs = one
             self.calls = for_any_batch(self.calls, other[1], self.inputs[free[0]])
-        own = dict(zip(self.inputs[len(self.outer) :], self.weights, strict=True))
-        self.calls = with_biases(self.calls, own, self.outputs)
+        own = self.inputs[len(self.outer) :]
+        self.calls = with_biases(self.calls, own, self.weights, self.outputs)
 
     def _recorded(self, layer: keras.Layer, *call: Any) -> tuple:
         """Inputs, calls and outputs of a record."""

@@ -179,7 +179,7 @@ class Twice(Gain):
 
     def call(self, x):
         y = ops.matmul(x, self.matrix)
-        return y * (y + self.gain)
+        return y * (y + self.gain) + ops.convert_to_tensor(values(SHAPE[-1]))
 
 
 def test_a_product_that_is_read_has_no_bias():
