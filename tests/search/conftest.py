@@ -4,10 +4,12 @@ import gc
 
 import pytest
 
+from keras_share.search.project.study import Project
+
 
 @pytest.fixture(autouse=True, scope="module")
-def fast_collection():
-    """Keeps KerasTuner's `gc.collect` in every trial from walking all of TensorFlow."""
+def _fast_collection(tmp_path_factory):
+    """Keeps KerasTuner's `gc.collect` in every trial from walking all of SQLAlchemy."""
+    Project(tmp_path_factory.mktemp("loads"), None, {"score": "max"})
+    gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
