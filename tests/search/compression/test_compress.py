@@ -36,7 +36,9 @@ def network(width=16, sites=3, compiled=True):
     model.add(keras.layers.Dense(2, name="head"))
     if compiled:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+        model.compile(
+            keras.optimizers.Adam(0.01), loss, metrics=["accuracy"], run_eagerly=True
+        )
     return model
 
 
