@@ -28,7 +28,7 @@ def outputs():
 def test_files_of_an_earlier_version_load(name, inputs, outputs):
     # Written before modules moved: Keras goes by the registered name.
     model = keras.models.load_model(FILES / f"{name}_0.1.0.keras")
-    actual = model.predict(outputs[inputs], verbose=0)
+    actual = np.asarray(model(outputs[inputs]))
     np.testing.assert_allclose(actual, outputs[name], rtol=1e-5, atol=1e-6)
 
 
