@@ -1,4 +1,4 @@
-"""What the fork server of `test_faults` loads: a search, and all that its first imports.
+"""What the fork server of `test_faults` loads: a search, and what its first imports.
 
 Else each process would import SQLAlchemy and compile its statements anew, for longer
 than its trials take.
