@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import (
-    IDENTITY_LAYERS,
     KERNEL_LAYERS,
     folds,
+    is_identity,
     is_linear,
     on_last_axis,
     scale_would_fold,
@@ -256,7 +256,7 @@ def place_alone(graph: FlatGraph, step: Step) -> Placement:
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
         return Placement(reason=step.reason or "")
-    if isinstance(op, IDENTITY_LAYERS) or _is_float_cast(step):
+    if is_identity(op, step.args) or _is_float_cast(step):
         return Placement("input")
     if isinstance(op, keras.layers.BatchNormalization):
         return _place_normalization(graph, step)
