@@ -47,7 +47,7 @@ _AUGMENTATIONS = (
 )
 
 # Layers of Keras that do nothing at inference.
-_IDENTITY_LAYERS = (
+IDENTITY_LAYERS = (
     # Some came with later versions of Keras.
     *(getattr(keras.layers, x) for x in _AUGMENTATIONS if hasattr(keras.layers, x)),
     keras.layers.ActivityRegularization,
@@ -63,7 +63,7 @@ _IDENTITY_LAYERS = (
 
 def is_identity(op: keras.Operation, args: tuple) -> bool:
     """Whether a layer called with `args` does nothing at inference, as `Dropout`."""
-    if isinstance(op, _IDENTITY_LAYERS):
+    if isinstance(op, IDENTITY_LAYERS):
         return True
     if not isinstance(op, keras.Layer) or op.weights or not accepts_training(op):
         return False
