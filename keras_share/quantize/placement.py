@@ -40,7 +40,7 @@ _NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Whose output holds values of each input, of which some may be constants.
-_OF_SEVERAL = ("concatenate", "maximum", "minimum", "stack", "where")
+OF_SEVERAL = ("concatenate", "maximum", "minimum", "stack", "where")
 # Of two of these one may undo the other.
 ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 _FUSING = (
@@ -241,7 +241,7 @@ def constants(step: Step) -> list[Any]:
     """The numbers but zero that an output has beside values of a step's inputs."""
     name = operation_name(step.op)
     given: list[Any] = []
-    if name in _OF_SEVERAL:
+    if name in OF_SEVERAL:
         given = keras.tree.flatten(step.args)
     elif name == "pad":
         given = [*step.args[1:], *step.kwargs.values()]
