@@ -31,7 +31,7 @@ _MASKS = (
     *("add", "broadcast_to", "cast", "divide", "expand_dims", "minimum", "multiply"),
     *("negative", "reshape", "subtract", "true_divide", "where"),
 )
-_LARGE = 1e3
+LARGE = 1e3
 _MASKED = (
     "large numbers mask its scores, beside which integers can't tell these apart; "
     "keras.layers.Softmax and attention with a mask are computed in integers"
@@ -168,7 +168,7 @@ def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
         parts = [x for x in keras.tree.flatten(step.args) if x is not None]
         parts += [step.op.scale, step.op.offset] if scaled else []
         constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
-        if any(np.max(np.abs(x), initial=0) >= _LARGE for x in constants):
+        if any(np.max(np.abs(x), initial=0) >= LARGE for x in constants):
             return True
         left += step.inputs
     return False
