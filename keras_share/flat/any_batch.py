@@ -76,7 +76,7 @@ def _merged(
             )
             if sizes.count(-1) == 1:
                 return Call(type(op)(sizes), args, kwargs, outputs)
-        elif name in ("BroadcastTo", "Tile") and shape[1:] == wide[1:]:
+        elif name in ("BroadcastTo", "Repeat", "Tile") and shape[1:] == wide[1:]:
             [x] = [x for x in args if isinstance(x, keras.KerasTensor)]
             lead = [1, *x.shape][-len(shape)] if len(x.shape) >= len(shape) else 1
             if name == "BroadcastTo" or (lead == 1 and x.shape[1:] == shape[1:]):

@@ -68,6 +68,17 @@ class First(layers.Layer):
         return self.stages(x)[0]
 
 
+class Repeated(layers.Layer):
+    """Repeats a table of its own for each sample."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=shape[1:])
+
+    def call(self, x):
+        table = ops.expand_dims(ops.convert_to_tensor(self.table), 0)
+        return x + ops.repeat(table, repeats=ops.shape(x)[0], axis=0)
+
+
 class Windows(layers.Layer):
     """Sees the windows of each image in its batch; their number divides that."""
 
@@ -140,6 +151,7 @@ def model_of(*parts, shape=SHAPE):
     "make, shape",
     [
         (First, SHAPE),
+        (Repeated, SHAPE),
         (lambda: InWindows(2), SHAPE),
         (lambda: InWindows(36), (36, 2)),
         (Trained, SHAPE),
