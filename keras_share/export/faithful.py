@@ -39,6 +39,8 @@ LEAST_RATIO_AWARE = {
     Quantization.DYNAMIC: 30.0,
     Quantization.DYNAMIC_INT4: 30.0,
 }
+# Of a model that computes in half precision.
+_LEAST_IN = {"float16": LEAST_RATIO[Quantization.FLOAT16], "bfloat16": 28.0}
 # What few steps of an output's integers explain is no fault, however small the signal.
 _STEPS = 2.01
 _ALIKE = 40.0
@@ -80,8 +82,8 @@ def check_outputs(
             LiteRT can't run the file.
     """
     least = (LEAST_RATIO_AWARE if aware else LEAST_RATIO)[quantization]
-    if any(part.compute_dtype != "float32" for part in sublayers(model)):
-        least = min(least, LEAST_RATIO[Quantization.FLOAT16])
+    computed = {part.compute_dtype for part in sublayers(model)}
+    least = min([least, *(_LEAST_IN[x] for x in computed if x in _LEAST_IN)])
     with tempfile.TemporaryDirectory() as folder:
         file = _File(data, Path(folder, "model.tflite"))
         batches, expected, actual = _side_by_side(model, file, dataset)
