@@ -70,12 +70,12 @@ def _merged(
             [x.shape for x in tree.flatten(y)] for y in (outputs, other.outputs)
         )
         if name == "Reshape":
-            sizes = tuple(
+            target = tuple(
                 size if size == another else -1
                 for size, another in zip(shape, wide, strict=True)
             )
-            if sizes.count(-1) == 1:
-                return Call(type(op)(sizes), args, kwargs, outputs)
+            if target.count(-1) == 1:
+                return Call(type(op)(target), args, kwargs, outputs)
         elif name in ("BroadcastTo", "Repeat", "Tile") and shape[1:] == wide[1:]:
             [x] = [x for x in args if isinstance(x, keras.KerasTensor)]
             lead = [1, *x.shape][-len(shape)] if len(x.shape) >= len(shape) else 1

@@ -1,7 +1,6 @@
 """`Builder`: a quantized model, built step by step from what was decided for each."""
 
 import copy
-from collections.abc import Set
 from typing import Any
 
 import keras
@@ -68,7 +67,7 @@ class Builder:
         self._run()
         return self.rebuilder.finish()
 
-    def finer(self, tensors: Set[keras.KerasTensor]) -> set[keras.KerasTensor]:
+    def finer(self, tensors: set[keras.KerasTensor]) -> set[keras.KerasTensor]:
         """Of the tensors that `read_apart` found, those that need ranges of their own.
 
         Once the model is calibrated: their steps are finer by two bits than the steps

@@ -90,7 +90,8 @@ def _unstack(use: LayerUse, x: Any) -> Any:
     if number is None:
         use.refuse("the size of its input is not known")
     before = (slice(None),) * (axis % len(x.shape))
-    return tuple(x[(*before, i)] for i in range(number))
+    places = [(*before, i) for i in range(number)]
+    return tuple(x[place] for place in places)
 
 
 @writes("flip", how="int8, as a look-up along one axis")
