@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
+import numpy as np
 
 from keras_share.export.conversion_error import explained
 from keras_share.export.ends import Ends
@@ -39,7 +40,11 @@ def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> byte
     import tensorflow as tf
 
     # As constants: to save variables, and to read them again, takes most of the time.
-    small = [(v, v.numpy()) for v in model.variables if math.prod(v.shape) < _LARGE]
+    small = [
+        (v, _uneven(v.numpy()) if quantization.activations else v.numpy())
+        for v in model.variables
+        if math.prod(v.shape) < _LARGE
+    ]
 
     def serve(*arrays):
         structure = keras.tree.pack_sequence_as(model.input, arrays)
@@ -78,6 +83,18 @@ def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> byte
         )
         with _only_new_objects_collected():
             return converter.convert()
+
+
+def _uneven(value: np.ndarray) -> np.ndarray:
+    """A vector of equal numbers with the next larger one in place of the first.
+
+    The converter takes a bias of equal numbers for a single one, and rounds it for all
+    channels with the scale of the first.
+    """
+    is_bias = value.ndim == 1 and "float" in value.dtype.name
+    if not is_bias or not value.any() or (value != value[:1]).any():
+        return value
+    return np.append(np.nextafter(value[:1], np.inf, dtype=value.dtype), value[1:])
 
 
 @contextmanager

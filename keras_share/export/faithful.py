@@ -20,7 +20,9 @@ from keras_share.tflite.file.signatures import signatures
 from keras_share.tflite.runtimes.agreement import Agreement, agreement_of
 from keras_share.tflite.runtimes.apart import RunError, run_apart
 from keras_share.tflite.runtimes.failing import failing_operator
-from keras_share.tflite.runtimes.samples import End, end_of
+from keras_share.tflite.runtimes.samples import end_of
+
+Call = dict[str, np.ndarray]
 
 # The least ratio of signal to noise, in decibels, by what the file is quantized to: of
 # a float model, and of one that computes the same integers as its file.
@@ -37,6 +39,8 @@ LEAST_RATIO_AWARE = {
     Quantization.DYNAMIC: 30.0,
     Quantization.DYNAMIC_INT4: 30.0,
 }
+# Of a model that computes in half precision.
+_LEAST_IN = {"float16": LEAST_RATIO[Quantization.FLOAT16], "bfloat16": 28.0}
 # What few steps of an output's integers explain is no fault, however small the signal.
 _STEPS = 2.01
 _ALIKE = 40.0
@@ -77,56 +81,26 @@ def check_outputs(
         ValueError: If an output differs by more than the quantization explains, or
             LiteRT can't run the file.
     """
-    parsed = flatbuffer.read(data)
-    [(_, graph, takes, gives)] = signatures(parsed)
-    steps = [_step(parsed, graph, index) for index in gives.values()]
-    inputs, outputs = (
-        [end_of(name, graph.tensors[i]) for name, i in part.items()]
-        for part in (takes, gives)
-    )
-    free = all(
-        x.shapeSignature is not None and x.shapeSignature[0] < 0
-        for x in (graph.tensors[i] for i in takes.values())
-    )
-    end = time.monotonic() + _SECONDS
-    batches, expected, actual = [], [], []
-    with tempfile.TemporaryDirectory() as folder, traced_once(model):
-        path = Path(folder, "model.tflite")
-        path.write_bytes(data)
-        for rows in _batches(model, dataset):
-            calls = _calls(rows, inputs, free)
-            try:
-                actual += _run("interpreter", path, calls, outputs)
-            except RunError as error:
-                place = failing_operator(data, "interpreter", calls[0])
-                raise ValueError(
-                    f"LiteRT must be able to run the file. Received: {error}{place}. "
-                    "Nothing was written."
-                ) from error
-            expected.append(_predict(model, rows))
-            batches.append(calls)
-            if time.monotonic() > end:
-                break
-        agreements = _compared(ends, expected, actual, steps)
+    least = (LEAST_RATIO_AWARE if aware else LEAST_RATIO)[quantization]
+    computed = {part.compute_dtype for part in sublayers(model)}
+    least = min([least, *(_LEAST_IN[x] for x in computed if x in _LEAST_IN)])
+    with tempfile.TemporaryDirectory() as folder:
+        file = _File(data, Path(folder, "model.tflite"))
+        batches, expected, actual = _side_by_side(model, file, dataset)
+        agreements = _compared(ends, expected, actual, file.steps)
         if not all(found.ratio > _ALIKE for found in agreements):
             _check_alone(model, [dataset[0], dataset[-1]])
-        least = (LEAST_RATIO_AWARE if aware else LEAST_RATIO)[quantization]
-        if any(part.compute_dtype != "float32" for part in sublayers(model)):
-            least = min(least, LEAST_RATIO[Quantization.FLOAT16])
         poor = [i for i, found in enumerate(agreements) if not _is_near(found, least)]
-        if not poor:
-            return agreements
-        if rounded is not None:
+        if poor and rounded is not None:
             # Raises if that is not what the file computes.
             check_outputs(rounded, data, dataset, quantization, True, ends)
             _warn(agreements[poor[0]], "the quantized model is so, too")
             return agreements
-        others = []
-        if quantization.activations is not None:
-            others = _by_reference(path, batches, outputs)
+        integers = quantization.activations is not None
+        others = file.run_by_reference(batches) if poor and integers else []
     if others:
-        apart = _compared(ends, actual, others, steps)
-        agrees = _compared(ends, expected, others, steps)
+        apart = _compared(ends, actual, others, file.steps)
+        agrees = _compared(ends, expected, others, file.steps)
     for i in poor:
         found = agreements[i]
         if (
@@ -141,6 +115,80 @@ def check_outputs(
             )
         _warn(found, f"LiteRT's own kernels are {apart[i].ratio:.1f} dB apart")
     return agreements
+
+
+class _File:
+    """A file that is run beside a model.
+
+    Attributes:
+        steps: The step of each output's integers; None of one that has none.
+    """
+
+    def __init__(self, data: bytes, path: Path):
+        self._data, self._path = data, path
+        path.write_bytes(data)
+        model = flatbuffer.read(data)
+        [(_, graph, takes, gives)] = signatures(model)
+        self.steps = [_step(model, graph, index) for index in gives.values()]
+        self._inputs, self._outputs = (
+            [end_of(name, graph.tensors[i]) for name, i in part.items()]
+            for part in (takes, gives)
+        )
+        shapes = [graph.tensors[i].shapeSignature for i in takes.values()]
+        self._free = all(shape is not None and shape[0] < 0 for shape in shapes)
+
+    def calls(self, rows: list[list[np.ndarray]]) -> list[Call]:
+        """What it is called with for samples, one by one or all at once."""
+        if self._free:
+            rows = [list(map(np.concatenate, zip(*rows, strict=True)))]
+        return [
+            {end.name: end.stored(x) for end, x in zip(self._inputs, row, strict=True)}
+            for row in rows
+        ]
+
+    def run(self, calls: list[Call]) -> list[list[np.ndarray]]:
+        """Its outputs by the kernels that phones run.
+
+        Raises:
+            ValueError: If LiteRT can't run it.
+        """
+        try:
+            return self._run("interpreter", calls)
+        except RunError as error:
+            place = failing_operator(self._data, "interpreter", calls[0])
+            raise ValueError(
+                f"LiteRT must be able to run the file. Received: {error}{place}. "
+                "Nothing was written."
+            ) from error
+
+    def run_by_reference(self, batches: list[list[Call]]) -> list[list[np.ndarray]]:
+        """Those of LiteRT's reference kernels; none if an operator has no such."""
+        try:
+            return [row for calls in batches for row in self._run("reference", calls)]
+        except RunError:
+            return []
+
+    def _run(self, mode: str, calls: list[Call]) -> list[list[np.ndarray]]:
+        rows = run_apart(
+            "run_rows", mode, str(self._path), calls, timeout=600.0, fresh=False
+        )
+        return [[end.real(row[end.name]) for end in self._outputs] for row in rows]
+
+
+def _side_by_side(
+    model: keras.Model, file: _File, dataset: Sequence[list[np.ndarray]]
+) -> tuple[list[list[Call]], list, list]:
+    """Calls of the file in parts, and what the model and the file make of each."""
+    end = time.monotonic() + _SECONDS
+    batches, expected, actual = [], [], []
+    with traced_once(model):
+        for rows in _batches(model, dataset):
+            batches.append(file.calls(rows))
+            actual += file.run(batches[-1])
+            expected.append(_predict(model, rows))
+            if time.monotonic() > end:
+                break
+    return batches, expected, actual
 
 
 def _compared(
@@ -201,35 +249,6 @@ def _predict(model: keras.Model, rows: list[list[np.ndarray]]) -> list[np.ndarra
     inputs = keras.tree.pack_sequence_as(input_structure(model), columns)
     outputs = keras.tree.flatten(model(inputs, training=False))
     return list(map(keras.ops.convert_to_numpy, outputs))
-
-
-def _calls(
-    rows: list[list[np.ndarray]], takes: list[End], free: bool
-) -> list[dict[str, np.ndarray]]:
-    if free:
-        rows = [list(map(np.concatenate, zip(*rows, strict=True)))]
-    return [
-        {end.name: end.stored(x) for end, x in zip(takes, row, strict=True)}
-        for row in rows
-    ]
-
-
-def _run(
-    mode: str, path: Path, calls: list[dict[str, np.ndarray]], gives: list[End]
-) -> list[list[np.ndarray]]:
-    found = run_apart("run_rows", mode, str(path), calls, timeout=600.0, fresh=False)
-    return [[end.real(row[end.name]) for end in gives] for row in found]
-
-
-def _by_reference(
-    path: Path, batches: list[list[dict[str, np.ndarray]]], gives: list[End]
-) -> list[list[np.ndarray]]:
-    """The outputs of LiteRT's reference kernels; none if an operator has no such."""
-    try:
-        runs = [_run("reference", path, calls, gives) for calls in batches]
-    except RunError:
-        return []
-    return [row for run in runs for row in run]
 
 
 def _step(

@@ -22,10 +22,10 @@ from keras_share.export.rounded import Rounded
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.folding import (
-    IDENTITY_LAYERS,
     KERNEL_LAYERS,
     activation_would_fold,
     base_layer,
+    is_identity,
     is_own_code,
     product_would_fold,
     scale_would_fold,
@@ -90,7 +90,7 @@ def inference_model(
             builder.set(step.outputs, call(builder, step))
 
     def call(builder: Rebuilder, step: Step) -> Any:
-        if isinstance(step.op, IDENTITY_LAYERS):
+        if is_identity(step.op, step.args):
             x = builder.resolve(step.args[0])
             return x if x.dtype == step.output.dtype else ops.cast(x, step.output.dtype)
         if step.body is not None:

@@ -10,7 +10,8 @@ from keras import ops, tree
 from keras_share.flat.written import Refusal
 from keras_share.layers.held_weight import ToBatch
 
-SIZES = (2, 3)
+# Such as images in up to 64 windows, among which a layer divides its batch.
+SIZES = ((2, 3), (2 * 64 * 9, 3 * 64 * 9))
 
 
 class Call(NamedTuple):
@@ -23,14 +24,18 @@ class Call(NamedTuple):
 
 
 def for_any_batch(
-    calls: list[Call], others: list[Call], like: keras.KerasTensor
+    calls: list[Call],
+    others: list[Call],
+    like: keras.KerasTensor,
+    sizes: tuple[int, int],
 ) -> list[Call]:
     """The calls of a record, where they differ with the batch size for any.
 
     Args:
-        calls: Those of the first of `SIZES`.
-        others: Those of the second.
+        calls: Those of one batch size.
+        others: Those of another.
         like: A tensor of the first record whose first axis is that of the batch.
+        sizes: The two batch sizes.
 
     Raises:
         Refusal: If they depend on the batch size in some other way than shapes do.
@@ -39,7 +44,7 @@ def for_any_batch(
         raise Refusal("what it runs depends on the batch size")
     merged: list[Call] = []
     for pair in zip(calls, others, strict=True):
-        op, args, kwargs, outputs = _merged(*pair, like)
+        op, args, kwargs, outputs = _merged(*pair, like, sizes)
         if type(op).__name__ in ("Concatenate", "Stack"):  # which broadcast nothing
             args = tree.map_structure(lambda x: _repeated(x, like, merged), args)
         merged.append(Call(op, args, kwargs, outputs))
@@ -55,7 +60,9 @@ def _repeated(x: Any, like: keras.KerasTensor, calls: list[Call]) -> Any:
     return calls[-1].outputs
 
 
-def _merged(call: Call, other: Call, like: keras.KerasTensor) -> Call:
+def _merged(
+    call: Call, other: Call, like: keras.KerasTensor, sizes: tuple[int, int]
+) -> Call:
     op, args, kwargs, outputs = call
     if op is not other.op and _differ(vars(op), vars(other.op)):
         name = type(op).__name__
@@ -63,13 +70,13 @@ def _merged(call: Call, other: Call, like: keras.KerasTensor) -> Call:
             [x.shape for x in tree.flatten(y)] for y in (outputs, other.outputs)
         )
         if name == "Reshape":
-            sizes = tuple(
+            target = tuple(
                 size if size == another else -1
                 for size, another in zip(shape, wide, strict=True)
             )
-            if sizes.count(-1) == 1:
-                return Call(type(op)(sizes), args, kwargs, outputs)
-        elif name in ("BroadcastTo", "Tile") and shape[1:] == wide[1:]:
+            if target.count(-1) == 1:
+                return Call(type(op)(target), args, kwargs, outputs)
+        elif name in ("BroadcastTo", "Repeat", "Tile") and shape[1:] == wide[1:]:
             [x] = [x for x in args if isinstance(x, keras.KerasTensor)]
             lead = [1, *x.shape][-len(shape)] if len(x.shape) >= len(shape) else 1
             if name == "BroadcastTo" or (lead == 1 and x.shape[1:] == shape[1:]):
@@ -78,12 +85,12 @@ def _merged(call: Call, other: Call, like: keras.KerasTensor) -> Call:
     mine, theirs = tree.flatten((args, kwargs)), tree.flatten(other[1:3])
     if len(mine) != len(theirs):
         raise Refusal("what it runs depends on the batch size")
-    found = [_constant(a, b) for a, b in zip(mine, theirs, strict=True)]
+    found = [_constant(a, b, sizes) for a, b in zip(mine, theirs, strict=True)]
     args, kwargs = tree.pack_sequence_as((args, kwargs), found)
     return Call(op, args, kwargs, outputs)
 
 
-def _constant(value: Any, other: Any) -> Any:
+def _constant(value: Any, other: Any, sizes: tuple[int, int]) -> Any:
     """A value that doesn't depend on the batch size, if one of two such is left."""
     if isinstance(value, keras.KerasTensor) or not _is_array(value):
         symbolic = isinstance(value, keras.KerasTensor)
@@ -95,7 +102,7 @@ def _constant(value: Any, other: Any) -> Any:
         if not np.array_equal(one, two):
             raise Refusal("it computes with the batch size")
         return value
-    fits = (len(one), len(two)) == SIZES and one.shape[1:] == two.shape[1:]
+    fits = (len(one), len(two)) == sizes and one.shape[1:] == two.shape[1:]
     if fits and (one == one[:1]).all() and (two == one[:1]).all():
         return value[:1]
     raise Refusal("it makes a constant for each sample")

@@ -37,12 +37,18 @@ def check_numbers(model: Any) -> None:
                 "to be quantized or exported, and pass it what they make. Received: "
                 f"the layer '{layer.name}'"
             )
+    check_weights(model)
+
+
+def check_weights(model: keras.Model) -> None:
+    """Raises ValueError unless the weights of a model are the numbers it was given."""
+    for layer in sublayers(model):
         if isinstance(layer, keras.layers.Layer) and layer.quantization_mode:
             raise ValueError(
-                "A model to be quantized or exported must have its float weights. "
-                f"Received: the layer '{layer.name}', of which Keras's own `quantize` "
-                f"left {layer.quantization_mode} weights. Pass the model from before, "
-                "and choose here how to quantize it: "
+                "A model to be shared, quantized or exported must have its float "
+                f"weights. Received: the layer '{layer.name}', of which Keras's own "
+                f"`quantize` left {layer.quantization_mode} weights. Pass the model "
+                "from before, and choose here how to quantize it: "
                 "export_tflite(model, path, quantization='dynamic')"
             )
 

@@ -1,11 +1,13 @@
 """What TFLite's converter folds into a kernel, and what it must not."""
 
+from contextlib import suppress
 from typing import Any
 
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.layers.relax.affine import Affine
+from keras_share.layers.substitute import accepts_training
 
 KERNEL_LAYERS = (
     keras.layers.Dense,
@@ -44,7 +46,7 @@ _AUGMENTATIONS = (
     "Solarization",
 )
 
-# Layers that do nothing at inference.
+# Layers of Keras that do nothing at inference.
 IDENTITY_LAYERS = (
     # Some came with later versions of Keras.
     *(getattr(keras.layers, x) for x in _AUGMENTATIONS if hasattr(keras.layers, x)),
@@ -57,6 +59,18 @@ IDENTITY_LAYERS = (
     keras.layers.SpatialDropout1D,
     keras.layers.SpatialDropout2D,
 )
+
+
+def is_identity(op: keras.Operation, args: tuple) -> bool:
+    """Whether a layer called with `args` does nothing at inference, as `Dropout`."""
+    if isinstance(op, IDENTITY_LAYERS):
+        return True
+    if not isinstance(op, keras.Layer) or op.weights or not accepts_training(op):
+        return False
+    with suppress(Exception):  # whatever a layer of the user's own raises on symbols
+        return op.call(*args, training=False) is args[0]
+    return False
+
 
 NORMALIZATIONS = (
     keras.layers.BatchNormalization,
@@ -162,7 +176,7 @@ def on_last_axis(step: Step) -> bool:
 def _feeds_shared_kernel(graph: FlatGraph, step: Step) -> bool:
     return any(
         _feeds_shared_kernel(graph, consumer)
-        if isinstance(consumer.op, IDENTITY_LAYERS)
+        if is_identity(consumer.op, consumer.args)
         else is_shared_kernel(graph, consumer)
         for consumer in graph.consumers(step.output)
     )

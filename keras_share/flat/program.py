@@ -22,7 +22,9 @@ from keras_share.layers.substitute import accepts_training
 
 # Their calls run what was recorded when they were made, in training as at inference.
 _FUNCTIONAL = (keras.Sequential, keras.Function)
-_NO_TENSORS = "All operation outputs must be tensors"
+# Of layers inside that return something else than one tensor, as Keras understands it.
+_INDIVISIBLE = "total size of the tensor must be unchanged"
+_NO_TENSORS = ("All operation outputs must be tensors", "Iterating over a symbolic")
 
 
 def record(model: keras.Model) -> tuple[keras.Model, list[Call]]:
@@ -39,6 +41,8 @@ def record(model: keras.Model) -> tuple[keras.Model, list[Call]]:
         if isinstance(op, keras.Layer):
             _call_masks(tensors((args, kwargs)), tree.flatten(inputs), calls)
             kwargs = {**kwargs, **mask_arguments(op, args, kwargs)}
+            if not accepts_training(op):  # Keras leaves it out, too
+                kwargs.pop("training", None)
         outputs = op(*args, **kwargs)
         calls.append(Call(op, args, kwargs, outputs))
         return outputs
@@ -115,11 +119,22 @@ class Program:
             free = [i for i, x in enumerate(self.outer) if x.shape[:1] == (None,)]
             if modeled or not free:
                 raise
-            one, other = (self._recorded(*call, size) for size in SIZES)
-            self.inputs, self.calls, self.outputs = one
-            self.calls = for_any_batch(self.calls, other[1], self.inputs[free[0]])
+            self._record_for_any_batch(call, free[0])
         own = self.inputs[len(self.outer) :]
         self.calls = with_biases(self.calls, own, self.weights, self.outputs)
+
+    def _record_for_any_batch(self, call: tuple, free: int) -> None:
+        for sizes in SIZES:
+            try:
+                one, other = (self._recorded(*call, size) for size in sizes)
+            except Refusal as refusal:
+                if sizes is SIZES[-1] or _INDIVISIBLE not in str(refusal):
+                    raise
+            else:
+                self.inputs, self.calls, self.outputs = one
+                like = self.inputs[free]
+                self.calls = for_any_batch(self.calls, other[1], like, sizes)
+                return
 
     def _recorded(self, layer: keras.Layer, *call: Any) -> tuple:
         """Inputs, calls and outputs of a record."""
@@ -134,8 +149,10 @@ class Program:
                     raise
                 self.weights = [*self.weights, *found]
             except Refusal as refusal:
-                left = [x for x in _direct_parts(layer) if x not in self._inlined]
-                if _NO_TENSORS not in str(refusal) or not left:
+                around = [layer, *self._inlined]
+                parts = [x for one in around for x in _direct_parts(one)]
+                left = [x for x in dict.fromkeys(parts) if x not in self._inlined]
+                if not any(map(str(refusal).__contains__, _NO_TENSORS)) or not left:
                     raise
                 self._inlined += left
                 self.weights += [v for x in left for v in own_weights(x)]
@@ -177,7 +194,8 @@ class Program:
         _check_constants(layer, calls)
         if not isinstance(layer, _FUNCTIONAL):
             _check_sizes(calls)
-        return run.inputs, calls, tree.pack_sequence_as(outputs, run.outputs)
+        made = dict(zip(dict.fromkeys(tensors(outputs)), run.outputs, strict=True))
+        return run.inputs, calls, replaced(outputs, made)
 
     def replay(
         self,
@@ -211,7 +229,9 @@ def _trace(
                 outputs = layer.call(*args, **kwargs)
             if reads.found and not isinstance(layer, Written):
                 raise ReadError(reads.found)
-        return *record(keras.Model(inputs, outputs)), outputs
+        # A constant among them is none of what is recorded.
+        given = list(dict.fromkeys(tensors(outputs)))
+        return *record(keras.Model(inputs, given)), outputs
 
 
 def _weights(layer: keras.Layer) -> list[keras.Variable]:
@@ -244,7 +264,9 @@ def _direct_parts(layer: keras.Layer) -> list[keras.Layer]:
     """The layers in attributes of a layer that are no layers of Keras."""
     return [
         x
-        for x in vars(layer).values()
+        for name, value in vars(layer).items()
+        if not name.startswith("_")
+        for x in (value if isinstance(value, (list, tuple)) else [value])
         if isinstance(x, keras.Layer) and type(x).__module__.split(".")[0] != "keras"
     ]
 

@@ -12,9 +12,9 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.tensors import corresponding, replaced, tensors
 from keras_share.quantize.attention_rules import masked_softmax
+from keras_share.quantize.placement import LARGE
 from keras_share.quantize.rules import operation_name
 
-_LARGE = 1e3
 _SEEN = 1.0  # in magnitude, of what is added where nothing is masked
 _MOVES = ("broadcast_to", "expand_dims", "get_item", "reshape", "squeeze", "transpose")
 _VALUES: dict[str, Callable[..., Any]] = {
@@ -81,7 +81,7 @@ def _take_apart(
     if step is not None and name == "where":
         truth, *choices = step.args
         for chosen, other, of in zip(choices, choices[::-1], _CHOICES, strict=True):
-            if not isinstance(other, keras.KerasTensor) and np.all(other <= -_LARGE):
+            if not isinstance(other, keras.KerasTensor) and np.all(other <= -LARGE):
                 tensor = isinstance(truth, keras.KerasTensor)
                 masks.append((truth, of) if tensor else np.asarray(of(truth)))
                 _take_apart(graph, chosen, numbers, masks)
@@ -94,7 +94,7 @@ def _mask(graph: FlatGraph, x: Any) -> Mask | np.ndarray | None:
     if not isinstance(x, keras.KerasTensor):
         values = np.asarray(ops.convert_to_numpy(x))
         small = np.abs(values) < _SEEN
-        masked = (values <= -_LARGE).any() and (small | (values <= -_LARGE)).all()
+        masked = (values <= -LARGE).any() and (small | (values <= -LARGE)).all()
         return small if masked else None
     steps: list[Step] = []
     source = x
@@ -119,7 +119,7 @@ def _mask(graph: FlatGraph, x: Any) -> Mask | np.ndarray | None:
         values = _VALUES[name](*given)
     if not steps or np.shape(values) != (2,) or not np.isfinite(values).all():
         return None
-    masked = values <= -_LARGE
+    masked = values <= -LARGE
     if masked.sum() != 1 or abs(values[~masked][0]) >= _SEEN:
         return None
 

@@ -1,5 +1,6 @@
 """Rules for attention: products and softmaxes, with masks that integers can have."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,17 +30,27 @@ def masked_softmax(scores: Any, mask: Any = None) -> Any:
 
 @writes(
     layers.Softmax,
-    refuse=lambda layer: "it is over several axes" if len(axes_of(layer)) > 1 else None,
     how="int8, in the range (0, 1); masked places are set to 10 below the "
     "smallest score",
 )
 def _softmax(use: LayerUse, inputs: Any, mask: Any = None) -> Any:
-    [axis] = axes_of(use.op)
-    if axis in (-1, len(inputs.shape) - 1):
-        return masked_softmax(inputs, mask)
-    inputs = ops.swapaxes(inputs, axis, -1)
-    mask = None if mask is None else ops.swapaxes(mask, axis, -1)
-    return ops.swapaxes(masked_softmax(inputs, mask), axis, -1)
+    rank = len(inputs.shape)
+    axes = sorted(axis % rank for axis in axes_of(use.op))
+    order = [*(axis for axis in range(rank) if axis not in axes), *axes]
+    moves = order != sorted(order)
+    given = [inputs] if mask is None else [inputs, mask]
+    if moves and any(len(x.shape) < rank for x in given):
+        use.refuse("its mask has fewer axes than its input")
+    given = [ops.transpose(x, order) if moves else x for x in given]
+    shape = tuple(-1 if size is None else size for size in given[0].shape)
+    if len(axes) > 1:
+        if shape.count(-1) > 1 or any(x.shape != given[0].shape for x in given):
+            use.refuse("it is over several axes, of sizes that are not known")
+        flat = (*shape[: -len(axes)], math.prod(shape[-len(axes) :]))
+        given = [ops.reshape(x, flat) for x in given]
+    x = masked_softmax(*given)
+    x = ops.reshape(x, shape) if len(axes) > 1 else x
+    return ops.transpose(x, np.argsort(order).tolist()) if moves else x
 
 
 @writes(

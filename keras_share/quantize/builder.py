@@ -25,6 +25,8 @@ from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.ranges import Range, values_of
 from keras_share.quantize.rules import operation_name
 
+_MUCH_FINER = 4
+
 
 class Builder:
     """Builds the quantized model of a graph.
@@ -64,6 +66,22 @@ class Builder:
             self.rebuilder.set(tensor, x)
         self._run()
         return self.rebuilder.finish()
+
+    def finer(self, tensors: set[keras.KerasTensor]) -> set[keras.KerasTensor]:
+        """Of the tensors that `read_apart` found, those that need ranges of their own.
+
+        Once the model is calibrated: their steps are finer by two bits than the steps
+        of what they are joined to.
+        """
+        found = set()
+        for step in self.graph:
+            joined = self.ranges.get(tree.flatten(step.outputs)[0])
+            for x in tensors.intersection(step.inputs):
+                if joined in self.fakes and self.placements[step].output == "input":
+                    own = self.fakes[self.ranges[x]]
+                    if own.step < self.fakes[joined].step / _MUCH_FINER:
+                        found.add(x)
+        return found
 
     def _run(self) -> None:
         for step in self.graph:

@@ -1,7 +1,7 @@
 """`quantize_model`: quantization-aware training of Keras 3 models with tied weights."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import keras
 
@@ -19,7 +19,7 @@ from keras_share.quantize.quantization import (
     quantization_of,
 )
 from keras_share.quantize.quantized_model import QuantizedModel, patterns_of
-from keras_share.quantize.ranges import find_ranges
+from keras_share.quantize.ranges import find_ranges, read_apart
 from keras_share.quantize.report import LayerReport, report_of
 from keras_share.quantize.representative import (
     Representative,
@@ -147,20 +147,32 @@ def quantize_model(
             warn_of_sizes("quantized model", model, shapes, stacklevel=3)
         dataset = lambda: rows  # noqa: E731 (a generator may not give them again)
     _warn(left, strict)
-    per_group = ranges == "group"
-    tensors = find_ranges(graph, placements, per_group)
-    with full_precision():
-        built = Builder(graph, placements, tensors, quantization).build()
-        quantized = QuantizedModel(
-            built.input,
-            built.output,
-            model.name,
-            patterns=patterns_of(model),
-            output_names=output_names(model),
-        )
+
+    def built(apart: Set[keras.KerasTensor]) -> tuple[QuantizedModel, Builder]:
+        tensors = find_ranges(graph, placements, ranges == "group", apart)
+        builder = Builder(graph, placements, tensors, quantization)
+        with full_precision():
+            found = builder.build()
+            quantized = QuantizedModel(
+                found.input,
+                found.output,
+                model.name,
+                patterns=patterns_of(model),
+                output_names=output_names(model),
+            )
+        if calibrated:
+            calibrate(quantized, dataset)
+        return quantized, builder
+
+    calibrated = dataset is not None and quantization.activations is not None
+    apart = read_apart(graph, placements) if calibrated else set()
+    if apart:
+        rows = list(samples(dataset, model))
+        dataset = lambda: rows  # noqa: E731 (a generator may not give them again)
+    quantized, builder = built(apart)
+    if (finer := builder.finer(apart)) != apart:
+        quantized, _ = built(finer)
     warn_of_lost_methods(model, quantized)
-    if dataset is not None and quantization.activations is not None:
-        calibrate(quantized, dataset)
     return quantized
 
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import OWN_CALL, flatten
-from keras_share.flat.folding import IDENTITY_LAYERS
+from keras_share.flat.folding import is_identity
 from keras_share.flat.written import LayerUse, Written
 from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.relax.affine import Affine
@@ -143,7 +143,9 @@ def _function(
         return linear_then_activation if split_activation(op) else None
     if isinstance(op, Written):
         return OWN_CALL
-    if not isinstance(op, keras.Layer) or isinstance(op, (*IDENTITY_LAYERS, *_CLOSED)):
+    if not isinstance(op, keras.Layer) or isinstance(op, _CLOSED):
+        return None
+    if is_identity(op, args):
         return None
     if len(list(sublayers(op))) > 1:
         return None

@@ -9,9 +9,9 @@ import numpy as np
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import (
-    IDENTITY_LAYERS,
     KERNEL_LAYERS,
     folds,
+    is_identity,
     is_linear,
     on_last_axis,
     scale_would_fold,
@@ -31,7 +31,7 @@ _MASKS = (
     *("add", "broadcast_to", "cast", "divide", "expand_dims", "minimum", "multiply"),
     *("negative", "reshape", "subtract", "true_divide", "where"),
 )
-_LARGE = 1e3
+LARGE = 1e3
 _MASKED = (
     "large numbers mask its scores, beside which integers can't tell these apart; "
     "keras.layers.Softmax and attention with a mask are computed in integers"
@@ -40,7 +40,7 @@ _NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Whose output holds values of each input, of which some may be constants.
-_OF_SEVERAL = ("concatenate", "maximum", "minimum", "stack", "where")
+OF_SEVERAL = ("concatenate", "maximum", "minimum", "stack", "where")
 # Of two of these one may undo the other.
 ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 _FUSING = (
@@ -168,7 +168,7 @@ def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
         parts = [x for x in keras.tree.flatten(step.args) if x is not None]
         parts += [step.op.scale, step.op.offset] if scaled else []
         constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
-        if any(np.max(np.abs(x), initial=0) >= _LARGE for x in constants):
+        if any(np.max(np.abs(x), initial=0) >= LARGE for x in constants):
             return True
         left += step.inputs
     return False
@@ -241,7 +241,7 @@ def constants(step: Step) -> list[Any]:
     """The numbers but zero that an output has beside values of a step's inputs."""
     name = operation_name(step.op)
     given: list[Any] = []
-    if name in _OF_SEVERAL:
+    if name in OF_SEVERAL:
         given = keras.tree.flatten(step.args)
     elif name == "pad":
         given = [*step.args[1:], *step.kwargs.values()]
@@ -256,7 +256,7 @@ def place_alone(graph: FlatGraph, step: Step) -> Placement:
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
         return Placement(reason=step.reason or "")
-    if isinstance(op, IDENTITY_LAYERS) or _is_float_cast(step):
+    if is_identity(op, step.args) or _is_float_cast(step):
         return Placement("input")
     if isinstance(op, keras.layers.BatchNormalization):
         return _place_normalization(graph, step)

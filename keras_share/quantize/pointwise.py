@@ -9,7 +9,7 @@ import numpy as np
 from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.folding import IDENTITY_LAYERS
+from keras_share.flat.folding import is_identity
 from keras_share.flat.tensors import replaced
 from keras_share.layers.copying import copy_or_keep
 from keras_share.layers.sublayers import sublayers
@@ -177,7 +177,7 @@ class _Finder:
             return True
         free = not op.variables and len(list(sublayers(op))) == 1
         trains = accepts_training(op) and not isinstance(op, keras.layers.Lambda)
-        return free and not trains and not isinstance(op, IDENTITY_LAYERS)
+        return free and not trains and not is_identity(op, step.args)
 
     def _is_tame(self, step: Step) -> bool:
         """Whether the function that makes a step's output is one that integers have."""

@@ -1,7 +1,7 @@
 """Which tensors of a graph are integers, and which of them have one range."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.states import state_names
 from keras_share.flat.tensors import tensors
 from keras_share.layers.held_weight import HeldWeight, ToBatch
-from keras_share.quantize.placement import Placement, constants
+from keras_share.quantize.placement import OF_SEVERAL, Placement, constants
+from keras_share.quantize.rules import operation_name
 
 
 @dataclass(eq=False)
@@ -44,7 +45,10 @@ class Range:
 
 
 def find_ranges(
-    graph: FlatGraph, placements: dict[Step, Placement], per_group: bool = False
+    graph: FlatGraph,
+    placements: dict[Step, Placement],
+    per_group: bool = False,
+    apart: Set[keras.KerasTensor] = frozenset(),
 ) -> dict[keras.KerasTensor, Range]:
     """The range of each tensor that is integers.
 
@@ -52,14 +56,34 @@ def find_ranges(
         graph: The graph.
         placements: What is done with each step.
         per_group: Whether the sites that share a block also share its ranges.
+        apart: Of `read_apart`, what has a range of its own, and that of the others
+            where it is joined to them.
     """
-    finder = _Finder(placements)
+    finder = _Finder(placements, apart)
     finder.add_steps(graph)
     for name in state_names(graph.inputs, graph.outputs):  # out as it goes in again
         finder.unite([graph.inputs[name], graph.outputs[name]])
     for same in _same_places(graph) if per_group else []:
         finder.unite(same)
     return finder.found()
+
+
+def read_apart(
+    graph: FlatGraph, placements: dict[Step, Placement]
+) -> set[keras.KerasTensor]:
+    """What is joined to other tensors, in one range, and read elsewhere as well.
+
+    Beside much larger ones its own numbers can be too small for that range.
+    """
+    found = set()
+    for step in graph:
+        if operation_name(step.op) in OF_SEVERAL and not placements[step].is_float:
+            given = dict.fromkeys(values_of(step))
+            for x in given if len(given) > 1 else ():
+                readers = [y for y in graph.consumers(x) if not placements[y].is_float]
+                if len(readers) > 1 or graph.is_output(x):
+                    found.add(x)
+    return found
 
 
 def _numbers(tensors: list) -> list[keras.KerasTensor]:
@@ -119,8 +143,11 @@ def _layers(step: Step) -> list[tuple[keras.Operation, int]]:
 class _Finder:
     """Tensors that have one range, in sets that grow together."""
 
-    def __init__(self, placements: dict[Step, Placement]):
+    def __init__(
+        self, placements: dict[Step, Placement], apart: Set[keras.KerasTensor]
+    ):
         self.placements = placements
+        self.apart = apart
         self.sets = DisjointSet()
         self.ranges: dict[keras.KerasTensor, Range] = {}  # by root of a set
 
@@ -154,7 +181,10 @@ class _Finder:
             placement = self.placements[step]
             if placement.output == "input" and not placement.is_float:
                 outputs = _numbers(keras.tree.flatten(step.outputs))
-                self.unite([*self._fitting(values_of(step), outputs), *outputs])
+                joins = operation_name(step.op) in OF_SEVERAL
+                given = self._fitting(values_of(step), outputs)
+                given = [x for x in given if not (joins and x in self.apart)]
+                self.unite([*given, *outputs])
 
     def _add_loop(self, step: Step, body: FlatGraph) -> None:
         """Adds a loop, which hands each state on to the next step in one range."""

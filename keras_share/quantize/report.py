@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.folding import IDENTITY_LAYERS
+from keras_share.flat.folding import is_identity
 from keras_share.quantize.opening import open_and_place
 from keras_share.quantize.placement import Placement
 from keras_share.quantize.quantization import TRAINED, Quantization, find_quantization
@@ -137,7 +137,7 @@ def report_of(
 def _reason(step: Step, placement: Placement, quantization: Quantization) -> str:
     """Why a step stays in floating point, where others of its kind don't."""
     by_request = placement.reason == SKIPPED
-    if isinstance(step.op, IDENTITY_LAYERS):
+    if is_identity(step.op, step.args):
         return ""
     if quantization.activations is None and not step.weights and not by_request:
         return ""

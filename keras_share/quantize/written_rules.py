@@ -83,6 +83,17 @@ def _power(use: LayerUse, x: Any, exponent: Any) -> Any:
     return x * x
 
 
+@writes("unstack", how="int8, as slices")
+def _unstack(use: LayerUse, x: Any) -> Any:
+    axis, number = use.op.axis, use.op.num
+    number = x.shape[axis] if number is None else number
+    if number is None:
+        use.refuse("the size of its input is not known")
+    before = (slice(None),) * (axis % len(x.shape))
+    places = [(*before, i) for i in range(number)]
+    return tuple(x[place] for place in places)
+
+
 @writes("flip", how="int8, as a look-up along one axis")
 def _flip(use: LayerUse, x: Any) -> Any:
     axes = axes_of(use.op)

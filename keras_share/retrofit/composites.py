@@ -88,7 +88,8 @@ class _Opener(TiedCloner):
             program = Program(layer, args, kwargs, inference=False)
         except Refusal:
             return None
-        if program.weights:
+        made = keras.tree.flatten(program.outputs)
+        if program.weights or len(tensors(made)) < len(made):
             return None
         inputs = program.inputs
         found = keras.Model(

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_share.flat.built_model import check_weights
 from keras_share.layers import private as private_spec
 from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.relaxed import Relax, relax_layer
@@ -95,6 +96,7 @@ def share(
         )
     private = private_spec.standardize(private)
     opened = open_composites(model)
+    check_weights(model)
     groups = _groups(opened, pattern)
     if groups:
         members = [layer for group in groups for layer in group]

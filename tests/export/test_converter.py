@@ -11,7 +11,7 @@ from keras import layers
 from random_data import randomize, values
 
 import keras_share
-from keras_share import export_tflite
+from keras_share import export_tflite, quantize_model
 
 
 def signature(path):
@@ -91,15 +91,15 @@ def test_only_new_objects_are_collected(tmp_path):
     model = model_of(["x"])
     alive = []
     seen = lambda phase, info: alive.append(len(gc.get_objects()))  # noqa: E731
-    gc.unfreeze()  # what the tests froze
+    gc.unfreeze()  # what `conftest.py` froze
     gc.callbacks.append(seen)
     try:
         export_tflite(model, tmp_path / "model.tflite")
+        assert gc.get_freeze_count() == 0
+        assert min(alive) < len(gc.get_objects()) / 4
     finally:
         gc.callbacks.remove(seen)
-    assert gc.get_freeze_count() == 0
-    assert min(alive) < len(gc.get_objects()) / 4
-    gc.freeze()
+        gc.freeze()
     export_tflite(model, tmp_path / "model.tflite")
     assert gc.get_freeze_count() > 0
 
@@ -162,3 +162,22 @@ def test_a_loop_of_ones_own_is_left_in_floating_point(tmp_path):
     x, path = values(16, 8), tmp_path / "model.tflite"
     with pytest.warns(UserWarning, match=r"'doubling\.fori_loop'"):
         export_tflite(model, path, quantization="int8", representative_dataset=x)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int16"])
+def test_biases_of_equal_numbers_have_the_scale_of_each_channel(quantization, tmp_path):
+    x = inputs = keras.Input((6, 6, 4))
+    for make in (layers.Conv2D, layers.Conv2DTranspose):
+        x = make(5, 3, activation="relu", bias_initializer="ones")(x)
+    x = layers.DepthwiseConv2D(3, bias_initializer="ones")(x)
+    model = keras.Model(inputs, layers.Dense(3, bias_initializer="ones")(x))
+    rng, path = np.random.default_rng(0), tmp_path / "model.tflite"
+    for v in model.trainable_weights:
+        if v.name.endswith("kernel"):  # channels of very different sizes
+            v.assign(
+                rng.normal(size=v.shape) * 10.0 ** rng.uniform(-2, 0, v.shape[-1:])
+            )
+    x = rng.normal(size=(32, 6, 6, 4)).astype("float32")
+    quantized = quantize_model(model, x, quantization=quantization)
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert report.agreement[0].ratio > 45

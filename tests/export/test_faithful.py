@@ -66,11 +66,15 @@ def test_how_far_a_file_may_be_off(quantization, aware, exported):
         check(off_by(1.1 * allowed, model), data, quantization, aware)
 
 
-def test_half_precision_is_as_far_off_as_its_own_rounding(exported):
+@pytest.mark.parametrize("policy, off", [("float16", 0.004), ("bfloat16", 0.03)])
+def test_half_precision_is_as_far_off_as_its_own_rounding(policy, off, exported):
     model, data = exported
-    check(off_by(0.004, model, "mixed_float16"), data, Quantization.FLOAT32, False)
-    with pytest.raises(ValueError, match=r"the 46 dB that float32"):
-        check(off_by(0.01, model, "mixed_float16"), data, Quantization.FLOAT32, False)
+    check(off_by(off, model, f"mixed_{policy}"), data, Quantization.FLOAT32, False)
+    with pytest.raises(ValueError, match=r"the (46|28) dB that float32"):
+        check(
+            off_by(2.5 * off, model, f"mixed_{policy}"),
+            *(data, Quantization.FLOAT32, False),
+        )
 
 
 def test_a_sample_that_is_wrong_is_found_wherever_it_stands(exported):

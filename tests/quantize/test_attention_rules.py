@@ -43,6 +43,17 @@ def test_masked_softmax(axis):
     assert hidden(weights, mask) < 5 * UNSEEN
 
 
+@pytest.mark.parametrize("axis", [(1, 2), (-1, -2), (1, 3), (2,)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_softmax_over_other_axes(axis, masked):
+    shape = (3, 4, 2)
+    x, mask = keras.Input(shape), keras.Input(shape, dtype="bool")
+    y = layers.Softmax(axis=axis)(x, mask=mask if masked else None)
+    model = keras.Model([x, mask] if masked else x, y)
+    data = [values(4, *shape), random_mask(4, *shape)][: 1 + masked]
+    agrees(model, data, tolerance=24 * UNSEEN)
+
+
 def multi_head(**kwargs):
     return layers.MultiHeadAttention(2, 4, **kwargs)
 

@@ -65,3 +65,11 @@ def by_hand():
 def test_errors(make, pattern, kwargs, message):
     with pytest.raises(ValueError, match=message):
         share(make(), pattern, **kwargs)
+
+
+def test_integers_are_no_weights_to_share():
+    model = keras.Sequential([keras.Input((8,)), *[layers.Dense(8) for _ in range(3)]])
+    model.quantize("int8")
+    message = "must have its float weights.*'dense.*', of which Keras's own `quantize`"
+    with pytest.raises(ValueError, match=message):
+        share(model, "shared")

@@ -12,6 +12,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_share.tflite.file.whole import check_counts, check_references, complete
+
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16  # of constant buffers: `force_align: 16` in the schema
 MAX_BYTES = 2**31 - 1  # offsets in a flatbuffer are signed 32-bit integers
@@ -68,10 +70,10 @@ def read(source: str | os.PathLike | bytes) -> schema.ModelT:
         )
     try:
         root = schema.Model.GetRootAs(raw, 0)
-        _check_counts(root, len(raw))
+        check_counts(root, len(raw))
         model = schema.ModelT.InitFromObj(root)
-        _complete(model, raw)
-        _check_references(model)
+        complete(model, raw)
+        check_references(model)
     except _READER_ERRORS as error:
         raise ValueError(
             "A .tflite model must be whole and consistent. "
@@ -248,92 +250,6 @@ def _array(buffer: schema.BufferT) -> np.ndarray:
     if isinstance(data, bytes | bytearray):
         return np.frombuffer(data, np.uint8)
     return np.ascontiguousarray(data, np.uint8)
-
-
-def _check_counts(root: schema.Model, size: int) -> None:
-    """Bounds the work of unpacking, which loops as often as the file says.
-
-    An entry of a vector of tables takes 4 bytes: a file can't have more of them.
-    """
-    entries = sum(
-        (
-            root.OperatorCodesLength(),
-            root.SubgraphsLength(),
-            root.BuffersLength(),
-            root.MetadataLength(),
-            root.SignatureDefsLength(),
-        )
-    )
-    parts = [
-        (root.SubgraphsLength, root.Subgraphs, "TensorsLength", "OperatorsLength"),
-        (root.SignatureDefsLength, root.SignatureDefs, "InputsLength", "OutputsLength"),
-    ]
-    for length, get, *counts in parts:
-        for i in range(length()):
-            if entries * 4 > size:
-                break
-            part = get(i)
-            entries += sum(getattr(part, count)() for count in counts)
-    if entries * 4 > size:
-        raise ValueError(f"{entries} entries in {size} bytes")
-
-
-def _complete(model: schema.ModelT, raw: bytes) -> None:
-    """Fills in what a file may leave out or keep behind the flatbuffer."""
-    model.operatorCodes = model.operatorCodes or []
-    model.subgraphs = model.subgraphs or []
-    model.buffers = model.buffers or []
-    for buffer in model.buffers:
-        if buffer.offset > 1:  # 1 marks an offset that was never filled in
-            buffer.data = _behind(raw, buffer.offset, buffer.size)
-            buffer.offset = buffer.size = 0
-    for graph in model.subgraphs:
-        graph.tensors = graph.tensors or []
-        graph.operators = graph.operators or []
-        for node in (graph, *graph.operators):
-            node.inputs = [] if node.inputs is None else node.inputs
-            node.outputs = [] if node.outputs is None else node.outputs
-        for op in graph.operators:
-            if op.largeCustomOptionsOffset > 1:
-                op.customOptions = _behind(
-                    raw, op.largeCustomOptionsOffset, op.largeCustomOptionsSize
-                )
-                op.largeCustomOptionsOffset = op.largeCustomOptionsSize = 0
-
-
-def _behind(raw: bytes, offset: int, size: int) -> np.ndarray:
-    if offset + size > len(raw):
-        raise ValueError(f"a buffer ends at byte {offset + size} of {len(raw)}")
-    return np.frombuffer(raw, np.uint8, size, offset)
-
-
-def _check_references(model: schema.ModelT) -> None:
-    buffers = [entry.buffer for entry in model.metadata or ()]
-    buffers += [] if model.metadataBuffer is None else list(model.metadataBuffer)
-    for graph in model.subgraphs:
-        buffers += [tensor.buffer for tensor in graph.tensors]
-        codes = [op.opcodeIndex for op in graph.operators]
-        _check_range("operator code", codes, len(model.operatorCodes))
-        for node in (graph, *graph.operators):
-            # -1 stands for an optional input that is left out.
-            tensors = [i for i in (*node.inputs, *node.outputs) if i != -1]
-            _check_range("tensor", tensors, len(graph.tensors))
-    _check_range("buffer", buffers, len(model.buffers))
-    for signature in model.signatureDefs or ():
-        _check_range("subgraph", [signature.subgraphIndex], len(model.subgraphs))
-        graph = model.subgraphs[signature.subgraphIndex]
-        for names, tensors in (
-            (signature.inputs, graph.inputs),
-            (signature.outputs, graph.outputs),
-        ):
-            if not {end.tensorIndex for end in names or ()} <= set(map(int, tensors)):
-                raise ValueError("a signature names no input or output of its subgraph")
-
-
-def _check_range(what: str, indices: list[int], count: int) -> None:
-    for index in indices:
-        if not 0 <= index < count:
-            raise IndexError(f"{what} {index} of {count} is referred to")
 
 
 def _check_options(model: schema.ModelT) -> None:

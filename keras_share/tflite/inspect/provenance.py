@@ -132,12 +132,12 @@ def _parts(model: Any) -> Iterator[Any]:
             continue
         seen.add(id(item))
         if isinstance(item, Mapping):
-            stack += item.values()
+            stack.extend(item.values())
         elif isinstance(item, list | tuple | set):
-            stack += item
+            stack.extend(item)  # `+=` asks TensorFlow's proxies of tuples to add
         elif hasattr(type(item), "variables"):
             yield item
-            stack += vars(item).values()
+            stack.extend(vars(item).values())
 
 
 class _Pool:
