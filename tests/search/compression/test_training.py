@@ -46,7 +46,6 @@ def test_a_student_is_nearest_to_its_teacher_where_it_says_the_same(loss, kwargs
 def test_it_learns_from_a_teacher_and_keeps_it():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     teacher = network(loss)
-    teacher.run_eagerly = True  # to trace it takes longer
     teacher.fit(X, Y, epochs=20, verbose=0)
     before = [np.array(w) for w in teacher.get_weights()]
     student = network(loss)
