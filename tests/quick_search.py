@@ -26,7 +26,7 @@ def build(hp, num_sites=4):
         "sgd",
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        jit_compile=False,
+        run_eagerly=True,
     )
     return model
 

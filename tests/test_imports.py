@@ -1,45 +1,26 @@
 """What importing the package takes in, and that layers run on other backends."""
 
-import importlib.util
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from other_backends import BACKENDS, environment
 
 import keras_share
 
 TESTS = Path(__file__).parent
-BACKENDS = [
-    name for name in ("jax", "torch") if importlib.util.find_spec(name) is not None
-]
 
 
-# To compile takes most of the time on JAX, and optimized code is not faster here.
-XLA_FLAGS = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
-
-def run(code, backend="tensorflow", **kwargs):
+def run(code, backend="tensorflow"):
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": XLA_FLAGS},
+        env=environment(backend),
         capture_output=True,
         text=True,
         check=False,
-        **kwargs,
     )
-
-
-def test_threads_of_tensorflow_can_be_chosen_after_the_import():
-    done = run(
-        "import keras, keras_share, tensorflow as tf\n"
-        "tf.config.threading.set_intra_op_parallelism_threads(1)\n"
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_is_imported_before_it_is_used():
@@ -99,23 +80,6 @@ def test_layers_need_only_keras(backend):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_other_backends_are_told_what_needs_tensorflow(backend, tmp_path):
-    done = run(
-        "import keras, keras_share\n"
-        "m = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])\n"
-        "try:\n"
-        "    keras_share.quantize_model(m)\n"
-        "except RuntimeError as error:\n"
-        "    print(error)\n",
-        backend,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "quantize_model needs Keras on the TensorFlow backend" in done.stdout
-    assert f"backend '{backend}'" in done.stdout
-
-
 # What goes through many patterns, or asks for shapes, counts, configs and messages, is
 # the same on every backend, and tested on TensorFlow.
 ON_TENSORFLOW = (
@@ -144,7 +108,7 @@ def test_layers_pass_their_tests_on_other_backends(backend):
         + [*("-p", "no:cacheprovider", "-p", "no:xdist")]
         + [str(TESTS / name) for name in files]
         + ["-k", f"not ({' or '.join(ON_TENSORFLOW)})"],
-        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": XLA_FLAGS},
+        env=environment(backend),
         capture_output=True,
         text=True,
         check=False,

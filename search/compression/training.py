@@ -170,6 +170,8 @@ def train(
     if teacher is not None:
         student = Distilled(model, teacher, distances(original))
     compile_as(student, original, learning_rate, (steps or data.num_steps) * epochs)
+    # Else Keras traces a second time, once the first step has made its variables.
+    student.optimizer.build(student.trainable_variables)
     given = data.fit_arguments()
     if steps is not None:
         given["steps_per_epoch"] = steps

@@ -1,6 +1,5 @@
 """`search` and `report`: what the tuners do and find."""
 
-import gc
 import os
 import re
 import shlex
@@ -48,14 +47,6 @@ def fails():
     from keras_share import SharingPattern
     return tuner(failing([str(p) for p in SharingPattern.all(4)])), {}
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fast_collection():
-    """Keeps KerasTuner's `gc.collect` in every trial from walking all of TensorFlow."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_products_by_constants_do_not_fold_into_copies(quantization, tmp_path):
     assert len(kernels(report, (40, 40))) == 2
     assert not [op for op in report.operators if op.name.startswith("CUSTOM")]
     found = keras_share.predict_tflite(path, x)
-    for name, expected in model.predict(x, verbose=0).items():
+    for name, expected in model(x).items():
         np.testing.assert_allclose(found[name], expected, atol=np.ptp(expected) / 20)
 
 
@@ -153,7 +153,7 @@ def test_file_computes_what_the_model_does(tmp_path):
     x = values(5, 6, 6, 12)
     np.testing.assert_allclose(
         keras_share.predict_tflite(tmp_path / "model.tflite", x),
-        model.predict(x, verbose=0),
+        model(x),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -168,7 +168,7 @@ def test_several_inputs_and_outputs(tmp_path):
     export_tflite(model, path, representative_dataset=[values(3, 4), values(3, 6)])
     inputs = {"z": values(3, 4), "a": values(3, 6)}
     actual = keras_share.predict_tflite(path, inputs)
-    expected = model.predict([inputs["z"], inputs["a"]], verbose=0)
+    expected = model([inputs["z"], inputs["a"]])
     for ours, theirs in zip(actual.values(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -189,7 +189,7 @@ def test_outputs_as_a_dict(tmp_path):
     model = keras.Model(inputs, outputs)
     export_tflite(model, tmp_path / "model.tflite")
     actual = keras_share.predict_tflite(tmp_path / "model.tflite", values(3, 4))
-    for name, expected in model.predict(values(3, 4), verbose=0).items():
+    for name, expected in model(values(3, 4)).items():
         np.testing.assert_allclose(actual[name], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -202,7 +202,7 @@ def test_samples_reach_their_inputs_by_name(tmp_path):
     path = tmp_path / "model.tflite"
     export_tflite(model, path, quantization="int8", representative_dataset=data)
     actual = keras_share.predict_tflite(path, {"z": data[0], "a": data[1]})
-    expected = model.predict(data, verbose=0)
+    expected = np.asarray(model(data))
     assert np.abs(actual - expected).max() < 0.03 * np.abs(expected).max()
 
 

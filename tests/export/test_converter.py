@@ -34,7 +34,7 @@ def test_inputs_may_have_any_name(names, tmp_path):
     assert signature(path)[0] == sorted(names)
     arrays = [values(2, i + 2) for i in range(3)]
     outputs = keras_share.predict_tflite(path, dict(zip(names, arrays, strict=True)))
-    for x, array in zip(model.output_names, model.predict(arrays), strict=True):
+    for x, array in zip(model.output_names, model(arrays), strict=True):
         np.testing.assert_allclose(outputs[x], array, atol=1e-5)
 
 
@@ -140,7 +140,7 @@ def test_ranges_of_a_recurrent_layer_are_found(target, tmp_path):
     )
     assert not report.float_operators
     assert report.metadata["quantization_aware"] is False
-    expected = model.predict(x, verbose=0)
+    expected = np.asarray(model(x))
     np.testing.assert_allclose(
         keras_share.predict_tflite(path, x), expected, atol=0.05 * np.ptp(expected)
     )
@@ -152,9 +152,7 @@ def test_a_recurrent_layer_without_integers_is_left_in_floating_point(tmp_path):
     x, path = values(16, 6, 8), tmp_path / "model.tflite"
     with pytest.warns(UserWarning, match=r"'rnn' .*recurrent_dropout"):
         export_tflite(model, path, quantization="int8", representative_dataset=x)
-    np.testing.assert_allclose(
-        keras_share.predict_tflite(path, x), model.predict(x, verbose=0), atol=0.05
-    )
+    np.testing.assert_allclose(keras_share.predict_tflite(path, x), model(x), atol=0.05)
 
 
 def test_a_loop_of_ones_own_is_left_in_floating_point(tmp_path):

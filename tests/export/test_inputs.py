@@ -53,7 +53,7 @@ def test_integers_become_numbers(tmp_path):
     model, x = mixed()
     path = tmp_path / "model.tflite"
     export_tflite(model, path, representative_dataset=x)
-    y, expected = predict_tflite(path, x), model.predict(x, verbose=0)
+    y, expected = predict_tflite(path, x), model(x)
     np.testing.assert_allclose(y["scores"], expected["scores"], atol=1e-5)
     np.testing.assert_array_equal(y["best"], expected["best"])
     report = export_tflite(

@@ -67,7 +67,7 @@ def test_sums_in_a_batch_of_one_are_sums(tmp_path):
     model = keras.Model(x, [y, layers.Add()([y, *means])])
     export_tflite(model, tmp_path / "m.tflite", representative_dataset=samples)
     found = predict_tflite(tmp_path / "m.tflite", samples).values()
-    for right, of_file in zip(model.predict(samples, verbose=0), found, strict=True):
+    for right, of_file in zip(model(samples), found, strict=True):
         np.testing.assert_allclose(of_file, right, atol=1e-5)
 
 

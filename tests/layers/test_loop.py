@@ -168,7 +168,10 @@ def test_everything_together():
         stack = SharedStack(block, "AAAA", private=None, unroll=unroll)
         model = randomize(keras.Sequential([keras.Input((8,)), stack, layers.Dense(8)]))
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.05))
-        model.compile(optimizer, "mse", jit_compile=JIT)
+        # Unrolled, to trace it takes longer than its six steps.
+        settings = {"run_eagerly": True} if unroll else {"jit_compile": JIT}
+        model.compile(optimizer, "mse", **settings)
+        optimizer.build(model.trainable_variables)  # else Keras traces twice
         history = model.fit(x, x[::-1], 16, epochs=3, shuffle=False, verbose=0)
         weights = [ops.convert_to_numpy(v) for v in model.weights]
         results.append([*history.history["loss"], *weights, model.predict_on_batch(x)])

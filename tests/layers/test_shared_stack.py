@@ -166,6 +166,7 @@ def test_clone_model_and_config_round_trip():
 def test_works_in_sequential_with_callbacks(tmp_path):
     model = keras.Sequential([keras.Input((8,)), SharedStack(block, "AABA")])
     model.compile("adam", "mse", jit_compile=True)
+    model.optimizer.build(model.trainable_variables)  # else Keras traces twice
     path = tmp_path / "best.keras"
     history = model.fit(
         values(64, 8),

@@ -80,7 +80,7 @@ def test_normalizations_that_somebody_wrote_are_integers(tmp_path):
     for found in compare(quantized, path.read_bytes(), [x]):
         assert np.quantile(found.steps, 0.99) < 1.01  # roots make much of a step
         assert found.steps.max() < 4.01
-    pairs = [m.predict(x, verbose=0) for m in (model, quantized)]
+    pairs = [np.asarray(m(x)) for m in (model, quantized)]
     for name, right, rounded in zip(NORMALIZATIONS, *pairs, strict=True):
         assert agreement_of(name, right, rounded).ratio > 25, name
 

@@ -51,7 +51,7 @@ def test_trains_with_callbacks_clones_and_loops_of_ones_own():
     stack = SharedStack(layers.Dense(6, "relu"), "AAB", "bias")
     model = randomize(keras.Sequential([keras.Input((6,)), stack]))
     quantized = quantize_model(model, representative_dataset=x)
-    quantized.compile("adam", "mse", jit_compile=False)
+    quantized.compile("adam", "mse", run_eagerly=True)
     stop = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
     quantized.fit(x, y, epochs=2, callbacks=[stop], verbose=0)
 

@@ -96,7 +96,7 @@ def test_losses_and_targets_by_name():
     loss = {"cls": "sparse_categorical_crossentropy", "box": "mse"}
     histories = []
     for model in (ends_of("list"), quantize_model(ends_of("list"), x)):
-        model.compile("sgd", loss, metrics={"box": "mae"})
+        model.compile("sgd", loss, metrics={"box": "mae"}, run_eagerly=True)
         histories.append(model.fit(x, y, verbose=0).history)
     assert histories[0].keys() == histories[1].keys() >= {"cls_loss", "box_mae"}
     clone = keras.models.clone_model(model)
@@ -114,7 +114,7 @@ def test_a_class_with_methods_of_its_own_is_not_dropped_silently(tmp_path):
     with pytest.warns(UserWarning, match=r"without the `compute_loss` of OwnLoss"):
         quantized = quantize_model(model, values(8, 8))
     again = OwnLoss(quantized.input, quantized.output)
-    again.compile("sgd", "mse")
+    again.compile("sgd", "mse", run_eagerly=True)
     assert again.fit(values(8, 8), values(8, 8), verbose=0).history["loss"] == [0.0]
     assert export_tflite(again, tmp_path / "model.tflite").untied == ()
     assert type(keras_share.share(model, "shared")) is OwnLoss
@@ -131,7 +131,7 @@ def test_training_goes_on_under_a_mixed_policy(half_precision, tmp_path):
     x = values(8, 8)
     plain = keras.Sequential([keras.Input((8,)), layers.Dense(8)])
     model = quantize_model(plain, x)
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=False)
     model.fit(x, x, epochs=3, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -152,7 +152,7 @@ def test_interrupted_training_goes_on_under_a_mixed_policy(half_precision, tmp_p
     plain = keras.Sequential([keras.Input((8,)), layers.Dense(8)])
     for stops in ([Stop()], []):
         model = quantize_model(plain, x)
-        model.compile("adam", "mse")
+        model.compile("adam", "mse", run_eagerly=True)
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
         try:
             model.fit(x, x, epochs=3, verbose=0, callbacks=[backup, *stops])

@@ -188,8 +188,11 @@ def test_training_has_the_gradients_of_the_layer():
     model = randomize(sequential(layers.LSTM(5, return_sequences=True)))
     opened, _ = unrounded(model)
     x, y = values(8, 6, 8), values(8, 6, 5)
-    for trained in (model, opened):
-        trained.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
+    for trained, settings in (
+        (model, {"run_eagerly": True}),
+        (opened, {"jit_compile": True}),
+    ):
+        trained.compile(keras.optimizers.SGD(0.1), "mse", **settings)
         trained.fit(x, y, epochs=2, verbose=0)
     np.testing.assert_allclose(outputs(opened, x)[0], outputs(model, x)[0], atol=1e-5)
 

@@ -83,7 +83,7 @@ def test_mixed_precision():
     layer = QuantizeWeights(layers.Dense(3, dtype="mixed_bfloat16"))
     assert layer(values(2, 5)).dtype == "bfloat16"
     model = keras.Sequential([keras.Input((5,)), layer])
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile("sgd", "mse", run_eagerly=True)
     model.fit(values(4, 5), values(4, 3), verbose=0)
     assert layer.layer.kernel.dtype == "float32"
 

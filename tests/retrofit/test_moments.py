@@ -30,7 +30,7 @@ def test_moments_are_of_what_the_kernel_multiplies(case):
         moments.kernel.to_matrix(keras.ops.convert_to_numpy(layer.kernel))
     )
     by_moments = np.diag(kernel.T @ moments.matrix @ kernel)
-    outputs = model.predict(x, verbose=0).reshape(-1, 5)
+    outputs = np.asarray(model(x)).reshape(-1, 5)
     if case == "dilated":  # where the number of places is the same
         assert len(outputs) == 70 * 9
     np.testing.assert_allclose(by_moments, (outputs**2).sum(axis=0), rtol=1e-3)
@@ -48,13 +48,13 @@ def two_sites():
 def test_sites_that_see_different_inputs_lose_nothing():
     model = two_sites()
     x = RNG.normal(size=(200, 8)).astype("float32")
-    aim = model.predict(x, verbose=0)
+    aim = model(x)
     groups = [["first", "second"]]
     shared = ks.share(model, groups, data=x)
     assert shared.count_params() == 64
-    for got, wanted in zip(shared.predict(x, verbose=0), aim, strict=True):
+    for got, wanted in zip(shared(x), aim, strict=True):
         np.testing.assert_allclose(got, wanted, atol=0.01)
-    mean = ks.share(model, groups).predict(x, verbose=0)
+    mean = ks.share(model, groups)(x)
     assert np.abs(mean[0] - aim[0]).max() > 0.1
 
 

@@ -1,5 +1,3 @@
-import importlib.util
-import os
 import subprocess
 import sys
 
@@ -8,6 +6,7 @@ import numpy as np
 import pytest
 from causal_graphs import CausalGraphs
 from keras import layers, ops
+from other_backends import BACKENDS, environment
 
 import keras_share
 from keras_share.stream import delays, initial_states, run, steps
@@ -160,12 +159,10 @@ np.testing.assert_allclose(y, model(x), atol=1e-5)
 """
 
 
-@pytest.mark.parametrize("backend", ["jax"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_another_backend(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    subprocess.run([sys.executable, "-c", CODE], check=True, env=environment)
+    code = [sys.executable, "-c", CODE]
+    subprocess.run(code, check=True, env=environment(backend))
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs TFMOT")

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from random_data import randomize, values
+from random_data import JIT, randomize, values
 
 from keras_share import (
     Basis,
@@ -129,7 +129,7 @@ def test_gradients_are_those_of_untied_kernels_summed_by_hand(relax):
     x, y = values(8, WIDTH), values(8, WIDTH)[::-1]
     np.testing.assert_allclose(numpy(model(x)), numpy(plain(x)), atol=1e-5)
     for each in (model, plain):
-        each.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=False)
+        each.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=not JIT)
         each.train_on_batch(x, y)
     gradients = [
         kernel - numpy(layer.kernel)
@@ -175,7 +175,7 @@ def test_coefficients_can_be_kept_from_decay():
     model = stack_model(Templates(2, seed=0))
     optimizer = keras.optimizers.AdamW(0.0, weight_decay=0.5)
     optimizer.exclude_from_weight_decay(var_names=["coefficients"])
-    model.compile(optimizer, "mse", jit_compile=False)
+    model.compile(optimizer, "mse", run_eagerly=not JIT)
     before = weights_of(model.layers[0].sites[1])
     before = {name: numpy(v) for name, v in before.items()}
     optimizer.learning_rate = 0.1
@@ -218,7 +218,7 @@ def test_dropout_and_normalization_inside_of_a_basis():
         [layers.Dense(WIDTH), layers.BatchNormalization(), layers.Dropout(0.5)]
     )
     model = stack_model(Basis(2), block)
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile("sgd", "mse", run_eagerly=not JIT)
     x = values(8, WIDTH)
     first, second = (numpy(model(x, training=True)) for _ in range(2))
     assert not np.array_equal(first, second)

@@ -43,7 +43,7 @@ def test_each_kind_is_read_again_and_again(name):
         np.testing.assert_array_equal(y, Y)
     np.testing.assert_array_equal(data.samples(15), X[:15])
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     model.fit(**data.fit_arguments(), epochs=2, verbose=0)
     assert model.optimizer.iterations == 8
 
@@ -92,7 +92,7 @@ def test_samples_without_an_end_need_steps(monkeypatch):
     data = Data(endless, "train", steps=3)
     assert data.num_steps == 3
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     fitted = model.fit(**data.fit_arguments(), epochs=2, verbose=0)
     assert len(fitted.history["loss"]) == 2
     assert model.optimizer.iterations == 6

@@ -102,7 +102,7 @@ def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
     context = multiprocessing.get_context("forkserver")
     with pytest.MonkeyPatch.context() as patches:
         patches.setenv("PYTHONPATH", TESTS)
-        context.set_forkserver_preload(["killed_search"])
+        context.set_forkserver_preload(["warmed_search"])
         processes = []
 
         def start(folder):

@@ -1,10 +1,10 @@
 """Trials on several devices at once, here virtual ones of a CPU."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+from other_backends import environment
 
 SCRIPT = """
 import sys
@@ -59,7 +59,7 @@ def test_two_devices(backend, tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags},
+        env=environment(backend, flags),
         capture_output=True,
         text=True,
         check=False,  # its error tells more

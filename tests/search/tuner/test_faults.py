@@ -28,7 +28,7 @@ def start():
     with pytest.MonkeyPatch.context() as patches:
         patches.setenv("PYTHONPATH", tests)
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["killed_search"])
+        context.set_forkserver_preload(["warmed_search"])
 
         def start(function, *args, **kwargs):
             process = context.Process(target=function, args=args, kwargs=kwargs)
@@ -86,15 +86,15 @@ def test_kills_lose_and_repeat_nothing(start, tmp_path):
             now = {row.trial_id: row.score for row in results(tmp_path)}
         assert now.items() >= earlier.items()
         earlier = now
-    last = start(killed_search.whole, tmp_path, max_trials=60)
+    last = start(killed_search.whole, tmp_path, max_trials=40)
     last.join()
     assert last.exitcode == 0
 
     (tmp_path / "whole").mkdir()
-    undisturbed = start(killed_search.whole, tmp_path / "whole", max_trials=60)
+    undisturbed = start(killed_search.whole, tmp_path / "whole", max_trials=40)
     undisturbed.join()
     rows, expected = results(tmp_path), results(tmp_path / "whole")
-    check_whole(rows, 60)
+    check_whole(rows, 40)
     assert [r.pattern for r in rows] == [r.pattern for r in expected]
     assert {r.trial_id: r.score for r in rows}.items() >= earlier.items()
 

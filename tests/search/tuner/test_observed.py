@@ -80,7 +80,7 @@ def test_model_without_input_shape_is_measured_after_training(tmp_path):
         model = keras.Sequential(
             [keras.layers.Dense(pattern.num_groups), keras.layers.Dense(1)]
         )
-        model.compile("sgd", "mse", jit_compile=False)
+        model.compile("sgd", "mse", run_eagerly=True)
         return model
 
     both = ["loss", "exported_bytes"]

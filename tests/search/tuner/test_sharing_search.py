@@ -310,7 +310,7 @@ def test_trials_start_from_the_donor(tmp_path):
                 keras.layers.Dense(2, name="head"),
             ]
         )
-        model.compile("sgd", "mse", metrics=["mae"])
+        model.compile("sgd", "mse", metrics=["mae"], run_eagerly=True)
         return model
 
     hp = kt.HyperParameters()
