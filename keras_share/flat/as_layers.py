@@ -84,9 +84,10 @@ def with_biases(
             products[form].append(call)
     merged: dict[int, Call | None] = {}
     for same in products.values():
-        sums = [found for call in same for found in readers[id(call.outputs)]]
-        names = {type(call.op).__name__ if call else "" for call in sums}
-        biases = {x for call in sums if call for x in call.args if id(x) in whole}
+        behind = [readers[id(call.outputs)] for call in same]
+        sums = [x for [x] in (found for found in behind if len(found) == 1) if x]
+        names = {type(call.op).__name__ for call in sums}
+        biases = {x for call in sums for x in call.args if id(x) in whole}
         if len(sums) != len(same) or names != {"Add"} or len(biases) != 1:
             continue
         [bias] = biases
@@ -96,7 +97,7 @@ def with_biases(
         if (
             fits
             and read == [id(x) for x in sums]
-            and (_function(same[0].op, same[0].args[0], beside))
+            and _function(same[0].op, same[0].args[0], beside) is not None
         ):
             for call, then in zip(same, sums, strict=True):
                 args = (*call.args, bias)

@@ -77,10 +77,10 @@ class Builder:
         """
         found = set()
         for step in self.graph:
-            if self.placements[step].output != "input":
-                continue
             joined = self._known(tree.flatten(step.outputs)[0])
-            for x in tensors.intersection(step.inputs) if joined else ():
+            if joined is None or self.placements[step].output != "input":
+                continue
+            for x in tensors.intersection(step.inputs):
                 own = self._known(x)
                 if own and own.step < joined.step / _MUCH_FINER:
                     found.add(x)
