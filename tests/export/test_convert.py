@@ -10,7 +10,6 @@ import keras_share
 from keras_share import SharedStack, SharingPattern, export_tflite
 from keras_share.blocks import TransformerBlock
 
-PATTERNS = [p for n in range(1, 6) for p in SharingPattern.all(n)]
 SCHEMES = ["float32", "float16", "dynamic", "int8"]
 
 
@@ -18,22 +17,28 @@ def kernels(report, shape):
     return [b for b in report.buffers if sorted(b.shape) == sorted(shape)]
 
 
-def dense_norm():
+def dense_norm(units=12):
     return keras.Sequential(
-        [layers.Dense(12, activation="tanh"), layers.BatchNormalization()]
+        [layers.Dense(units, activation="tanh"), layers.BatchNormalization()]
     )
 
 
-@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_every_pattern_stores_each_tied_kernel_once(pattern, tmp_path):
-    # 12 x 12 kernels; private normalization between them, its gamma of mixed sign.
-    inputs = keras.Input((12,))
-    stack = SharedStack(dense_norm, pattern)
-    model = randomize(keras.Model(inputs, stack(inputs)))
+@pytest.mark.parametrize("num_sites", range(1, 6))
+def test_every_pattern_stores_each_tied_kernel_once(num_sites, tmp_path):
+    # Side by side, and told apart by the sizes of their kernels: one conversion does.
+    # Private normalization between the kernels, its gamma of mixed sign.
+    patterns = dict(enumerate(SharingPattern.all(num_sites), start=4))
+    inputs = [keras.Input((units,)) for units in patterns]
+    outputs = [
+        SharedStack(lambda units=units: dense_norm(units), pattern)(x)
+        for x, (units, pattern) in zip(inputs, patterns.items(), strict=True)
+    ]
+    model = randomize(keras.Model(inputs, outputs))
     report = export_tflite(model, tmp_path / "model.tflite")
-    found = kernels(report, (12, 12))
-    assert len(found) == pattern.num_groups
-    assert sorted(b.uses for b in found) == sorted(map(len, pattern.groups))
+    for units, pattern in patterns.items():
+        found = kernels(report, (units, units))
+        assert len(found) == pattern.num_groups, pattern
+        assert sorted(b.uses for b in found) == sorted(map(len, pattern.groups))
     assert report.duplicate_bytes == 0
 
 

@@ -1,5 +1,6 @@
 """Which file wins, and whether sharing earned it."""
 
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -26,13 +27,19 @@ def scores():
     return Scores(model, Data((x, y), "test"), "accuracy")
 
 
-def finalist(scores, pattern, size, wrong):
-    """A file that is wrong on the last so many samples."""
+@cache
+def judged(scores, wrong):
+    """Outputs that are wrong on the last so many samples, and their score."""
     said = np.tile([1.0, 0.0], (COUNT, 1)).astype("float32")
     said[COUNT - wrong :] = [0.0, 1.0]
+    return said, scores.interval([said])
+
+
+def finalist(scores, pattern, size, wrong):
+    """A file that is wrong on the last so many samples."""
+    said, score = judged(scores, wrong)
     candidate = Candidate(SharingDesign({"": SharingPattern(pattern)}), "int8")
     costs = {"exported_bytes": size, "latency_ms": 1.0}
-    score = scores.interval([said])
     return Finalist(
         f"{pattern}, int8", Path("a.tflite"), candidate, [said], score, costs
     )
