@@ -90,7 +90,7 @@ def inference_model(
             builder.set(step.outputs, call(builder, step))
 
     def call(builder: Rebuilder, step: Step) -> Any:
-        if is_identity(step.op, step.args):
+        if is_identity(step.op, step.args, step.kwargs):
             x = builder.resolve(step.args[0])
             return x if x.dtype == step.output.dtype else ops.cast(x, step.output.dtype)
         if step.body is not None:

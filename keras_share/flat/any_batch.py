@@ -1,4 +1,4 @@
-"""What a layer runs for any batch size, told from what it runs for two of them."""
+"""Records of what a layer runs, compared: for two batch sizes, and in training."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,6 +21,39 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: Any
+
+
+def are_alike(
+    one: tuple[keras.Model, list[Call]], other: tuple[keras.Model, list[Call]]
+) -> bool:
+    """Whether two records are of the same run, but for `training` of layers inside."""
+    if len(one[1]) != len(other[1]):
+        return False
+    places: list[dict[int, Any]] = []
+    for run, calls in (one, other):
+        made = [run.inputs, *(tree.flatten(call.outputs) for call in calls)]
+        found = enumerate(made)
+        places.append({id(x): (i, j) for i, xs in found for j, x in enumerate(xs)})
+    for a, b in zip(one[1], other[1], strict=True):
+        layers = isinstance(a.op, keras.Layer)
+        if a.op is not b.op and (
+            layers or type(a.op) is not type(b.op) or _differ(vars(a.op), vars(b.op))
+        ):
+            return False
+        given = [(call.args, {**call.kwargs, "training": None}) for call in (a, b)]
+        values = list(map(tree.flatten, given))
+        if len(values[0]) != len(values[1]):
+            return False
+        for x, y in zip(*values, strict=True):
+            if layers and _is_flag(x) and _is_flag(y):
+                continue
+            if places[0].get(id(x)) != places[1].get(id(y)) or not _equal(x, y):
+                return False
+    ends = [
+        [places[i].get(id(x)) for x in run.outputs]
+        for i, (run, _) in enumerate((one, other))
+    ]
+    return ends[0] == ends[1]
 
 
 def for_any_batch(
@@ -106,6 +139,18 @@ def _constant(value: Any, other: Any, sizes: tuple[int, int]) -> Any:
     if fits and (one == one[:1]).all() and (two == one[:1]).all():
         return value[:1]
     raise Refusal("it makes a constant for each sample")
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, keras.KerasTensor) and isinstance(other, keras.KerasTensor):
+        return True  # of which the places are compared
+    if _is_array(one) and _is_array(other):
+        return np.array_equal(*map(ops.convert_to_numpy, (one, other)))
+    return one is other or (type(one) is type(other) and one == other)
 
 
 def _is_array(value: Any) -> bool:

@@ -1,13 +1,13 @@
 """Operations on weights of an open layer, as what layers of Keras do with their own."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import keras
-from keras import layers, tree
+from keras import layers
 
 from keras_share.flat.any_batch import Call
 from keras_share.flat.tensors import tensors
@@ -36,15 +36,10 @@ def on_one_input(use: Use) -> tuple[Use, Callable[..., Any]] | None:
         The use, of one input, and the function that writes it (called with a
         `LayerUse` and the input); None if no layer computes this.
     """
-    if isinstance(use.op, keras.Layer) or len(use.args) < 2:
+    found = _weights_last(use.op, use.args, lambda x: isinstance(x, WeightOf))
+    if not found or not all(weight.whole for weight in found[1:]):
         return None
-    x, *weights = use.args
-    if isinstance(x, WeightOf) and type(use.op).__name__ in _AFFINE:
-        x, weights = weights[0], [x]
-    if not isinstance(x, keras.KerasTensor) or isinstance(x, WeightOf):
-        return None
-    if not all(isinstance(weight, WeightOf) for weight in weights):
-        return None
+    x, *weights = found
     function = _function(use.op, x, [weight.variable for weight in weights])
     if function is None:
         return None
@@ -53,7 +48,7 @@ def on_one_input(use: Use) -> tuple[Use, Callable[..., Any]] | None:
 
 def with_biases(
     calls: list[Call], inputs: list[keras.KerasTensor], weights: Weights, outputs: Any
-) -> list[Call]:
+) -> tuple[list[Call], set[int]]:
     """What a layer runs, with a kernel's bias among the arguments beside the kernel.
 
     Args:
@@ -61,29 +56,69 @@ def with_biases(
         inputs: What stands for weights in it.
         weights: These weights.
         outputs: What it is run for.
+
+    Returns:
+        The calls, and the ids of those inputs of which all readers do what one layer
+        does that has such weights. Another weight would be that of several layers,
+        and come apart in training.
     """
-    read = Counter(tensors([(call.args, call.kwargs) for call in calls]))
-    read.update(tensors(outputs))
-    weight_of = {id(x): v for x, v in zip(inputs, weights, strict=True)}
-    merged: dict[int, Call] = {}
+    variables = {id(x): v for x, v in zip(inputs, weights, strict=True)}
+    readers: dict[int, list[Call | None]] = defaultdict(list)
     for call in calls:
-        added = call.args if type(call.op).__name__ == "Add" else ()
-        for x, bias in (added, added[::-1]) if len(added) == 2 else ():
-            before = merged.get(id(x))
-            if before is None or id(bias) not in weight_of or read[x] > 1:
-                continue
-            args = (*before.args, bias)
-            beside = [weight_of[id(arg)] for arg in args[1:] if id(arg) in weight_of]
-            if (
-                len(beside) == len(args) - 1 > 1
-                and bias.shape == x.shape[-1:]
-                and _function(before.op, args[0], beside)
-            ):
-                del merged[id(x)]
-                call = Call(before.op, args, {}, call.outputs)  # noqa: PLW2901
-                break
-        merged[id(tree.flatten(call.outputs)[0])] = call
-    return list(merged.values())
+        for x in tensors((call.args, call.kwargs)):
+            readers[id(x)].append(call)
+    for x in tensors(outputs):
+        readers[id(x)].append(None)
+    forms = {id(call): _form(call, variables) for call in calls}
+    whole = set()
+    for key in variables:
+        found = {call and forms[id(call)] for call in readers[key]}
+        if len(found) == 1 and None not in found:
+            whole.add(key)
+    products: dict[tuple, list[Call]] = defaultdict(list)
+    for call in calls:
+        form = forms[id(call)]
+        if form and not whole.issuperset(form[2:]):
+            whole.difference_update(form[2:])
+        elif form and form[0] not in _AFFINE:
+            products[form].append(call)
+    merged: dict[int, Call | None] = {}
+    for same in products.values():
+        behind = [readers[id(call.outputs)] for call in same]
+        sums = [x for [x] in (found for found in behind if len(found) == 1) if x]
+        names = {type(call.op).__name__ for call in sums}
+        biases = {x for call in sums for x in call.args if id(x) in whole}
+        if len(sums) != len(same) or names != {"Add"} or len(biases) != 1:
+            continue
+        [bias] = biases
+        read = [id(call) for call in readers[id(bias)]]
+        beside = [variables[id(x)] for x in (*same[0].args[1:], bias)]
+        fits = tuple(beside[-1].shape) == same[0].outputs.shape[-1:]
+        if (
+            fits
+            and read == [id(x) for x in sums]
+            and _function(same[0].op, same[0].args[0], beside) is not None
+        ):
+            for call, then in zip(same, sums, strict=True):
+                args = (*call.args, bias)
+                merged[id(then)] = Call(call.op, args, {}, then.outputs)
+                merged[id(call)] = None
+    arranged = [merged.get(id(call), call) for call in calls]
+    return [call for call in arranged if call is not None], whole
+
+
+def _weights_last(
+    op: keras.Operation, args: tuple, is_weight: Callable[[Any], bool]
+) -> tuple:
+    """The input of an operation and the weights that it computes with; else nothing."""
+    if isinstance(op, keras.Layer) or len(args) < 2:
+        return ()
+    x, *weights = args
+    if is_weight(x) and type(op).__name__ in _AFFINE:
+        x, weights = weights[0], [x]
+    if not isinstance(x, keras.KerasTensor) or is_weight(x):
+        return ()
+    return (x, *weights) if all(map(is_weight, weights)) else ()
 
 
 def _function(
@@ -101,15 +136,30 @@ def _function(
     has_bias = len(weights) > 1 and len(weights[-1].shape) == 1
     if not 3 <= rank < 3 + len(kinds):
         return None
-    how = {
-        key: getattr(op, key)
-        for key in ("strides", "padding", "data_format", "dilation_rate")
-    }
+    how = _settings(op)
     if has_bias and how["data_format"] == "channels_first":
         return None
     key = (name, str(how), *map(id, weights))
     make = partial(_convolution, kinds[rank - 3], weights, how, has_bias)
     return lambda use, x: use.part(key, partial(make, x.shape), x, weights)
+
+
+def _settings(op: keras.Operation) -> dict[str, Any]:
+    """How an operation that may be a convolution is done."""
+    keys = ("strides", "padding", "output_padding", "data_format", "dilation_rate")
+    return {key: getattr(op, key) for key in keys if hasattr(op, key)}
+
+
+def _form(call: Call, variables: dict[int, keras.Variable]) -> tuple | None:
+    """What tells the calls apart that are not those of one layer, then its weights."""
+    found = _weights_last(call.op, call.args, lambda x: id(x) in variables)
+    if not found:
+        return None
+    x, *weights = found
+    if _function(call.op, x, [variables[id(weight)] for weight in weights]) is None:
+        return None
+    how = str(_settings(call.op))
+    return (type(call.op).__name__, how, *map(id, weights))
 
 
 def _convolution(

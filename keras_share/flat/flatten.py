@@ -104,6 +104,7 @@ class _Flattener:
         # The layers that are open, outermost first, and their first steps.
         self.within: list[tuple[keras.Operation, int]] = []
         self.held: dict[keras.KerasTensor, keras.KerasTensor] = {}
+        self.owners: dict[int, keras.Layer] = {}  # by id of a weight
         self.weights: Counter[int] = Counter()
         self.matrices: set[int] = set()
 
@@ -114,6 +115,9 @@ class _Flattener:
 
     def expand(self, use: Use) -> Any:
         """Records the leaves that a call runs; returns its outputs."""
+        if type(use.op).__name__ == "Add" and isinstance(use.args[-1], WeightOf):
+            # In a layer this is a sum; behind an input Keras takes it for a bias.
+            use = replace(use, args=use.args[::-1])
         of_layer = on_one_input(use)
         if of_layer is not None:
             return self._write(*of_layer)
@@ -177,7 +181,8 @@ class _Flattener:
         if any(isinstance(use.stand_ins.of(v), RelaxedKernel) for v in program.weights):
             return self._record(use, "it uses a relaxed kernel in a way of its own")
         weights = [
-            WeightOf(v, owner_of(layer, v), program.outer[0]) for v in program.weights
+            WeightOf(v, self._owner(layer, v), program.outer[0], whole)
+            for v, whole in zip(program.weights, program.whole, strict=True)
         ]
         with self._inside(use.op):
             outputs = program.replay(
@@ -187,6 +192,11 @@ class _Flattener:
             return self._with_weights(
                 Use(use.op, (outputs,), {}, path, use.stand_ins)
             ).args[0]
+
+    def _owner(self, layer: keras.Layer, variable: keras.Variable) -> keras.Layer:
+        """The layer that has a weight, the same one wherever it is read."""
+        found = owner_of(layer, variable)
+        return self.owners.setdefault(id(variable), found)
 
     def _with_weights(self, use: Use) -> Use:
         """A call with tensors for the weights among its arguments."""

@@ -1,5 +1,6 @@
 """What TFLite's converter folds into a kernel, and what it must not."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -61,14 +62,16 @@ IDENTITY_LAYERS = (
 )
 
 
-def is_identity(op: keras.Operation, args: tuple) -> bool:
-    """Whether a layer called with `args` does nothing at inference, as `Dropout`."""
+def is_identity(
+    op: keras.Operation, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether a call of a layer does nothing at inference, as that of `Dropout`."""
     if isinstance(op, IDENTITY_LAYERS):
         return True
     if not isinstance(op, keras.Layer) or op.weights or not accepts_training(op):
         return False
     with suppress(Exception):  # whatever a layer of the user's own raises on symbols
-        return op.call(*args, training=False) is args[0]
+        return op.call(*args, **{**(kwargs or {}), "training": False}) is args[0]
     return False
 
 
@@ -176,7 +179,7 @@ def on_last_axis(step: Step) -> bool:
 def _feeds_shared_kernel(graph: FlatGraph, step: Step) -> bool:
     return any(
         _feeds_shared_kernel(graph, consumer)
-        if is_identity(consumer.op, consumer.args)
+        if is_identity(consumer.op, consumer.args, consumer.kwargs)
         else is_shared_kernel(graph, consumer)
         for consumer in graph.consumers(step.output)
     )

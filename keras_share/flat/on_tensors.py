@@ -47,7 +47,10 @@ def on_tensors(
         keras.Input(batch_shape=shape, dtype=v.dtype)
         for v, shape in zip(weights, shapes, strict=True)
     ]
-    stand_ins: dict[int, Any] = {id(v): x for v, x in zip(weights, inputs, strict=True)}
+    stand_ins: dict[int, Any] = {
+        id(v): x if len(v.shape) else keras.ops.reshape(x, ())
+        for v, x in zip(weights, inputs, strict=True)
+    }
     stand_ins.update((id(part), _Inlined(part)) for part in inlined)
     undo: list[Callable[[], None]] = []
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_share.flat.any_batch import SIZES, Call, for_any_batch
+from keras_share.flat.any_batch import SIZES, Call, are_alike, for_any_batch
 from keras_share.flat.as_layers import with_biases
 from keras_share.flat.masks import mask_arguments, mask_of, set_mask
 from keras_share.flat.on_tensors import Reads, on_tensors, own_weights
@@ -96,6 +96,7 @@ class Program:
     Attributes:
         outer: The tensors among the arguments.
         weights: The weights that it computes with itself.
+        whole: Whether each of these is read as a layer does that has it.
         inputs: What stands for `outer` and the weights in the record.
         outputs: The outputs.
 
@@ -121,7 +122,9 @@ class Program:
                 raise
             self._record_for_any_batch(call, free[0])
         own = self.inputs[len(self.outer) :]
-        self.calls = with_biases(self.calls, own, self.weights, self.outputs)
+        given = (self.calls, own, self.weights, self.outputs)
+        self.calls, whole = with_biases(*given)
+        self.whole = [id(x) in whole for x in own]
 
     def _record_for_any_batch(self, call: tuple, free: int) -> None:
         for sizes in SIZES:
@@ -182,10 +185,10 @@ class Program:
                     kwargs = {**kwargs, "training": False}
                 else:
                     switched = {**kwargs, "training": True}
-                    _, training, _ = _trace(layer, inputs, args, switched)
+                    training = _trace(layer, inputs, args, switched)[:2]
             run, calls, outputs = _trace(layer, inputs, args, kwargs)
-        if training is not None and _types(training) != _types(calls):
-            raise Refusal("it runs other operations in training")
+        if training is not None and not are_alike(training, (run, calls)):
+            raise Refusal("it computes something else in training")
         layers = [x.op for x in calls if isinstance(x.op, keras.Layer)]
         called = {id(v) for x in layers for v in x.weights}
         both = [v for v in self.weights if id(v) in called]
@@ -245,10 +248,6 @@ def _with_free_size(op: keras.Operation) -> keras.Operation:
     if isinstance(sizes, (list, tuple)) and list(sizes).count(None) == 1:
         return type(op)(tuple(-1 if size is None else size for size in sizes))
     return op
-
-
-def _types(calls: list[Call]) -> list[type]:
-    return [type(call.op) for call in calls]
 
 
 class ReadError(Refusal):

@@ -198,6 +198,9 @@ class Rebuilder:
             for new, old in zip(bare.weights, weights, strict=True):
                 # A real copy: JAX gives the buffer of one away when it runs the other.
                 new.assign(keras.ops.copy(old.value))
+                new.trainable = old.trainable
+                new.regularizer = new.regularizer or old.regularizer
+                new.constraint = new.constraint or old.constraint
             if hasattr(bare, "finalize_state"):
                 # Preprocessing layers compute with what they derive from weights.
                 bare.finalize_state()

@@ -62,12 +62,18 @@ class WeightOf(keras.KerasTensor):
         variable: The weight.
         owner: Its layer.
         like: A tensor that the layer was called on.
+        whole: Whether all that read it do what a layer does that has such a weight.
     """
 
     def __init__(
-        self, variable: keras.Variable, owner: keras.Layer, like: keras.KerasTensor
+        self,
+        variable: keras.Variable,
+        owner: keras.Layer,
+        like: keras.KerasTensor,
+        whole: bool,
     ):
         super().__init__(tuple(variable.shape) or (1,), variable.dtype)
         self.variable = variable
         self.owner = owner
         self.like = like
+        self.whole = whole

@@ -23,6 +23,7 @@ class HeldWeight(keras.layers.Layer):
         self, shape: Sequence[int], weight_dtype: str = "float32", **kwargs: Any
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.shape = tuple(shape)
         self.weight_dtype = weight_dtype
 

@@ -44,8 +44,10 @@ def _softmax(use: LayerUse, inputs: Any, mask: Any = None) -> Any:
     given = [ops.transpose(x, order) if moves else x for x in given]
     shape = tuple(-1 if size is None else size for size in given[0].shape)
     if len(axes) > 1:
-        if shape.count(-1) > 1 or any(x.shape != given[0].shape for x in given):
+        if shape.count(-1) > 1:
             use.refuse("it is over several axes, of sizes that are not known")
+        if given[-1].shape != given[0].shape:
+            use.refuse("it is over several axes, and its mask is not of its shape")
         flat = (*shape[: -len(axes)], math.prod(shape[-len(axes) :]))
         given = [ops.reshape(x, flat) for x in given]
     x = masked_softmax(*given)

@@ -57,12 +57,14 @@ class Builder:
         }
         self.fakes: dict[Range, FakeQuantize] = {}
         self.floats: dict[keras.KerasTensor, Any] = {}  # as float steps read them
+        self.given: dict[keras.KerasTensor, Any] = {}  # inputs that nothing rounds
         self.tables: dict[int, str] = {}  # names of what looks up, by id of weights
 
     def build(self) -> keras.Model:
         """The model, with copies of the layers."""
         for tensor in tree.flatten(self.graph.inputs):
-            x = self._round(tensor, self.rebuilder.resolve(tensor))
+            self.given[tensor] = self.rebuilder.resolve(tensor)
+            x = self._round(tensor, self.given[tensor])
             self.rebuilder.set(tensor, x)
         self._run()
         return self.rebuilder.finish()
@@ -75,13 +77,18 @@ class Builder:
         """
         found = set()
         for step in self.graph:
-            joined = self.ranges.get(tree.flatten(step.outputs)[0])
+            joined = self._known(tree.flatten(step.outputs)[0])
+            if joined is None or self.placements[step].output != "input":
+                continue
             for x in tensors.intersection(step.inputs):
-                if joined in self.fakes and self.placements[step].output == "input":
-                    own = self.fakes[self.ranges[x]]
-                    if own.step < self.fakes[joined].step / _MUCH_FINER:
-                        found.add(x)
+                own = self._known(x)
+                if own and own.step < joined.step / _MUCH_FINER:
+                    found.add(x)
         return found
+
+    def _known(self, tensor: keras.KerasTensor) -> FakeQuantize | None:
+        found = self.ranges.get(tensor)
+        return None if found is None else self.fakes.get(found)
 
     def _run(self) -> None:
         for step in self.graph:
@@ -121,6 +128,9 @@ class Builder:
     def _call(self, step: Step) -> Any:
         if self.placements[step].output == "weights":
             self.tables[id(step.weights[0])] = self.rebuilder.layer(step).name
+            # Numbers that are places, too, as beside a mask that is made of them.
+            places = {x: self.given[x] for x in step.inputs if x in self.given}
+            return self._call_on(step, places)
         if self.quantization.activations is None:
             return self._call_on(step, {})
         if self.placements[step].is_float:

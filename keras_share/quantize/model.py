@@ -6,10 +6,12 @@ from collections.abc import Sequence, Set
 import keras
 
 from keras_share.flat.built_model import check_model
+from keras_share.flat.flat_graph import FlatGraph
 from keras_share.flat.names import output_names
 from keras_share.flat.precision import full_precision
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied_cloner import warn_of_lost_methods
+from keras_share.layers.transposed import Transposed
 from keras_share.quantize.builder import Builder
 from keras_share.quantize.calibration import calibrate
 from keras_share.quantize.opening import open_and_place
@@ -147,6 +149,7 @@ def quantize_model(
             warn_of_sizes("quantized model", model, shapes, stacklevel=3)
         dataset = lambda: rows  # noqa: E731 (a generator may not give them again)
     _warn(left, strict)
+    _warn_of_parted(graph)
 
     def built(apart: Set[keras.KerasTensor]) -> tuple[QuantizedModel, Builder]:
         tensors = find_ranges(graph, placements, ranges == "group", apart)
@@ -184,6 +187,24 @@ def _check_lora(model: keras.Model) -> None:
                 f"'{layer.name}', to whose kernel LoRA adds two more. Merge them: "
                 "`model.save_weights(path)` writes the sum, and a model made without "
                 "`enable_lora` reads it with `load_weights(path)`."
+            )
+
+
+def _warn_of_parted(graph: FlatGraph) -> None:
+    """Warns of weights that layers have in common without being tied."""
+    holders: dict[int, dict[keras.Operation, str]] = {}
+    paths: dict[int, str] = {}
+    for step in graph.all_steps:
+        for weight in [] if isinstance(step.op, Transposed) else step.weights:
+            holders.setdefault(id(weight), {})[step.op] = step.name
+            paths[id(weight)] = weight.path
+    for key, names in holders.items():
+        if len(names) > 1:
+            warnings.warn(
+                f"The weight '{paths[key]}' is one for each of {list(names.values())} "
+                "in the quantized model, and these part when it is trained. Call one "
+                "layer in all places, or tie them with `Tied` or `Transposed`.",
+                stacklevel=3,
             )
 
 

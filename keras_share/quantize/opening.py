@@ -145,7 +145,7 @@ def _function(
         return OWN_CALL
     if not isinstance(op, keras.Layer) or isinstance(op, _CLOSED):
         return None
-    if is_identity(op, args):
+    if is_identity(op, args, kwargs):
         return None
     if len(list(sublayers(op))) > 1:
         return None

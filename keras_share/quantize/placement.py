@@ -256,7 +256,7 @@ def place_alone(graph: FlatGraph, step: Step) -> Placement:
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
         return Placement(reason=step.reason or "")
-    if is_identity(op, step.args) or _is_float_cast(step):
+    if is_identity(op, step.args, step.kwargs) or _is_float_cast(step):
         return Placement("input")
     if isinstance(op, keras.layers.BatchNormalization):
         return _place_normalization(graph, step)

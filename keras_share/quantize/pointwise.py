@@ -177,13 +177,15 @@ class _Finder:
             return True
         free = not op.variables and len(list(sublayers(op))) == 1
         trains = accepts_training(op) and not isinstance(op, keras.layers.Lambda)
-        return free and not trains and not is_identity(op, step.args)
+        return free and not trains and not is_identity(op, step.args, step.kwargs)
 
     def _is_tame(self, step: Step) -> bool:
         """Whether the function that makes a step's output is one that integers have."""
         root, steps = self.cone(step.output)
         given = "float" in root.dtype and "float" in step.output.dtype
         if not steps or not given or step.output in self.excluded:
+            return False
+        if not any(map(self.graph.changing_inputs, steps)):  # of weights alone
             return False
         x = _GRID if is_never_negative(self.graph, root) else _GRID * 2 - _GRID[-1]
         values = {root: x.reshape(-1, *(1,) * (len(root.shape) - 1))}

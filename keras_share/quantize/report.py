@@ -137,7 +137,7 @@ def report_of(
 def _reason(step: Step, placement: Placement, quantization: Quantization) -> str:
     """Why a step stays in floating point, where others of its kind don't."""
     by_request = placement.reason == SKIPPED
-    if is_identity(step.op, step.args):
+    if is_identity(step.op, step.args, step.kwargs):
         return ""
     if quantization.activations is None and not step.weights and not by_request:
         return ""

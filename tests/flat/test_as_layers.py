@@ -207,3 +207,112 @@ def test_a_layer_keeps_its_weights():
     layer = model.get_layer("own")
     assert isinstance(layer.gain, keras.Variable)
     assert [v.name for v in layer.weights] == ["gain", "matrix"]
+
+
+class Computing(layers.Layer):
+    """Computes a function of weights of its own."""
+
+    def __init__(self, function, **shapes):
+        super().__init__()
+        self.function, self.shapes = function, shapes
+
+    def build(self, shape):
+        for name, size in self.shapes.items():
+            setattr(self, name, self.add_weight(name=name, shape=size))
+
+    def call(self, x):
+        return self.function(x, self)
+
+
+def mixed(x, own):
+    weights = ops.softmax(ops.stack([1.0 * own.a, 1.0 * own.b]))
+    return weights[0] * x + weights[1] * ops.tanh(x)
+
+
+W, B = (8, 3), (3,)
+# What people do with weights: each must be one weight, and computed as it stands.
+FUNCTIONS = {
+    "two biases": (
+        lambda x, o: ops.matmul(x, o.w) + o.b + o.c,
+        {"w": W, "b": B, "c": B},
+    ),
+    "of weights": (
+        lambda x, o: ops.matmul(x, ops.transpose(ops.matmul(o.q, o.w) + o.b)),
+        {"q": (2, 8), "w": (8, 8), "b": (8,)},
+    ),
+    "a number as bias": (lambda x, o: ops.matmul(x, o.w) + o.b, {"w": (8, 1), "b": ()}),
+    "numbers in a stack": (mixed, {"a": (), "b": ()}),
+    "along another axis": (lambda x, o: ops.tanh(x + o.b), {"b": (4, 1)}),
+    "along an axis as long": (lambda x, o: x[..., :4] + o.b, {"b": (4, 1)}),
+    "forth and back": (
+        lambda x, o: ops.matmul(ops.tanh(ops.matmul(x, o.w) + o.b), ops.transpose(o.w)),
+        {"w": W, "b": B},
+    ),
+    "with a bias and without": (
+        lambda x, o: ops.matmul(x, o.w) + o.b + ops.matmul(ops.sin(x), o.w),
+        {"w": W, "b": B},
+    ),
+    "the bias again": (
+        lambda x, o: ops.tanh(ops.matmul(x, o.w) + o.b) * o.b,
+        {"w": W, "b": B},
+    ),
+    "in a function": (lambda x, o: ops.matmul(x, ops.sign(o.w)), {"w": W}),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_weight_stays_one(name, tmp_path):
+    function, shapes = FUNCTIONS[name]
+    model, x = model_of(Computing(function, **shapes)), values(32, *SHAPE)
+    opened, _ = unrounded(model)
+    np.testing.assert_allclose(opened(x), model(x), atol=1e-5)
+    quantized = quantize_model(model, x)
+    assert len(quantized.trainable_weights) == len(shapes)
+    path = tmp_path / "m.tflite"
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert report.agreement[0].ratio > 35
+
+
+def test_the_size_of_an_output_is_kept():
+    layer = Computing(
+        lambda x, own: ops.conv_transpose(x, own.w, strides=2, output_padding=1),
+        w=(3, 3, 5, 4),
+    )
+    model = randomize(keras.Sequential([keras.Input((6, 6, 4)), layer]))
+    x = values(2, 6, 6, 4)
+    opened, _ = unrounded(model)
+    np.testing.assert_allclose(opened(x), model(x), atol=1e-5)
+
+
+def test_weights_keep_what_they_are_to_training():
+    class Settled(layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(
+                shape=(8, 3), regularizer="l2", constraint="non_neg"
+            )
+            self.b = self.add_weight(shape=(3,), trainable=False)
+
+        def call(self, x):
+            return ops.matmul(x, self.w) + self.b
+
+    model = model_of(Settled())
+    quantized = quantize_model(model, values(8, *SHAPE))
+    [weight] = quantized.trainable_weights
+    assert isinstance(weight.constraint, keras.constraints.NonNeg)
+    np.testing.assert_allclose(sum(quantized.losses), sum(model.losses), rtol=1e-5)
+
+
+def test_weights_of_several_layers_that_part_are_told():
+    class Head(layers.Layer):
+        def __init__(self, table):
+            super().__init__()
+            self.table = table
+
+        def call(self, x):
+            return ops.matmul(x, ops.transpose(self.table.embeddings))
+
+    x = keras.Input((4,), dtype="int32")
+    table = layers.Embedding(12, 6, name="table")
+    model = keras.Model(x, Head(table)(layers.Dense(6)(table(x))))
+    with pytest.warns(UserWarning, match="'table/embeddings' is one for each of"):
+        quantize_model(model)

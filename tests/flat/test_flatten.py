@@ -196,6 +196,7 @@ def test_a_closed_layer_is_a_leaf_with_a_reason():
     assert [(step.name, step.reason) for step in flatten(model)] == [
         ("a.dense", None),
         ("a.scale", None),
+        ("a.reshape", None),
         ("a.multiply", None),
         ("b", "it can't be opened: no symbols"),
     ]

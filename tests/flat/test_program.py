@@ -10,6 +10,7 @@ from unrounded import kinds, unrounded
 import keras_share
 from keras_share import export_tflite, quantize_model
 from keras_share.quantize import quantization_report
+from keras_share.tflite.runtimes.agreement import agreement_of
 
 SHAPE = (4, 8)
 
@@ -189,3 +190,55 @@ def test_a_tensor_taken_apart():
     open_length = keras.Input((None, 8))
     model = keras.Model(open_length, ops.unstack(open_length, 3, axis=1)[1])
     assert not quantization_report(model).float_layers
+
+
+class Switching(layers.Layer):
+    """Computes the same operations in training, of something else."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def build(self, shape):
+        self.one, self.other = (self.add_weight(shape=(8, 3)) for _ in range(2))
+
+    def call(self, x, training=False):
+        return self.function(self, x, training)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda own, x, train: ops.matmul(x, own.one if train else own.other),
+        lambda own, x, train: ops.matmul(x, own.one) * (0.1 if train else 1.0),
+        lambda own, x, train: ops.sum(ops.matmul(x, own.one), -1 if train else 1),
+        lambda own, x, train: x if train else ops.tanh(x) * 0 + ops.tanh(x),
+    ],
+)
+def test_what_differs_in_training_stays_closed(function):
+    model, x = model_of(Switching(function), shape=(3, 8)), values(4, 3, 8)
+    quantized = quantize_model(model, x)
+    for training in (False, True):
+        expected = model(x, training=training)
+        off = np.abs(quantized(x, training=training) - expected).max()
+        assert off < 0.1 * np.abs(expected).max()
+    [row] = quantization_report(model).float_layers
+    assert "it computes something else in training" in row.reason
+
+
+class MaybeScaled(layers.Layer):
+    """Does nothing but where it is told to."""
+
+    def call(self, x, scale=None, training=False):
+        return x if scale is None else x * scale
+
+
+def test_what_a_layer_is_called_with_is_done(tmp_path):
+    inputs, path = keras.Input(SHAPE), tmp_path / "m.tflite"
+    y = MaybeScaled()(layers.Dense(6)(inputs), scale=5.0)
+    model = randomize(keras.Model(inputs, layers.Dense(3)(y)))
+    x = values(32, *SHAPE)
+    report = export_tflite(quantize_model(model, x), path, representative_dataset=x)
+    assert not report.float_operators
+    found = keras_share.predict_tflite(path, x)
+    assert agreement_of("", np.asarray(model(x)), found, None).ratio > 28

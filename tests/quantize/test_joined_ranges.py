@@ -40,3 +40,18 @@ def test_what_is_joined_to_larger_numbers_keeps_its_steps(
         assert agreement_of("", *map(np.asarray, (expected, found)), None).ratio > 28
     counts = {op.name: op.count for op in report.operators}
     assert counts["QUANTIZE"] == 1 + requantized  # that of the input
+
+
+@pytest.mark.parametrize("mask_zero", [False, True])
+def test_numbers_that_are_places_as_well(mask_zero, tmp_path):
+    x = keras.Input((5,))  # of floats, as Keras has it
+    rows = layers.Embedding(40, 6, mask_zero=mask_zero)(x)
+    other = layers.Embedding(40, 6)(x)
+    joined = layers.Concatenate()([rows, other, rows * ops.expand_dims(x, -1)])
+    model = randomize(keras.Model(x, layers.Dense(3)(joined) + layers.Dense(3)(other)))
+    ids = np.random.default_rng(0).integers(1, 40, (64, 5)).astype("float32")
+    quantized, path = quantize_model(model, ids), tmp_path / "model.tflite"
+    export_tflite(quantized, path, representative_dataset=ids)
+    check_steps(compare(quantized, path.read_bytes(), [ids]))
+    expected, found = map(np.asarray, (model(ids), quantized(ids)))
+    assert agreement_of("", expected, found, None).ratio > 28
