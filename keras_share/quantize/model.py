@@ -195,7 +195,8 @@ def _warn_of_parted(graph: FlatGraph) -> None:
     holders: dict[int, dict[keras.Operation, str]] = {}
     paths: dict[int, str] = {}
     for step in graph.all_steps:
-        for weight in [] if isinstance(step.op, Transposed) else step.weights:
+        inside = step.body is not None or isinstance(step.op, Transposed)
+        for weight in [] if inside else step.weights:
             holders.setdefault(id(weight), {})[step.op] = step.name
             paths[id(weight)] = weight.path
     for key, names in holders.items():
