@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_share.flat.any_batch import Call
+from keras_share.flat.records import Call
 from keras_share.flat.tensors import tensors
 from keras_share.flat.use import Use, WeightOf
 
@@ -37,7 +37,7 @@ def on_one_input(use: Use) -> tuple[Use, Callable[..., Any]] | None:
         `LayerUse` and the input); None if no layer computes this.
     """
     found = _weights_last(use.op, use.args, lambda x: isinstance(x, WeightOf))
-    if not found or not all(weight.whole for weight in found[1:]):
+    if not found or not all(weight.of_one_layer for weight in found[1:]):
         return None
     x, *weights = found
     function = _function(use.op, x, [weight.variable for weight in weights])
@@ -70,16 +70,16 @@ def with_biases(
     for x in tensors(outputs):
         readers[id(x)].append(None)
     forms = {id(call): _form(call, variables) for call in calls}
-    whole = set()
+    of_one_layer = set()
     for key in variables:
         found = {call and forms[id(call)] for call in readers[key]}
         if len(found) == 1 and None not in found:
-            whole.add(key)
+            of_one_layer.add(key)
     products: dict[tuple, list[Call]] = defaultdict(list)
     for call in calls:
         form = forms[id(call)]
-        if form and not whole.issuperset(form[2:]):
-            whole.difference_update(form[2:])
+        if form and not of_one_layer.issuperset(form[2:]):
+            of_one_layer.difference_update(form[2:])
         elif form and form[0] not in _AFFINE:
             products[form].append(call)
     merged: dict[int, Call | None] = {}
@@ -87,7 +87,7 @@ def with_biases(
         behind = [readers[id(call.outputs)] for call in same]
         sums = [x for [x] in (found for found in behind if len(found) == 1) if x]
         names = {type(call.op).__name__ for call in sums}
-        biases = {x for call in sums for x in call.args if id(x) in whole}
+        biases = {x for call in sums for x in call.args if id(x) in of_one_layer}
         if len(sums) != len(same) or names != {"Add"} or len(biases) != 1:
             continue
         [bias] = biases
@@ -104,7 +104,7 @@ def with_biases(
                 merged[id(then)] = Call(call.op, args, {}, then.outputs)
                 merged[id(call)] = None
     arranged = [merged.get(id(call), call) for call in calls]
-    return [call for call in arranged if call is not None], whole
+    return [call for call in arranged if call is not None], of_one_layer
 
 
 def _weights_last(

@@ -181,8 +181,8 @@ class _Flattener:
         if any(isinstance(use.stand_ins.of(v), RelaxedKernel) for v in program.weights):
             return self._record(use, "it uses a relaxed kernel in a way of its own")
         weights = [
-            WeightOf(v, self._owner(layer, v), program.outer[0], whole)
-            for v, whole in zip(program.weights, program.whole, strict=True)
+            WeightOf(v, self._owner(layer, v), program.outer[0], alone)
+            for v, alone in zip(program.weights, program.of_one_layer, strict=True)
         ]
         with self._inside(use.op):
             outputs = program.replay(

@@ -62,16 +62,14 @@ IDENTITY_LAYERS = (
 )
 
 
-def is_identity(
-    op: keras.Operation, args: tuple, kwargs: Mapping[str, Any] | None = None
-) -> bool:
+def is_identity(op: keras.Operation, args: tuple, kwargs: Mapping[str, Any]) -> bool:
     """Whether a call of a layer does nothing at inference, as that of `Dropout`."""
     if isinstance(op, IDENTITY_LAYERS):
         return True
     if not isinstance(op, keras.Layer) or op.weights or not accepts_training(op):
         return False
     with suppress(Exception):  # whatever a layer of the user's own raises on symbols
-        return op.call(*args, **{**(kwargs or {}), "training": False}) is args[0]
+        return op.call(*args, **{**kwargs, "training": False}) is args[0]
     return False
 
 

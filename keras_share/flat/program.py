@@ -12,10 +12,10 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from keras_share.flat.any_batch import SIZES, Call, are_alike, for_any_batch
 from keras_share.flat.as_layers import with_biases
 from keras_share.flat.masks import mask_arguments, mask_of, set_mask
 from keras_share.flat.on_tensors import Reads, on_tensors, own_weights
+from keras_share.flat.records import SIZES, Call, are_alike, for_any_batch
 from keras_share.flat.tensors import corresponding, fresh_input, replaced, tensors
 from keras_share.flat.written import Refusal, Written, on_symbols
 from keras_share.layers.substitute import accepts_training
@@ -96,7 +96,7 @@ class Program:
     Attributes:
         outer: The tensors among the arguments.
         weights: The weights that it computes with itself.
-        whole: Whether each of these is read as a layer does that has it.
+        of_one_layer: Whether all that read each of these do what one layer does.
         inputs: What stands for `outer` and the weights in the record.
         outputs: The outputs.
 
@@ -123,8 +123,8 @@ class Program:
             self._record_for_any_batch(call, free[0])
         own = self.inputs[len(self.outer) :]
         given = (self.calls, own, self.weights, self.outputs)
-        self.calls, whole = with_biases(*given)
-        self.whole = [id(x) in whole for x in own]
+        self.calls, found = with_biases(*given)
+        self.of_one_layer = [id(x) in found for x in own]
 
     def _record_for_any_batch(self, call: tuple, free: int) -> None:
         for sizes in SIZES:

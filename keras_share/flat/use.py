@@ -62,7 +62,7 @@ class WeightOf(keras.KerasTensor):
         variable: The weight.
         owner: Its layer.
         like: A tensor that the layer was called on.
-        whole: Whether all that read it do what a layer does that has such a weight.
+        of_one_layer: Whether all that read it do what one layer does that has it.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class WeightOf(keras.KerasTensor):
         variable: keras.Variable,
         owner: keras.Layer,
         like: keras.KerasTensor,
-        whole: bool,
+        of_one_layer: bool,
     ):
         super().__init__(tuple(variable.shape) or (1,), variable.dtype)
         self.variable = variable
         self.owner = owner
         self.like = like
-        self.whole = whole
+        self.of_one_layer = of_one_layer

@@ -163,10 +163,8 @@ def test_kernels_of_layers_are_those_of_keras(
     function, shape, kernels, size, kinds, has_bias
 ):
     layer = Product(function, kernels, size if has_bias else None)
-    model, x = (
-        randomize(keras.Sequential([keras.Input(shape), layer])),
-        values(2, *shape),
-    )
+    model = randomize(keras.Sequential([keras.Input(shape), layer]))
+    x = values(2, *shape)
     opened, steps = unrounded(model)
     np.testing.assert_allclose(opened(x), model(x), atol=1e-5)
     found = [type(step.op).__name__ for step in steps]

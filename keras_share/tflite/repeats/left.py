@@ -93,29 +93,25 @@ def _difference(one: Operation, other: Operation) -> str:
                     if fact(pair[0]) != fact(pair[1]):
                         first, second = (f"'{flatbuffer.text(t.name)}'" for t in pair)
                         said = words.format(*map(fact, pair))
-                        if fact is shape_of and _is_pointwise(one):
-                            mend = _JOIN  # noqa: PLW2901
-                        return f"{one.name} {verb} {first} and {second}, {said}.{mend}"
+                        said = f"{one.name} {verb} {first} and {second}, {said}."
+                        return said + mend(one)
     return f"the options of its uses in {one.name} differ, such as the activation."
 
 
-# As in detection heads over the levels of a pyramid, and in towers.
-_JOIN = (
-    " It computes each position alone: reshape the inputs of all uses to (batch, "
-    "positions, channels), concatenate them, call the layer once and split its output; "
-    "one operator then packs it once."
-)
-
-
-def _is_pointwise(operation: Operation) -> bool:
-    """Whether an operator computes each position of its input alone."""
-    if operation.name == "FULLY_CONNECTED":
-        return True
+def _join(operation: Operation) -> str:
+    """What to do with inputs of several sizes, as of heads over levels of a pyramid."""
     options = operation.op.builtinOptions
-    return (
+    is_pointwise = operation.name == "FULLY_CONNECTED" or (
         operation.name == "CONV_2D"
         and shape_of(operation.kernel_tensor)[1:3] == (1, 1)
         and (options.strideH, options.strideW) == (1, 1)
+    )
+    if not is_pointwise:
+        return ""
+    return (
+        " It computes each position alone: reshape the inputs of all uses to (batch, "
+        "positions, channels), concatenate them, call the layer once and split its "
+        "output; one operator then packs it once."
     )
 
 
@@ -129,12 +125,19 @@ def _range(tensor: schema.TensorT) -> str:
 
 
 _FACTS = (
-    (lambda tensor: flatbuffer.dtype_name(tensor.type), "which are {} and {}", ""),
-    (shape_of, "which have the shapes {} and {}", ""),
+    (
+        lambda tensor: flatbuffer.dtype_name(tensor.type),
+        "which are {} and {}",
+        lambda operation: "",
+    ),
+    (shape_of, "which have the shapes {} and {}", _join),
     (
         _range,
         "whose ranges differ ({} and {})",
-        " Give the sites of a group one range with quantize_model(..., "
-        "ranges='group'), or quantize weights only (dynamic range).",
+        lambda operation: (
+            " Give the sites of a group one range with "
+            "quantize_model(..., "
+            "ranges='group'), or quantize weights only (dynamic range)."
+        ),
     ),
 )

@@ -6,20 +6,12 @@ import zipfile
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
+from keras_share.tflite import predict_tflite
 from keras_share.tflite.file import flatbuffer
 
 UNITS = 32
-
-
-def run(data):
-    interpreter = Interpreter(model_content=data)
-    interpreter.allocate_tensors()
-    x = np.linspace(-1, 1, UNITS, dtype="float32")[None]
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+X = np.linspace(-1, 1, UNITS, dtype="float32")[None]
 
 
 def data_offsets(data):
@@ -49,7 +41,7 @@ def test_round_trip_keeps_contents_and_outputs(tied, model):
         flatbuffer.buffer_bytes(model, i) for i in indices
     ]
     assert flatbuffer.pack(again) == packed
-    np.testing.assert_array_equal(run(packed), run(tied))
+    np.testing.assert_array_equal(predict_tflite(packed, X), predict_tflite(tied, X))
 
 
 def test_packed_buffers_are_aligned_to_16_bytes(model):
@@ -60,7 +52,7 @@ def test_packed_buffers_are_aligned_to_16_bytes(model):
     offsets = data_offsets(packed)
     assert len(offsets) >= 7
     assert [offset % 16 for offset in offsets] == [0] * len(offsets)
-    assert run(packed).shape == (1, UNITS)
+    assert predict_tflite(packed, X).shape == (1, UNITS)
 
 
 def test_pack_takes_any_bytes_and_leaves_the_model(model):

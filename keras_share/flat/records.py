@@ -29,31 +29,33 @@ def are_alike(
     """Whether two records are of the same run, but for `training` of layers inside."""
     if len(one[1]) != len(other[1]):
         return False
-    places: list[dict[int, Any]] = []
-    for run, calls in (one, other):
-        made = [run.inputs, *(tree.flatten(call.outputs) for call in calls)]
-        found = enumerate(made)
-        places.append({id(x): (i, j) for i, xs in found for j, x in enumerate(xs)})
+    ours, theirs = (_places(*record) for record in (one, other))
     for a, b in zip(one[1], other[1], strict=True):
-        layers = isinstance(a.op, keras.Layer)
+        is_layer = isinstance(a.op, keras.Layer)
         if a.op is not b.op and (
-            layers or type(a.op) is not type(b.op) or _differ(vars(a.op), vars(b.op))
+            is_layer or type(a.op) is not type(b.op) or _differ(vars(a.op), vars(b.op))
         ):
             return False
-        given = [(call.args, {**call.kwargs, "training": None}) for call in (a, b)]
-        values = list(map(tree.flatten, given))
-        if len(values[0]) != len(values[1]):
+        given, taken = (
+            tree.flatten((call.args, {**call.kwargs, "training": None}))
+            for call in (a, b)
+        )
+        if len(given) != len(taken):
             return False
-        for x, y in zip(*values, strict=True):
-            if layers and _is_flag(x) and _is_flag(y):
+        for x, y in zip(given, taken, strict=True):
+            if is_layer and _is_flag(x) and _is_flag(y):
                 continue
-            if places[0].get(id(x)) != places[1].get(id(y)) or not _equal(x, y):
+            if ours.get(id(x)) != theirs.get(id(y)) or not _equal(x, y):
                 return False
-    ends = [
-        [places[i].get(id(x)) for x in run.outputs]
-        for i, (run, _) in enumerate((one, other))
+    return [ours[id(x)] for x in one[0].outputs] == [
+        theirs[id(x)] for x in other[0].outputs
     ]
-    return ends[0] == ends[1]
+
+
+def _places(run: keras.Model, calls: list[Call]) -> dict[int, tuple[int, int]]:
+    """Where the tensors of a record come from, by their ids."""
+    made = [run.inputs, *(tree.flatten(call.outputs) for call in calls)]
+    return {id(x): (i, j) for i, xs in enumerate(made) for j, x in enumerate(xs)}
 
 
 def for_any_batch(
