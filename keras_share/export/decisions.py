@@ -1,8 +1,11 @@
 """`check_decisions`: what was decided for each layer is so in the converted file."""
 
+import re
+
 import keras
 import numpy as np
 
+from keras_share.flat.built_model import input_structure
 from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import FloatEdge
@@ -44,9 +47,28 @@ def check_decisions(file: schema.ModelT, model: keras.Model) -> None:
             found = layer.operator in names
         else:
             continue
-        if not found:
+        if not found and _is_computed(layer, model):
             raise ValueError(
                 "The file must round where the model does, and there only. Received: "
                 f"none of its tensors is that of '{layer.name}'. Report this with the "
                 "model, please."
             )
+
+
+def _is_computed(layer: keras.Layer, model: keras.Model) -> bool:
+    """Whether outputs depend on a layer: a layer behind it may ignore its input."""
+    import tensorflow as tf
+
+    specs = keras.tree.map_structure(
+        lambda x: tf.TensorSpec(x.shape, x.dtype), input_structure(model)
+    )
+    graph = tf.function(model.call).get_concrete_function(specs).graph
+    waiting, seen = [x.op for x in graph.outputs], set()
+    while waiting:
+        op = waiting.pop()
+        if op not in seen:
+            seen.add(op)
+            waiting += [*(x.op for x in op.inputs), *op.control_inputs]
+    called = re.compile(rf"(.*/)?{re.escape(layer.name)}(_\d+)?/").match
+    own = [op for op in graph.get_operations() if called(op.name)]
+    return not own or any(op in seen for op in own)  # not own: it is in a loop

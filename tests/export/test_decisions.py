@@ -41,3 +41,25 @@ def test_ranges_and_edges_that_are_there(decided):
 def test_what_is_missing_is_named(scale, edge, missing, decided):
     with pytest.raises(ValueError, match=f"none of its tensors is that of '{missing}'"):
         check_decisions(converted(scale, edge), decided)
+
+
+class FirstOf(keras.layers.Layer):
+    """Ignores all of its inputs but one."""
+
+    def call(self, x, other):
+        return x + 1.0
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_what_nothing_reads_may_be_missing(ignored):
+    x = keras.Input((4,))
+    edge = FloatEdge(ENTER, name="part")
+    edge.mark()
+    pair = (x, edge(x)) if ignored else (edge(x), x)
+    model = keras.Model({"x": x}, FirstOf()(*pair))
+    file = converted(0.01, f"{ENTER}:another")
+    if ignored:
+        check_decisions(file, model)
+    else:
+        with pytest.raises(ValueError, match="none of its tensors is that of 'part'"):
+            check_decisions(file, model)
