@@ -52,7 +52,7 @@ class FirstOf(keras.layers.Layer):
 
 @pytest.mark.parametrize("ignored", [True, False])
 def test_what_nothing_reads_may_be_missing(ignored):
-    x = keras.Input((4,))
+    x = keras.Input((4,), name="x")
     edge = FloatEdge(ENTER, name="part")
     edge.mark()
     pair = (x, edge(x)) if ignored else (edge(x), x)
