@@ -37,6 +37,7 @@ from keras_share.layers.transposed import Transposed
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, FloatEdge
 from keras_share.quantize.look_up import LookUp
+from keras_share.quantize.pooling_rules import pooling_of_volumes
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_transposed import QuantizedTransposed
 from keras_share.quantize.rules import find_rule, operation_name
@@ -147,7 +148,7 @@ def inference_model(
 def _written(op: keras.Operation, args: tuple, kwargs: dict) -> Any:
     """What writes a layer that the converter has no operator for."""
     rule = find_rule(op) if isinstance(op, _NOT_IN_TFLITE) else None
-    return None if rule is None else rule.write
+    return pooling_of_volumes(op, args) if rule is None else rule.write
 
 
 def _is_sum(step: Step) -> bool:

@@ -4,6 +4,7 @@ import keras  # noqa: F401 (first, see keras_share.registered)
 
 import keras_share.quantize.attention_rules
 import keras_share.quantize.operation_rules
+import keras_share.quantize.pooling_rules
 import keras_share.quantize.recurrent_rules
 import keras_share.quantize.table_rules
 import keras_share.quantize.weight_rules

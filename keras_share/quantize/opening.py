@@ -24,6 +24,7 @@ from keras_share.quantize.inverse_root import with_inverse_roots
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.placement import Placement, place
 from keras_share.quantize.pointwise import with_look_ups
+from keras_share.quantize.pooling_rules import pooling_of_volumes
 from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
 from keras_share.quantize.selection import Selection, check_uses
 from keras_share.quantize.sixteen_bits import written_in_16_bits
@@ -127,6 +128,9 @@ def _function(
             return function
     elif isinstance(op, keras.layers.Rescaling):
         return lambda use, x: x * use.op.scale + use.op.offset
+    pooling = pooling_of_volumes(op, args)
+    if pooling is not None:
+        return pooling
     if operation_name(op) == "add" and len(args) == 2 and args[0] is args[1]:
         return lambda use, x, y: x * 2.0  # as a sum the converter can fail on it
     if operation_name(op) == "cast" and args[0].dtype == "bool" and "float" in op.dtype:

@@ -216,23 +216,6 @@ def _glu(use: LayerUse, x: Any) -> Any:
     return x * ops.sigmoid(gate)
 
 
-@writes(
-    "adaptive_average_pool",
-    "adaptive_max_pool",
-    how="int8, as a pooling; of sizes that are multiples of the output's",
-)
-def _adaptive_pool(use: LayerUse, x: Any) -> Any:
-    op = use.op
-    sizes, wanted = x.shape[1:-1], op.output_size
-    if op.data_format != "channels_last" or any(
-        size is None or size % new for size, new in zip(sizes, wanted, strict=True)
-    ):
-        use.refuse("the sizes of its input are no multiples of its output's")
-    window = tuple(size // new for size, new in zip(sizes, wanted, strict=True))
-    pool = ops.max_pool if "Max" in type(op).__name__ else ops.average_pool
-    return pool(x, window, window, padding="valid", data_format=op.data_format)
-
-
 @writes(layers.Normalization, how="int8, as a difference and a product")
 def _normalization(use: LayerUse, x: Any) -> Any:
     layer = use.op

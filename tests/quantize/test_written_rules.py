@@ -118,12 +118,6 @@ LAYERS = {
     "unit": (SEQUENCE, layers.UnitNormalization, None),
     "unit, two axes": (SEQUENCE, lambda: layers.UnitNormalization(axis=(1, 2)), None),
     "crop": (IMAGE, lambda: layers.CenterCrop(3, 4), ["GetItem"]),
-    "mean of three": (
-        IMAGE,
-        lambda: layers.AdaptiveAveragePooling2D((3, 2)),
-        ["AveragePool"],
-    ),
-    "largest of three": (IMAGE, lambda: layers.AdaptiveMaxPooling2D(3), ["MaxPool"]),
     "normalization": (
         SEQUENCE,
         lambda: layers.Normalization(mean=np.arange(8.0), variance=np.arange(1.0, 9.0)),
@@ -142,12 +136,6 @@ def test_other_layers(name):
     shape, make, expected = LAYERS[name]
     steps = agrees(sequential(shape, make()), values(4, *shape))
     assert expected in (None, steps)
-
-
-def test_pooling_to_sizes_that_do_not_divide_stays():
-    model = sequential(IMAGE, layers.AdaptiveAveragePooling2D(4))
-    [row] = quantization_report(model).float_layers
-    assert "no multiples" in row.reason
 
 
 def test_tables_in_both_directions():
