@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 import doctest
 import json
@@ -6,61 +5,18 @@ import subprocess
 import sys
 from collections import Counter
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from stock import call_of_first
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.inspect.audit import Audit, BufferFacts, OperatorFacts, audit
-from keras_share.tflite.inspect.kernel_facts import KernelFacts
 
 UNITS = 32
 KERNEL = 4 * UNITS * UNITS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
-
-
-def converter(**kwargs):
-    x = keras.Input((UNITS,), batch_size=1)
-    dense = keras.layers.Dense(UNITS, **kwargs)
-    model = keras.Model(x, dense(dense(dense(x))))
-    return tf.lite.TFLiteConverter.from_keras_model(model)
-
-
-@pytest.fixture(scope="module")
-def tied():
-    return converter(use_bias=False).convert()
-
-
-@pytest.fixture(scope="module")
-def int8():
-    # Without the activation the converter would merge the biases of two sites.
-    quantized = converter(activation="tanh", bias_initializer="random_normal")
-    quantized.optimizations = [tf.lite.Optimize.DEFAULT]
-    quantized.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    rng = np.random.default_rng(0)
-    samples = rng.normal(size=(8, 1, UNITS)).astype("float32")
-    quantized.representative_dataset = lambda: ([x] for x in samples)
-    return quantized.convert()
-
-
-@pytest.fixture
-def duplicated(tied):
-    """The kernel stored three times, in one subgraph and in its copy."""
-    model = flatbuffer.read(tied)
-    graph = model.subgraphs[0]
-    ((index, (kernel,)),) = flatbuffer.weights(model).items()
-    for op in graph.operators[1:]:
-        tensor = copy.copy(kernel)
-        tensor.buffer = len(model.buffers)
-        model.buffers.append(model.buffers[index])
-        op.inputs = [op.inputs[0], len(graph.tensors), *op.inputs[2:]]
-        graph.tensors.append(tensor)
-    model.subgraphs.append(graph)
-    return flatbuffer.pack(model)
 
 
 def count_bytes(data):
@@ -229,66 +185,6 @@ def test_path(tied, tmp_path):
 # Rendering.
 
 
-def test_str(tied, duplicated, int8, tmp_path):
-    path = tmp_path / "tied.tflite"
-    path.write_bytes(tied)
-    lines = str(audit(path)).splitlines()
-    assert lines[0] == f"{path}: {len(tied):,} bytes, 1 subgraph"
-    assert lines[1].startswith("weights: 4,096 bytes in 1 buffer (")
-    assert lines[1].endswith("% of the file), duplicates: 0 bytes")
-    assert lines[3].split() == ["bytes", "uses", "dtype", "shape", "weight"]
-    assert lines[4].split()[:4] == ["4,096", "3", "float32", "32x32"]
-    assert lines[-1] == "float operators: FULLY_CONNECTED x 3"
-    text = str(audit(duplicated))
-    assert text.startswith("model: ")
-    assert "duplicates: 8,192 bytes" in text
-    assert text.count("(duplicate)") == 2
-    assert str(audit(int8)).endswith("float operators: none")
-
-
-def test_str_of_many_weights_is_cut():
-    buffers = tuple(
-        BufferFacts(i, f"{'long/' * 20}kernel{i}", (i,), "int8", i, 1, 1, None)
-        for i in range(1, 101)
-    )
-    text = str(Audit(None, 10_000, buffers, (), 1))
-    assert "... and 80 more of 3,240 bytes in all" in text
-    assert "kernel100" in text and "kernel81" in text and "kernel80" not in text
-    assert max(map(len, text.splitlines())) <= 88
-    columns = [line.index("int8") for line in text.splitlines() if "int8" in line]
-    assert len(columns) == 20 and len(set(columns)) == 1
-
-
-def test_str_of_variables_and_kernels():
-    paths = [f"stack/{'block/' * 10}part_{letter}/kernel" for letter in "AB"]
-    buffers = tuple(
-        BufferFacts(i, "name", (8, 8), "int8", 64, 1, 1, None, 1, None, paths[i - 1])
-        for i in (1, 2)
-    )
-    facts = [(paths[0], (8, 8), 1, (1,), 64, 64, "once")]
-    facts += [(paths[1], (8, 8), 2, (2, 3), 64, 128, "folded")] * 25
-    kernels = tuple(KernelFacts(*fact) for fact in facts)
-    text = str(Audit(None, 1000, buffers, (), 1, kernels=kernels))
-    lines = text.splitlines()
-    assert sum(line.endswith("part_A/kernel") for line in lines) == 1
-    assert sum(line.endswith("part_B/kernel") for line in lines) == 1 + 20
-    assert "kernels: 1 once, 25 folded; expected 1,664 bytes, stored 3,264" in lines
-    assert "... and 5 more" in lines
-    assert max(map(len, lines)) <= 88
-
-
-def test_str_without_weights_and_operators():
-    text = str(Audit(None, 100, (), (), 0))
-    assert "weights: 0 bytes in 0 buffers (0% of the file)" in text
-    assert text.endswith("float operators: none")
-
-
-@pytest.mark.parametrize("name", ["WHILE", "ADD"])
-def test_str_says_that_loops_count_once(name):
-    text = str(Audit(None, 100, (), (OperatorFacts(name, "int32", 1),), 0))
-    assert ("a loop as if it ran once" in text) == (name == "WHILE")
-
-
 def test_frames(duplicated, int8):
     frame = audit(duplicated).to_dataframe()
     assert list(frame.columns) == [f.name for f in dataclasses.fields(BufferFacts)]
@@ -314,21 +210,6 @@ def test_frames_of_costs_and_kernels(tied):
     assert (costs["macs"] * costs["calls"]).sum() == 3 * UNITS**2
     kernels = audit(tied).to_dataframe("kernels")
     assert kernels.empty and "state" in kernels
-
-
-def test_str_fits_a_terminal(int8):
-    report = audit(int8)
-    text = str(report)
-    assert max(map(len, text.splitlines())) <= 88
-    lines = text.splitlines()
-    macs = next(line for line in lines if line.endswith("FULLY_CONNECTED")).split()
-    assert macs[1] == f"{3 * UNITS**2:,}"
-    total = next(line for line in lines if line.endswith("in all")).split()
-    assert total[:2] == ["8", f"{report.macs:,}"]
-    assert sum("an estimate" in line for line in lines) == 1
-
-
-# Errors and dependencies.
 
 
 def test_errors_are_those_of_reading(tied, tmp_path):
