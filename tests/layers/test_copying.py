@@ -1,8 +1,9 @@
 import keras
 import pytest
 from keras import layers
+from random_data import values
 
-from keras_share import Tied
+from keras_share import SharedStack, Tied
 from keras_share.layers import TiedCloner
 from keras_share.layers.copying import copy_layer
 
@@ -73,3 +74,36 @@ def test_ties_in_nested_models_are_kept():
     model = keras.Sequential([keras.Input((4,)), nested, Tied(dense, None)])
     clone = keras.models.clone_model(model, clone_function=TiedCloner())
     assert clone.count_params() == model.count_params() == 4 * 4 + 2 * 4
+
+
+class Subclassed(keras.Model):
+    """A model that Keras can't look into."""
+
+    def __init__(self, units=3, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+class WithConfig(Subclassed):
+    def get_config(self):
+        return {**super().get_config(), "units": self.dense.units}
+
+
+def test_a_subclassed_model_is_copied_by_its_config():
+    stack = SharedStack(WithConfig(8, name="block"), "ABA")
+    assert tuple(stack(values(2, 8)).shape) == (2, 8)
+    assert [type(b) for b in stack.blocks] == [WithConfig] * 2
+    assert [b.name for b in stack.blocks] == ["block_A", "block_B"]
+    assert stack.count_params() == 2 * 72
+
+
+def test_a_subclassed_model_without_config_needs_a_function():
+    message = r"has one only if .* give Subclassed a `get_config`.*lambda: Subcl"
+    with pytest.raises(ValueError, match=message):
+        SharedStack(Subclassed(8), "ABA")
+    stack = SharedStack(lambda: Subclassed(8), "ABA")
+    stack.build((None, 8))
+    assert stack.count_params() == 2 * 72
