@@ -1,5 +1,6 @@
 """`Candidate`: which blocks share, and how strictly."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +57,9 @@ class Candidate:
         elif how.startswith("rank "):
             rank = ks.LowRank(int(how.removeprefix("rank ")))
             relax = {"expand": rank, "project": rank}
+        numbers = itertools.count()
         return ks.SharedStack(
-            lambda: ProofBlock(name="block", **block),
+            lambda: ProofBlock(name=f"block_{next(numbers)}", **block),
             pattern,
             private,
             relax=relax,

@@ -8,7 +8,6 @@ from keras_share.flat.program import Program
 from keras_share.flat.tensors import tensors
 from keras_share.flat.written import Refusal
 from keras_share.layers.relax.relaxed import Relaxed
-from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import Tied
 from keras_share.layers.tied_cloner import TiedCloner
@@ -16,7 +15,7 @@ from keras_share.layers.transposed import Transposed
 from keras_share.retrofit.kinds import find_kinds, shareable
 from keras_share.retrofit.nodes import walk
 
-_CLOSED = (Relaxed, SharedStack, Tied, Transposed, keras.layers.RNN)
+_CLOSED = (Relaxed, Tied, Transposed, keras.layers.RNN)
 
 
 def open_composites(model: keras.Model) -> keras.Model:
@@ -91,6 +90,9 @@ class _Opener(TiedCloner):
         made = keras.tree.flatten(program.outputs)
         if program.weights or len(tensors(made)) < len(made):
             return None
+        parts = {call.op for call in program.calls}
+        if len({op.name for op in parts}) < len(parts):
+            return None  # a model's layers have names of their own
         inputs = program.inputs
         found = keras.Model(
             inputs[0] if len(inputs) == 1 else inputs, program.outputs, name=layer.name

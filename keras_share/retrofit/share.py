@@ -218,6 +218,16 @@ def _nothing_repeats(model: keras.Model, nodes: list[Node]) -> str:
     already = ""
     if shared:
         already = f" It shares already: it uses the layer {', '.join(shared)}."
+    tied = [
+        f"'{op.name}'"
+        for op in uses
+        if op and any(isinstance(part, Tied) for part in sublayers(op))
+    ]
+    if tied:
+        already = (
+            f" It shares already, in {', '.join(tied)}: take it apart first, with "
+            "`keras_share.untie`."
+        )
     return (
         f"No layers of the model '{model.name}' repeat in a row with equal class, "
         "config and shapes of weights: there is nothing that a pattern could "
