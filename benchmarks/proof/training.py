@@ -74,17 +74,31 @@ def train(task: Task, data: Data, job: Job, file: Path | None) -> Mapping[str, A
         "val": task.score(predict(model, data.x_val), data.y_val),
     }
     if file is not None:
-        row["test"] = task.score(predict(model, data.x_test), data.y_test)
-        quantized = ks.quantize_model(model, x[:SAMPLES])
-        steps = round(TUNING * job.steps) * task.batch
-        fit(quantized, x[:steps], y[:steps], TUNING_RATE * job.rate, task)
-        raw = int8_file(quantized, x[:SAMPLES])
+        raw, scores = as_int8(model, x, y, job.rate, task, data)
         write_atomically(file, raw)
-        row["bytes"] = len(raw)
-        logits = ks.predict_tflite(raw, data.x_test)
-        row["test_int8"] = task.score(logits, data.y_test)
+        row.update(scores)
     keras.utils.clear_session()
     return row
+
+
+def as_int8(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    rate: float,
+    task: Task,
+    data: Data,
+) -> tuple[bytes, dict[str, float]]:
+    """The int8 file of a model trained on `x`, and what it is worth on the test set."""
+    quantized = ks.quantize_model(model, x[:SAMPLES])
+    steps = round(TUNING * len(x) / task.batch) * task.batch
+    fit(quantized, x[:steps], y[:steps], TUNING_RATE * rate, task)
+    raw = int8_file(quantized, x[:SAMPLES])
+    return raw, {
+        "test": task.score(predict(model, data.x_test), data.y_test),
+        "bytes": len(raw),
+        "test_int8": task.score(ks.predict_tflite(raw, data.x_test), data.y_test),
+    }
 
 
 def fit(

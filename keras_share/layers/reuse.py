@@ -73,7 +73,12 @@ def deserialize(config: dict[str, Any], user: str) -> keras.Layer:
     if first_use:
         return layer
     reason = "none of this name was rebuilt before it"
-    if found:
+    if "name" not in config["config"]:
+        reason = (
+            f"the config of the class {config['class_name']} has no name, so that "
+            "copies are called otherwise (write a `get_config`)"
+        )
+    elif found:
         reason = f"{len(found)} of this name were rebuilt"
     warnings.warn(
         f"The copy of '{user}' uses a layer of its own and not the '{name}' that it "

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_share.layers.sublayers import sublayers
 from keras_share.layers.variable_map import VariableMap
 
 
@@ -95,6 +96,18 @@ def all_variables(layer: keras.Layer) -> list[keras.Variable]:
     # `variables` leaves out those of metrics.
     variables = (*layer.variables, *layer.metrics_variables)
     return list(VariableMap((v, v) for v in variables))
+
+
+def is_built(layer: keras.Layer) -> bool:
+    """Whether a layer and those inside have their weights.
+
+    When Keras loads a composite layer without a `build`, it calls it built before it
+    has called it, which makes the weights.
+    """
+    composite = type(layer).build is keras.Layer.build
+    return layer.built and not (
+        composite and any(not part.built for part in sublayers(layer))
+    )
 
 
 def build_by_call(layer: keras.Layer, input_shape: Any, dtype: str) -> Any:

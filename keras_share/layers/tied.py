@@ -15,6 +15,7 @@ from keras_share.layers.substitute import (
     as_called,
     build_by_call,
     call_with,
+    is_built,
     needs_several_inputs,
 )
 from keras_share.layers.variable_map import VariableMap
@@ -51,8 +52,9 @@ class Tied(keras.layers.Wrapper):
         *args, **kwargs: Further arguments of `layer`.
 
     Raises:
-        ValueError: If `private` is malformed or names nothing inside `layer`, or a
-            `dtype` is given.
+        ValueError: If `private` is malformed or names nothing inside `layer`, a
+            `dtype` is given, or a recurrent layer in it keeps its state from batch to
+            batch, which all of its uses would share.
 
     Example:
     >>> import keras, keras_share
@@ -76,18 +78,20 @@ class Tied(keras.layers.Wrapper):
         if isinstance(layer, keras.Layer):  # else an error follows
             self.call = as_called(self.call, layer)  # type: ignore[method-assign]
         super().__init__(layer, **options_around(layer, **kwargs))
+        _check_stateless(layer)
         self.private = private_spec.standardize(private)
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any) -> None:
         """Builds the layer if it isn't yet, and makes the private copies."""
-        if not self.layer.built:
+        if not is_built(self.layer):
             if needs_several_inputs(self.layer):
-                raise ValueError(
-                    f"A layer with several inputs must be built before its tied use. "
-                    f"Call '{self.layer.name}' on its inputs first."
-                )
-            if type(self.layer).build is keras.Layer.build:
+                if not self.layer.built:
+                    raise ValueError(
+                        "A layer with several inputs must be built before its tied "
+                        f"use. Call '{self.layer.name}' on its inputs first."
+                    )
+            elif type(self.layer).build is keras.Layer.build:
                 build_by_call(self.layer, input_shape, self.compute_dtype)
             else:  # Keras counts calls: those of the layer have numbers in files.
                 self.layer.build(input_shape)
@@ -98,6 +102,11 @@ class Tied(keras.layers.Wrapper):
         trained = _trainable_ids(self.layer)
         self._copies = [self._copy(v, start, id(v) in trained) for v, start in own]
         self.built = True
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Nothing if the layer has no `build`: when loaded, both wait for a call."""
+        waits = type(self.layer).build is keras.Layer.build
+        return None if waits else super().get_build_config()
 
     def _own_weights(self, input_shape: Any) -> list[tuple[keras.Variable, Any]]:
         """Pairs of a weight to keep private and the initializer of its copy."""
@@ -179,6 +188,17 @@ class Tied(keras.layers.Wrapper):
         layer = reuse.deserialize(config.pop("layer"), config["name"])
         config["private"] = private_spec.deserialize(config["private"])
         return cls(layer, **config)
+
+
+def _check_stateless(layer: keras.Layer) -> None:
+    for part in sublayers(layer):
+        if isinstance(part, keras.layers.RNN) and part.stateful:
+            raise ValueError(
+                "A recurrent layer has one state, which all of its uses would share: a "
+                "tied one can't keep it from batch to batch. Received: "
+                f"'{part.name}' with stateful=True. Leave it False; "
+                "`keras_share.streaming` gives each site a state of its own."
+            )
 
 
 def value_of(variable: keras.Variable) -> Any:

@@ -55,6 +55,10 @@ class QuantizedModel(keras.Model):
         }
 
 
+# An .h5 file names the class of a model without its package.
+keras.saving.get_custom_objects()["QuantizedModel"] = QuantizedModel
+
+
 def _layer_of(step: str) -> str:
     """The name of the layer that a quantized step or its range was made of."""
     return step.removesuffix("_range").split(".")[0]

@@ -1,5 +1,6 @@
 """What the kernels of a trained model meet: second moments of their inputs."""
 
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +41,13 @@ def input_moments(model: keras.Model, data: Any) -> VariableMap[Moments]:
     Args:
         model: A built Sequential or Functional model.
         data: Samples of its inputs, as `model.predict` takes arrays.
+
+    Raises:
+        ValueError: If `data` are no arrays, or hold NaN or infinity.
     """
+    arrays = _checked(data)
     graph = flatten(model, inference=True)
     found: VariableMap[Moments] = VariableMap()
-    arrays = tree.map_structure(np.asarray, data)
     size = len(tree.flatten(arrays)[0])
     for first in range(0, size, BATCH):
         batch = tree.map_structure(lambda a, i=first: a[i : i + BATCH], arrays)
@@ -55,6 +59,22 @@ def input_moments(model: keras.Model, data: Any) -> VariableMap[Moments]:
             known = found[variable].matrix if variable in found else 0
             found[variable] = Moments(kernel, known + rows.T @ rows)
     return found
+
+
+def _checked(data: Any) -> Any:
+    arrays = tree.map_structure(np.asarray, data)
+    for array in tree.flatten(arrays):
+        if array.ndim == 0 or array.dtype == object:
+            raise ValueError(
+                "`data` must be arrays of samples, as `model.predict` takes them: of a "
+                f"dataset a few batches, joined. Received: {reprlib.repr(data)}"
+            )
+        if not np.all(np.isfinite(array)):
+            raise ValueError(
+                "`data` must be finite, as one kernel is fitted to all of it. "
+                f"Received: NaN or infinity in an array of shape {array.shape}"
+            )
+    return arrays
 
 
 def closest(values: Sequence[np.ndarray], moments: Sequence[Moments]) -> np.ndarray:

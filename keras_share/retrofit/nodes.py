@@ -9,6 +9,7 @@ import keras
 from keras_share.flat.built_model import check_model
 from keras_share.flat.program import record
 from keras_share.flat.tensors import tensors
+from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied_cloner import check_graph, is_nested, plain_model
 
 
@@ -46,9 +47,15 @@ def walk(model: keras.Model) -> list[Node]:
     a model run side by side.
 
     Raises:
-        ValueError: If `model` is not a built Sequential or Functional model.
+        ValueError: If `model` is not a built Sequential or Functional model, or a
+            quantized one.
     """
     check_model(model)
+    if any(hasattr(part, "num_bits") for part in sublayers(model)):
+        raise ValueError(
+            "A model shares first, and is quantized then. Received: the quantized "
+            f"model '{model.name}'. Pass the one that `quantize_model` was given."
+        )
     order: list[Node] = []
     seen: set[Node] = set()
     stack = [(node, False) for node in reversed(list(_enter(model, [], "")))]

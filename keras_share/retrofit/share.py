@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_share.flat.built_model import check_weights
 from keras_share.layers import private as private_spec
@@ -27,6 +28,7 @@ from keras_share.retrofit.fit import (
 from keras_share.retrofit.kinds import Kind, find_kinds, shareable
 from keras_share.retrofit.moments import Moments, input_moments
 from keras_share.retrofit.nodes import Node, walk
+from keras_share.retrofit.private_parts import check_private, private_of
 from keras_share.retrofit.signature import difference
 
 
@@ -100,7 +102,7 @@ def share(
     groups = _groups(opened, pattern)
     if groups:
         members = [layer for group in groups for layer in group]
-        _check_private(private, members)
+        check_private(private, groups)
         _check_relax(relax, members)
     moments = NO_MOMENTS if data is None else input_moments(opened, data)
     sharer = _Sharer(groups, private, init, relax, moments)
@@ -159,7 +161,7 @@ class _Sharer(TiedCloner):
             return copy
         first = group[0]
         if layer is not first:
-            return Tied(self(first), _private_of(first, self._private), name=name)
+            return Tied(self(first), private_of(first, self._private), name=name)
         base = self._bases[first] = super().copy(first, name)
         if self._relax is None or not _can_relax(first):
             return base
@@ -167,7 +169,7 @@ class _Sharer(TiedCloner):
 
 
 def _keeps_all(layer: keras.Layer, private: private_spec.Private) -> bool:
-    own = private_spec.private_variables(layer, _private_of(layer, private))
+    own = private_spec.private_variables(layer, private_of(layer, private))
     return len(own) == len(layer.weights)
 
 
@@ -176,13 +178,21 @@ def _can_relax(layer: keras.Layer) -> bool:
 
 
 def _check_relax(relax: Relax, members: list[keras.Layer]) -> None:
-    if relax is not None and not any(map(_can_relax, members)):
+    if relax is None:
+        return
+    if not any(map(_can_relax, members)):
         raise ValueError(
             "`relax` acts on kernels of Dense, EinsumDense and ungrouped, "
             f"channels-last convolution layers, and none of the {len(members)} layers "
             f"to be tied has one. Received: relax={relax!r}. Leave it None, or tie "
             "other layers."
         )
+    for variable in {v.path: v for layer in members for v in layer.weights}.values():
+        if not np.all(np.isfinite(keras.ops.convert_to_numpy(variable.value))):
+            raise ValueError(
+                "A relaxation is fitted to weights, which must be finite. Received: "
+                f"NaN or infinity in '{variable.path}'"
+            )
 
 
 # Reading `pattern`.
@@ -299,33 +309,3 @@ def _check_layer(name: str, by_path: dict[str, Node], free: set[Node]) -> None:
             "part of a `Tied` or holds one. Take it apart with "
             "`keras_share.untie` first."
         )
-
-
-# Reading `private`, of which a layer in a block may lack some.
-
-
-def _private_of(layer: keras.Layer, private: Any) -> Any:
-    if private is None or callable(private):
-        return private
-    return tuple(name for name in private if _has(layer, name)) or None
-
-
-def _has(layer: keras.Layer, name: str | int) -> bool:
-    if isinstance(name, int):
-        return -len(layer.weights) <= name < len(layer.weights)
-    names = {part.name for part in sublayers(layer)} | {v.name for v in layer.weights}
-    return name == private_spec.NORMALIZATION or name in names
-
-
-def _check_private(private: private_spec.Private, shared: list[keras.Layer]) -> None:
-    if private is None or callable(private):
-        return
-    for name in private:
-        if not any(_has(layer, name) for layer in shared):
-            parts = {part.name for layer in shared for part in sublayers(layer)}
-            weights = {v.name for layer in shared for v in layer.weights}
-            raise ValueError(
-                f"`private` names {name!r}, which no shared layer has. Layers and "
-                f"their sublayers: {sorted(parts)}. Weights: {sorted(weights)}. "
-                f"Received: private={private!r}"
-            )

@@ -101,7 +101,8 @@ def sharing_space(
         private_ends: Whether the first and the last site share with none.
         relax: Which relaxations to choose from, out of `"none"`, `"scale"` and
             `"low_rank"`.
-        ranks: The ranks of `"low_rank"` to choose from.
+        ranks: The ranks of `"low_rank"` to choose from; of narrower designs their
+            width is taken.
         widths: The widths to choose from; empty for no choice.
         max_bytes: The budget under which the width is solved.
         size_of: Predicts the bytes of a design, with its width; needed for `max_bytes`.
@@ -158,10 +159,18 @@ def sharing_space(
         design = replace(design, relax=relaxation)
     if widths and max_bytes is not None and size_of is not None:
         # The largest that fits; the smallest if none does.
-        designs = [replace(design, width=width) for width in sorted(widths)]
+        designs = [_at_width(design, width) for width in sorted(widths)]
         fitting = bisect_right(designs, max_bytes, key=size_of)
         return designs[max(fitting - 1, 0)]
-    return design
+    return _at_width(design, width)
+
+
+def _at_width(design: SharingDesign, width: int | None) -> SharingDesign:
+    """A design of this width, with no larger rank than a kernel of it can have."""
+    relax = design.relax
+    if isinstance(relax, LowRank) and width is not None:
+        relax = LowRank(min(relax.rank, width))
+    return replace(design, relax=relax, width=width)
 
 
 def _relaxation(

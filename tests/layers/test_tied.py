@@ -267,3 +267,11 @@ def test_losses_added_inside_count_as_in_a_layer_used_twice():
         each.compile("sgd", "mse", jit_compile=JIT)
         losses.append(each.train_on_batch(x, x))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.ConvLSTM1D])
+def test_a_state_that_uses_would_share_is_refused(kind):
+    args = (4,) if kind is layers.LSTM else (4, 3)
+    layer = kind(*args, stateful=True, name="memory")
+    with pytest.raises(ValueError, match=r"one state.*'memory' with stateful=True"):
+        Tied(keras.Sequential([layer]))

@@ -1,5 +1,9 @@
 """Ties, through files, clones and configs."""
 
+import copy
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +13,13 @@ from tied_models import assert_equal, block, one_step, tied_model
 
 from keras_share import Tied
 from keras_share.layers import TiedCloner
+
+
+def saved_and_loaded(model):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        model.save(path)
+        return keras.models.load_model(path)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -77,3 +88,68 @@ def test_registered_predicate_is_saved(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.layers[2].private is is_bias
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Encoder(layers.Layer):
+    """Layers inside a layer that leaves it to Keras to build them."""
+
+    def __init__(self, inputs=1, **kwargs):
+        super().__init__(**kwargs)
+        self.inputs = inputs
+        self.dense = layers.Dense(8)
+        self.norm = layers.BatchNormalization()
+
+    def call(self, x, training=None):
+        return self.norm(self.dense(x), training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "inputs": self.inputs}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Merger(Encoder):
+    def call(self, x, other, training=None):
+        return super().call(x + other, training=training)
+
+
+@pytest.mark.parametrize("private", ["normalization", None, "bias"])
+@pytest.mark.parametrize("kind", [Encoder, Merger])
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda model: keras.models.model_from_json(model.to_json()),
+        keras.models.clone_model,
+        copy.deepcopy,
+        saved_and_loaded,
+    ],
+    ids=["json", "clone", "deepcopy", "file"],
+)
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")
+def test_layers_without_a_build_keep_their_ties(kind, private, copied):
+    layer = kind(name="encoder")
+    inputs = keras.Input((8,))
+    given = (inputs,) * (2 if kind is Merger else 1)
+    x = layer(*given)
+    use = Tied(layer, private, name="again")
+    model = keras.Model(inputs, use(*(x,) * len(given)))
+    made = copied(model)
+    assert made.count_params() == model.count_params()
+    made.set_weights(model.get_weights())
+    x = values(4, 8)
+    assert_equal(made(x), model(x))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Nameless(layers.Dense):
+    """Has a config that lacks its name."""
+
+    def get_config(self):
+        return {"units": self.units}
+
+
+def test_a_copy_that_loses_its_name_loses_its_tie_and_says_why():
+    layer = Nameless(8, name="one")
+    model = keras.Sequential([keras.Input((8,)), layer, Tied(layer)])
+    with pytest.warns(UserWarning, match=r"class Nameless has no name.*`get_config`"):
+        keras.models.clone_model(model)

@@ -23,6 +23,16 @@ def model_of():
     return randomize(keras.Model(inputs, x, name="two_stacks"))
 
 
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_saved_models_are_quantized_models_again(ending, tmp_path):
+    stack = SharedStack(layers.Dense(8, "relu"), "ABA")
+    model = keras.Sequential([keras.Input((8,)), stack])
+    quantized = quantize_model(model, values(8, 8))
+    quantized.save(tmp_path / f"model.{ending}")
+    loaded = keras.models.load_model(tmp_path / f"model.{ending}")
+    np.testing.assert_array_equal(loaded(values(4, 8)), quantized(values(4, 8)))
+
+
 def test_name_and_patterns_are_in_the_file_of_a_saved_model(tmp_path):
     model, x = model_of(), values(4, 3, 8)
     assert patterns_of(model) == PATTERNS

@@ -1,11 +1,13 @@
 """What `share` refuses, and what it says."""
 
 import keras
+import numpy as np
 import pytest
 from dense_blocks import blocks
 from keras import layers
+from random_data import values
 
-from keras_share import Tied
+from keras_share import LowRank, Tied, find_sites, quantize_model
 from keras_share.retrofit.share import share
 
 
@@ -73,3 +75,54 @@ def test_integers_are_no_weights_to_share():
     message = "must have its float weights.*'dense.*', of which Keras's own `quantize`"
     with pytest.raises(ValueError, match=message):
         share(model, "shared")
+
+
+def test_integers_in_training_are_no_sites(tmp_path):
+    quantized = quantize_model(blocks(), values(4, 4))
+    for function in (find_sites, lambda model: share(model, "shared")):
+        with pytest.raises(ValueError, match="shares first, and is quantized then"):
+            function(quantized)
+
+
+class Numbered(layers.Layer):
+    """Its parts are numbered by Keras, on from those of other layers."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.part = layers.Dense(4)
+
+    def build(self, shape):
+        self.part.build(shape)
+
+    def call(self, x):
+        return self.part(x)
+
+
+def test_names_that_only_other_sites_have():
+    keras.utils.clear_session()
+    last, first = Numbered(name="last"), Numbered(name="first")
+    model = keras.Sequential([keras.Input((4,)), first, last])
+    with pytest.raises(ValueError, match="'last' has a part 'dense', 'first' has none"):
+        share(model, "shared", private="dense")
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (np.full((3, 4), np.nan), "`data` must be finite"),
+        (iter([values(3, 4)]), "`data` must be arrays of samples.*<list_iter"),
+        (7.0, "`data` must be arrays of samples.*7.0"),
+    ],
+)
+def test_data_that_nothing_can_be_fitted_to(data, message):
+    with pytest.raises(ValueError, match=message):
+        share(blocks(), "shared", data=data)
+
+
+def test_weights_that_nothing_can_be_fitted_to():
+    model = blocks()
+    model.get_layer("dense_1").bias.assign(np.full(4, np.nan))
+    with pytest.raises(
+        ValueError, match=r"finite.*infinity in 'net/dense_1/bias'"
+    ):
+        share(model, "shared", relax=LowRank(1))

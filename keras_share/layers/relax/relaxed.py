@@ -17,6 +17,7 @@ from keras_share.layers.substitute import (
     as_called,
     build_by_call,
     call_with,
+    is_built,
 )
 from keras_share.layers.variable_map import VariableMap
 
@@ -128,7 +129,7 @@ class Relaxed(keras.layers.Layer):
         shape = input_shape
         for step in self.before:
             shape = build_by_call(step, shape, self.compute_dtype)
-        if not layer.built:
+        if not is_built(layer):
             build_by_call(layer, shape, self.compute_dtype)
         self._relaxed = Untracked(list(self._relax(layer)))
         if not hasattr(self, "layer"):

@@ -108,14 +108,14 @@ def run_once(mode: str, path: str, calls: Calls) -> Outputs:
 def measure(
     mode: str, path: str, calls: Calls, num_threads: int, runs: int
 ) -> tuple[dict[str, float], Outputs]:
-    """The figures of one file in one runtime, and its outputs."""
+    """The figures of one file in one runtime, and the outputs of its first run."""
     # What a process takes for a runtime, whatever the file, is taken before.
     load = MODES[mode]()
     has_peak = reset_peak()
     before, start = resident("VmRSS"), time.perf_counter()
     run = load(path, calls, num_threads)
     loaded = time.perf_counter()
-    run()
+    outputs = run()  # later ones are others, if the file has a state
     first = time.perf_counter()
     timed(run, 1, _WARM_UP)
     # Before the times of many thousand runs take memory, too.
@@ -130,7 +130,7 @@ def measure(
         "grown_mb": grown,
         "peak_mb": peak,
     }
-    return figures, run()
+    return figures, outputs
 
 
 def timed(run: Run, runs: int, seconds: float) -> array:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_share.tflite.file.flatbuffer import contents
+from keras_share.tflite.file.flatbuffer import contents, read
+from keras_share.tflite.file.signatures import Signature, signatures
 from keras_share.tflite.runtimes.samples import (
     End,
     Outputs,
@@ -17,7 +18,11 @@ from keras_share.tflite.runtimes.samples import (
 
 
 def predict_tflite(
-    source: str | os.PathLike | bytes, inputs: Samples, *, raw: bool = False
+    source: str | os.PathLike | bytes,
+    inputs: Samples,
+    *,
+    signature: str | None = None,
+    raw: bool = False,
 ) -> Outputs:
     """Runs a file on samples in LiteRT's interpreter.
 
@@ -28,9 +33,11 @@ def predict_tflite(
         source: Path of a file with a signature, as `export_tflite` writes, or its
             bytes.
         inputs: The samples along the first axis: an array, for several inputs a dict
-            from their names to arrays or a list in their order, or a function that
-            returns an iterable of such. Real numbers are rounded where the file takes
+            from their names to arrays or a list in the order of the file, which is
+            that of the model in files of `export_tflite`; or a function that returns
+            an iterable of such. Real numbers are rounded where the file takes
             integers.
+        signature: Which one to run, of a file that has several.
         raw: Whether integers with a scale are returned as they are. By default they
             are converted to the real numbers that they stand for.
 
@@ -40,7 +47,8 @@ def predict_tflite(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the names, shapes or types of the inputs don't fit the file.
+        ValueError: If the names, shapes or types of the inputs don't fit the file, or
+            it has no signature of this name.
 
     Example:
     >>> import keras, keras_share, numpy as np
@@ -51,13 +59,11 @@ def predict_tflite(
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=contents(source))
-    signatures = list(interpreter.get_signature_list())
-    if not signatures:
-        raise ValueError("The file must have a signature. Received: one without.")
-    runner = interpreter.get_signature_runner(signatures[0])
+    data = contents(source)
+    called = _called(data, signature)
+    runner = Interpreter(model_content=data).get_signature_runner(called.key)
     details = runner.get_input_details()
-    takes = [_end(*item) for item in details.items()]
+    takes = [_end(name, details[name]) for name in called.inputs]
     gives = [_end(*i) for i in sorted(runner.get_output_details().items(), key=_place)]
     is_open = all(list(d["shape_signature"][:1]) == [-1] for d in details.values())
     rows = []
@@ -70,6 +76,21 @@ def predict_tflite(
             results = runner(**arrays)
             rows.append([results[end.name] for end in gives])
     return joined(rows, gives, raw)
+
+
+def _called(data: bytes, name: str | None) -> Signature:
+    """The signature of this name, or the only one."""
+    known = {s.key: s for s in signatures(read(data)) if s.key is not None}
+    if not known:
+        raise ValueError("The file must have a signature. Received: one without.")
+    if name is None and len(known) == 1:
+        return next(iter(known.values()))
+    if name not in known:
+        raise ValueError(
+            "`signature` must name one of the file's. "
+            f"Received: {name!r}, and the file has {sorted(known)}"
+        )
+    return known[name]
 
 
 def _end(name: str, details: dict[str, Any]) -> End:

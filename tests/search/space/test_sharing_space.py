@@ -94,3 +94,11 @@ def test_what_it_refuses():
         chosen(4, {}, relax=["rank"])
     with pytest.raises(ValueError, match="what the width is solved for"):
         chosen(4, {}, max_bytes=1000)
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_ranks_fit_the_width(solved):
+    values = {"sharing.relax": "low_rank", "sharing.rank": 8, "sharing.width": 4}
+    limits = {"max_bytes": 5, "size_of": lambda design: design.width} if solved else {}
+    design = chosen(4, values, widths=[4, 16], **limits)
+    assert (design.width, design.relax) == (4, LowRank(4))
