@@ -232,8 +232,7 @@ def _refuse(
         f"The file must compute {wanted} what the model computes so. Received: the "
         f"operator {flatbuffer.operator_name(model, op)} of '{place}' with {found}. "
         "With dynamic_batch=True, leave the batch size fixed: the converter makes "
-        "integers of fewer layers otherwise. Layers around a model of `quantize_model` "
-        "go in before it is quantized. Else report this with the model, please."
+        "integers of fewer layers otherwise. Else report this with the model, please."
     )
 
 

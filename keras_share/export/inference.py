@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_share.export.around import with_edges
 from keras_share.export.file_loop import FileLoop
 from keras_share.export.merged import call_unmerged
 from keras_share.export.products import (
@@ -76,8 +77,10 @@ def inference_model(
         open_with=_written,
         shapes=shapes,
     )
+    quantized = any(isinstance(step.op, FakeQuantize) for step in graph.all_steps)
+    if quantized:
+        graph = with_edges(graph)
     steps = list(graph.all_steps)
-    quantized = any(isinstance(step.op, FakeQuantize) for step in steps)
     kinds = (FakeQuantize, QuantizeWeights)
     rounders = {s.op.name: s.op for s in steps if isinstance(s.op, kinds)}
     # In 16 bits constants of sums and products can't be integers.

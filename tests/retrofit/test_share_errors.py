@@ -122,7 +122,5 @@ def test_data_that_nothing_can_be_fitted_to(data, message):
 def test_weights_that_nothing_can_be_fitted_to():
     model = blocks()
     model.get_layer("dense_1").bias.assign(np.full(4, np.nan))
-    with pytest.raises(
-        ValueError, match=r"finite.*infinity in 'net/dense_1/bias'"
-    ):
+    with pytest.raises(ValueError, match=r"finite.*infinity in 'net/dense_1/bias'"):
         share(model, "shared", relax=LowRank(1))
