@@ -107,7 +107,7 @@ def main() -> None:
     add("--width", type=int, default=32, help="channels of the blocks")
     add("--seeds", type=int, default=5)
     add("--steps", type=int, help="of each of both trainings")
-    add("--again", type=float, default=0.3, help="rate after tying, over that before")
+    add("--again", type=float, default=1.0, help="rate after tying, over that before")
     add("--output", type=Path, default=FOLDER / "given.csv")
     options = parser.parse_args()
     single_core()
