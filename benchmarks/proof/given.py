@@ -31,6 +31,7 @@ import keras_share as ks
 from keras_share.atomic import write_atomically
 from proof.block import PRIVATE
 from proof.candidate import Candidate
+from proof.report import markdown
 from proof.run import FOLDER, TASKS
 from proof.task import Task
 from proof.training import SAMPLES, as_int8, fit
@@ -122,7 +123,7 @@ def main() -> None:
             write_atomically(path, pd.DataFrame(known).to_csv(index=False).encode())
             console.print(*row.values())
     own = pd.DataFrame(row for row in known if row["task"] == task.name)
-    console.print(table(own).to_markdown(index=False))
+    print(markdown(table(own)))
 
 
 if __name__ == "__main__":
