@@ -1,7 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from proof import given
 from proof.candidate import Candidate
+from proof.given import table
 from proof.protocol import CONFIRM_SEED, Plan, Protocol
 from proof.report import Finals, paired
 from proof.task import Task
@@ -124,3 +126,30 @@ def test_text_is_predicted_from_what_comes_before(tmp_path):
     uniform = np.zeros((1, LENGTH, len(task.vocabulary)))
     bits = task.score(uniform, data.y[:1])
     assert bits == pytest.approx(np.log2(len(task.vocabulary)))
+
+
+def test_a_given_network_is_compared_with_itself_untied():
+    rows = [
+        {
+            "task": "vision",
+            "pattern": pattern,
+            "seed": seed,
+            "bytes": size,
+            "test_int8": accuracy + seed * 0.01,
+        }
+        for pattern, size, accuracy in (("unshared", 100, 0.8), ("shared", 25, 0.7))
+        for seed in range(3)
+    ]
+    untied, tied = table(pd.DataFrame(rows)).to_dict("records")
+    assert untied["accuracy"] == "0.8100 ± 0.0100" and untied["difference"] == ""
+    assert (tied["of the rival's"], tied["difference"]) == ("0.25", "-0.1000")
+
+
+def test_a_given_network_is_tied_after_it_was_trained(tmp_path):
+    (tmp_path / "text.txt").write_bytes(b"to be or not to be, " * 400)
+    task = Text(tmp_path / "text.txt", steps=20)
+    done = {("text", 0, p) for p in ("sequence:4", "sequence:2")}
+    untied, tied = given.rows(task, 4, 0, 1.0, done)
+    assert (untied["pattern"], tied["pattern"]) == ("unshared", "shared")
+    assert tied["parameters"] < untied["parameters"]
+    assert tied["bytes"] < untied["bytes"]
