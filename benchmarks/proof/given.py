@@ -43,8 +43,8 @@ console = Console()
 
 
 def rows(task: Task, width: int, seed: int, again: float, done: set) -> Iterator[dict]:
-    """Trains a network, and each of its tied forms on."""
-    if all((task.name, seed, pattern) in done for pattern in PATTERNS):
+    """Trains a network, and on each of its tied forms whose pattern is not `done`."""
+    if done.issuperset(PATTERNS):
         return
     keras.utils.set_random_seed(seed)
     data, rate = task.load(seed), RATES[task.name]
@@ -55,7 +55,7 @@ def rows(task: Task, width: int, seed: int, again: float, done: set) -> Iterator
     model = task.network(Candidate(SITES), width)
     fit(model, *first, rate, task)
     for pattern in PATTERNS:
-        if (task.name, seed, pattern) in done:
+        if pattern in done:
             continue
         if pattern == "unshared":
             tied = ks.untie(model)
@@ -69,6 +69,7 @@ def rows(task: Task, width: int, seed: int, again: float, done: set) -> Iterator
             "pattern": pattern,
             "width": width,
             "steps": task.steps,
+            "again": again,
             "seed": seed,
             "parameters": tied.count_params(),
             **scores,
@@ -116,14 +117,21 @@ def main() -> None:
     task.steps = options.steps or task.steps
     path = options.output
     known = pd.read_csv(path).to_dict("records") if path.exists() else []
+    asked = {
+        "task": task.name,
+        "width": options.width,
+        "steps": task.steps,
+        "again": options.again,
+    }
     for seed in range(options.seeds):
-        done = {(row["task"], row["seed"], row["pattern"]) for row in known}
+        wanted = {**asked, "seed": seed}.items()
+        done = {row["pattern"] for row in known if wanted <= row.items()}
         for row in rows(task, options.width, seed, options.again, done):
             known.append(row)
             write_atomically(path, pd.DataFrame(known).to_csv(index=False).encode())
             console.print(*row.values())
-    own = pd.DataFrame(row for row in known if row["task"] == task.name)
-    print(markdown(table(own)))
+    own = [row for row in known if asked.items() <= row.items()]
+    print(markdown(table(pd.DataFrame(own))))
 
 
 if __name__ == "__main__":

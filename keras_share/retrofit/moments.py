@@ -64,7 +64,7 @@ def input_moments(model: keras.Model, data: Any) -> VariableMap[Moments]:
 def _checked(data: Any) -> Any:
     arrays = tree.map_structure(np.asarray, data)
     for array in tree.flatten(arrays):
-        if array.ndim == 0 or array.dtype == object:
+        if array.ndim == 0 or array.dtype.kind in "OSU":
             raise ValueError(
                 "`data` must be arrays of samples, as `model.predict` takes them: of a "
                 f"dataset a few batches, joined. Received: {reprlib.repr(data)}"

@@ -12,6 +12,9 @@ from keras_share.flat.tensors import tensors
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied_cloner import check_graph, is_nested, plain_model
 
+# What `quantize_model` puts around and between the layers.
+_ROUNDING = {"keras_share>FakeQuantize", "keras_share>QuantizeWeights"}
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -51,7 +54,8 @@ def walk(model: keras.Model) -> list[Node]:
             quantized one.
     """
     check_model(model)
-    if any(hasattr(part, "num_bits") for part in sublayers(model)):
+    names = {keras.saving.get_registered_name(type(x)) for x in sublayers(model)}
+    if names & _ROUNDING:
         raise ValueError(
             "A model shares first, and is quantized then. Received: the quantized "
             f"model '{model.name}'. Pass the one that `quantize_model` was given."

@@ -111,6 +111,7 @@ def test_names_that_only_other_sites_have():
     [
         (np.full((3, 4), np.nan), "`data` must be finite"),
         (iter([values(3, 4)]), "`data` must be arrays of samples.*<list_iter"),
+        (np.array(["a", "b"]), "`data` must be arrays of samples.*'a'"),
         (7.0, "`data` must be arrays of samples.*7.0"),
     ],
 )

@@ -247,6 +247,16 @@ def test_runtimes_are_alone_in_their_process():
     assert done.stdout.strip() == b"set()"
 
 
+def test_outputs_are_those_of_the_first_run(monkeypatch):
+    runs = iter(range(10_000_000))  # of a file that keeps a state
+    monkeypatch.setitem(
+        process.MODES, "counting", lambda: lambda *_: lambda: next(runs)
+    )
+    figures, outputs = process.measure("counting", "model.tflite", [], 1, 3)
+    assert outputs == 0 and next(runs) > 3
+    assert figures["median_ms"] >= 0
+
+
 @pytest.mark.parametrize(
     ("seconds", "runs", "expected"),
     [(0.1, 2, 5), (0.1, 9, 9), (0.7, 2, 2), (3.0, 9, 4), (60.0, 9, 1)],
