@@ -145,7 +145,8 @@ def test_a_given_network_is_compared_with_itself_untied():
     assert (tied["of the rival's"], tied["difference"]) == ("0.25", "-0.1000")
 
 
-def test_a_given_network_is_tied_after_it_was_trained(tmp_path):
+def test_a_given_network_is_tied_after_it_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(given, "SITES", "AB")
     (tmp_path / "text.txt").write_bytes(b"to be or not to be, " * 400)
     task = Text(tmp_path / "text.txt", steps=20)
     done = {"sequence:4", "sequence:2"}
