@@ -1,6 +1,7 @@
 """Layers as they are while what they run is recorded on symbolic tensors."""
 
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,19 +72,26 @@ def _exchange(
     undo: list[Callable[[], None]],
 ) -> None:
     for name, value in list(attributes.items()):
-        new = value
-        parts = value.values() if isinstance(value, dict) else value
-        if id(value) in stand_ins:
-            new = stand_ins[id(value)]
-        elif (
-            isinstance(value, (list, tuple, dict))
-            and not name.startswith("_")
-            and any(id(x) in stand_ins for x in parts)
-        ):
-            new = [stand_ins.get(id(x), x) for x in parts]
-            new = dict(zip(value, new, strict=True)) if parts is not value else new
+        if name.startswith("_") and id(value) not in stand_ins:
+            continue  # what Keras keeps for itself
+        new = _exchanged(value, stand_ins)
         if new is not value:
             _set(attributes, name, new, undo)
+
+
+def _exchanged(value: Any, stand_ins: dict[int, Any]) -> Any:
+    """What stands for a value, or for what its containers hold; itself if nothing."""
+    if id(value) in stand_ins:
+        return stand_ins[id(value)]
+    if not isinstance(value, (list, tuple, dict)):
+        return value
+    parts = list(value.values() if isinstance(value, dict) else value)
+    new = [_exchanged(x, stand_ins) for x in parts]
+    if all(map(operator.is_, new, parts)):
+        return value
+    if isinstance(value, dict):
+        return dict(zip(value, new, strict=True))
+    return type(value)(*new) if hasattr(value, "_fields") else new
 
 
 def _set(

@@ -1,6 +1,7 @@
 """Layers whose operations read weights of their own are opened."""
 
 from functools import partial
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -86,6 +87,26 @@ class Picking(layers.Layer):
         return x + self.named["offset"]
 
 
+class Pair(NamedTuple):
+    first: list
+    second: keras.Variable
+
+
+class Nested(layers.Layer):
+    """Keeps its weights in containers of containers."""
+
+    def build(self, shape):
+        weights = [self.add_weight(name=f"gain_{i}", shape=(8,)) for i in range(4)]
+        self.pair = Pair([{"a": weights[0]}], weights[1])
+        self.named = {"gains": tuple(weights[2:]), "rate": 0.5}
+
+    def call(self, x):
+        x = ops.tanh(x * self.pair.first[0]["a"]) * self.pair.second
+        for gain in self.named["gains"]:
+            x = ops.tanh(x + gain) * self.named["rate"]
+        return x
+
+
 class Product(layers.Layer):
     """Computes an operation with a kernel of its own."""
 
@@ -113,7 +134,7 @@ def model_of(*parts):
 @pytest.mark.parametrize(
     "make",
     [
-        *(Gain, Outer, Batched, Picking),
+        *(Gain, Outer, Batched, Picking, Nested),
         lambda: SharedStack(Gain(), "AAB", private=["gain"]),
     ],
 )

@@ -1,5 +1,6 @@
 """Running a file in a process of its own, whatever becomes of that."""
 
+import atexit
 import contextlib
 import dataclasses
 import math
@@ -98,7 +99,7 @@ class _Process:
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._jobs, self._results = self._process.stdin, self._process.stdout
-        self._owner = os.getpid()
+        self.owner = os.getpid()
 
     def do(self, job: tuple, timeout: float) -> Any:
         """Does a job. A process that fails is over."""
@@ -143,7 +144,7 @@ class _Process:
     @property
     def lives(self) -> bool:
         """Whether it can do another job of this process."""
-        return self._owner == os.getpid() and self._process.poll() is None
+        return self.owner == os.getpid() and self._process.poll() is None
 
     def __enter__(self) -> "_Process":
         return self
@@ -167,11 +168,19 @@ class _Kept:
     def process(self) -> Iterator[_Process]:
         with self._lock:
             if self._process is None or not self._process.lives:
+                self.end()
                 self._process = _Process()
             yield self._process
 
+    def end(self) -> None:
+        """Ends the process, unless this one only inherited it."""
+        if self._process is not None and self._process.owner == os.getpid():
+            self._process.__exit__()
+            self._process = None
+
 
 _KEPT = _Kept()
+atexit.register(_KEPT.end)
 
 
 def _complaint(code: int, stderr: bytes) -> str:

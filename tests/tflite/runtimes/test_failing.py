@@ -1,5 +1,6 @@
 """Jobs in a process that is used again, and at which operator a file ends it."""
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -74,6 +75,29 @@ def test_a_process_that_ends_with_its_result_is_replaced(tmp_path, monkeypatch):
         patch.setattr(threading, "Timer", JustTooLate)
         assert len(run_apart(*right, timeout=60, fresh=False)) == 1
     assert len(run_apart(*right, timeout=60, fresh=False)) == 1
+
+
+def test_a_kept_process_ends_with_its_program(tmp_path):
+    source = """
+from pathlib import Path
+from keras_share.tflite.runtimes import apart
+
+try:
+    apart.run_apart("run_rows", "reference", "no.tflite", [], timeout=60, fresh=False)
+except apart.RunError:
+    print("refused")
+    with apart._KEPT.process() as process:
+        print(process._process.pid)
+"""
+    found = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", source],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    refused, pid = found.stdout.split()
+    assert refused == "refused" and not found.stderr
+    assert not Path("/proc", pid).exists()
 
 
 def test_the_operator_is_named(tmp_path):
