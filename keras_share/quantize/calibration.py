@@ -72,7 +72,9 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         warnings.warn(
             "Functions that jump are coarse where their input has 256 values: what is "
             f"near a jump comes out on its other side. Received: {', '.join(jumps)}. "
-            "With quantization='int16' or 'dynamic' the input is finer.",
+            "With quantization='int16' or 'dynamic' the input is finer; `skip` leaves "
+            "in floating point what it names, such as these and what computes their "
+            "input.",
             stacklevel=3,
         )
 
@@ -106,7 +108,7 @@ class _Reach:
             if rounds:
                 results = step.op.results(np.linspace(*rounds.ends(), num=256))
                 if not np.abs(np.diff(results)).max() <= _JUMP * np.ptp(results):
-                    found.append(f"'{step.name}'")
+                    found.append(f"'{step.name.removesuffix('.look_up')}'")
         return found
 
     def floors(self, layers: list[FakeQuantize]) -> dict[FakeQuantize, float]:

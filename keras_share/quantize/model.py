@@ -85,9 +85,9 @@ def quantize_model(
         ranges: `"site"`: each use of a shared layer has activation ranges of its own.
             `"group"`: the sites that share a block share its ranges, too, which a
             block that is stored once and run in a loop needs.
-        quantize: Layers to quantize, or names of layers, with all that is in them.
-            None for all.
-        skip: Layers to leave in floating point, or their names, likewise.
+        quantize: Layers to quantize, or names of layers, with all that is in them, or
+            of operations, as `quantization_report` has them. None for all.
+        skip: What to leave in floating point, likewise.
         strict: Whether to raise an error if a layer that isn't skipped has no rule.
         scheme: The former name of `quantization`; deprecated.
 

@@ -74,10 +74,12 @@ def open_and_place(
         shapes: As in `flatten`.
 
     Raises:
-        ValueError: If some uses of a kernel are left out and others are not.
+        ValueError: If some uses of a kernel are left out and others are not, or what
+            is chosen is not in the model.
     """
     graph = open_model(model, bits, shapes)
     placements = place(graph, selection)
+    selection.check()
     check_uses(placements)
     if bits is None:  # the converter rounds kernels then, and no slopes
         placements |= {

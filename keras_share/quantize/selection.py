@@ -16,11 +16,10 @@ class Selection:
 
     Args:
         model: The model.
-        quantize: Layers to quantize, or their names; None for all.
-        skip: Layers to leave out, or their names.
+        quantize: Layers to quantize, or names; None for all.
+        skip: Layers to leave out, or names.
 
-    Raises:
-        ValueError: If one of them is not in the model.
+    Names are those of layers, or of steps as `quantization_report` has them.
     """
 
     def __init__(
@@ -30,17 +29,51 @@ class Selection:
         skip: Sequence[keras.Layer | str],
     ):
         layers = list(sublayers(model))
-        self._chosen = None if quantize is None else _ids("quantize", quantize, layers)
-        self._skipped = _ids("skip", skip, layers)
+        self._chosen = None if quantize is None else _Choice(quantize, layers)
+        self._skipped = _Choice(skip, layers)
 
     def __call__(self, step: Step) -> str | None:
         """The reason why a step is left out, or None."""
+        left = self._skipped.has(step)
+        return (
+            SKIPPED if left or (self._chosen and not self._chosen.has(step)) else None
+        )
+
+    def check(self) -> None:
+        """Raises ValueError if a name was that of no layer, and of no step so far."""
+        for argument, choice in (("quantize", self._chosen), ("skip", self._skipped)):
+            if choice and choice.unknown:
+                raise ValueError(
+                    f"`{argument}` must list layers of the model, names of layers, or "
+                    "names of operations as `quantization_report` has them. "
+                    f"Received: {choice.unknown[0]!r}"
+                )
+
+
+class _Choice:
+    """Layers, and steps by their names."""
+
+    def __init__(self, chosen: Sequence[keras.Layer | str], layers: list[keras.Layer]):
+        self._ids: set[int] = set()
+        self._names: list[str] = []
+        for choice in [chosen] if isinstance(chosen, (str, keras.Layer)) else chosen:
+            found = [x for x in layers if x is choice or x.name == choice]
+            self._ids.update(map(id, found))
+            if not found:
+                self._names.append(choice)
+        self.unknown = list(self._names)
+
+    def has(self, step: Step) -> bool:
+        """Whether a step is one of these, or in one of them."""
+        # What becomes a table has its name only after this was decided.
+        named = [
+            x
+            for x in self._names
+            if f"{step.name}.".startswith(f"{x}".removesuffix(".look_up") + ".")
+        ]
+        self.unknown = [x for x in self.unknown if x not in named]
         holders = {id(step.op), *(id(layer) for layer, _ in step.within)}
-        if holders & self._skipped:
-            return SKIPPED
-        if self._chosen is not None and not holders & self._chosen:
-            return SKIPPED
-        return None
+        return bool(named or holders & self._ids)
 
 
 def check_uses(placements: Mapping[Step, Placement]) -> None:
@@ -64,20 +97,3 @@ def check_uses(placements: Mapping[Step, Placement]) -> None:
 
 def _path(step: Step) -> str:
     return "/".join([*(layer.name for layer, _ in step.within), step.op.name])
-
-
-def _ids(
-    argument: str, chosen: Sequence[keras.Layer | str], layers: list[keras.Layer]
-) -> set[int]:
-    if isinstance(chosen, (str, keras.Layer)):
-        chosen = [chosen]
-    ids: set[int] = set()
-    for choice in chosen:
-        found = [x for x in layers if x is choice or x.name == choice]
-        if not found:
-            raise ValueError(
-                f"`{argument}` must list layers of the model, or names of layers. "
-                f"Received: {choice!r}"
-            )
-        ids.update(map(id, found))
-    return ids

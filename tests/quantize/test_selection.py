@@ -12,6 +12,7 @@ from keras_share import (
     Tied,
     Transposed,
     export_tflite,
+    predict_tflite,
     quantize_model,
     share,
 )
@@ -188,9 +189,39 @@ def test_what_is_not_chosen_is_not_refused():
     ids=["name", "layer", "3"],
 )
 def test_unknown_layers(argument, choice):
-    match = rf"`{argument}` must list layers of the model, or names of layers. Received"
+    match = rf"`{argument}` must list layers of the model, names .* Received"
     with pytest.raises(ValueError, match=match):
         quantize_model(mlp(), **{argument: ["first", choice]})
+
+
+def of_operations():
+    inputs = keras.Input((8,))
+    angle = inputs * 200.0
+    waves = ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1)
+    return randomize(keras.Model(inputs, layers.Dense(4, name="last")(waves)))
+
+
+def test_operations_by_their_names_in_the_report(tmp_path):
+    model, x, path = of_operations(), abs(values(64, 8)), tmp_path / "m.tflite"
+    # Keras numbers them through the whole program.
+    sin, cos, joined, _ = [row.name for row in quantization_report(model).rows]
+    assert sin.endswith(".look_up")
+    report = quantization_report(model, skip=[sin, cos])
+    multiply = report.rows[0].name  # by itself, as no table has it
+    quantized = without_warnings(model, x, skip=[multiply, sin, cos])
+    report = export_tflite(quantized, path, representative_dataset=x)
+    assert report.float_operators == {"COS": 1, "MUL": 1, "SIN": 1}
+    difference = predict_tflite(path, x) - model(x)
+    assert abs(difference).numpy().max() < 0.1  # all is noise where none is left out
+    report = quantization_report(model, quantize=[sin, joined, "last"])
+    assert {row.kind for row in report.float_layers} == {"Multiply", "Cos"}
+
+
+def test_a_step_of_a_layer_by_its_name():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, "softmax", name="d")])
+    for name, left in (("d", {"d", "d.softmax"}), ("d.softmax", {"d.softmax"})):
+        report = quantization_report(model, skip=name)
+        assert {row.name for row in report.float_layers} == left, name
 
 
 def test_nothing_chosen_computes_what_the_model_does():
