@@ -167,14 +167,19 @@ class _Flattener:
     def _write(self, use: Use, function: Callable[..., Any]) -> Any:
         """Records what a function writes in place of a layer."""
         layer_use = LayerUse(use.op, use.stand_ins, self.parts)
-        use = replace(use, stand_ins=layer_use.stand_ins)
-        return self._open(use, Written(layer_use, function))
+        written = replace(use, stand_ins=layer_use.stand_ins)
+        return self._open(written, Written(layer_use, function), use)
 
-    def _open(self, use: Use, layer: keras.Layer) -> Any:
-        """Records what a layer runs in place of a call."""
+    def _open(self, use: Use, layer: keras.Layer, unwritten: Use | None = None) -> Any:
+        """Records what a layer runs in place of a call.
+
+        A composite layer that can't be written in this use runs its own `call`.
+        """
         try:
             program = Program(layer, use.args, use.kwargs, self.inference)
         except Refusal as refusal:
+            if unwritten is not None and _is_composite(use.op):
+                return self._open(unwritten, use.op)
             return self._record(use, f"it can't be opened: {refusal}")
         # The model itself gives no prefix.
         path = "" if use.prefix is None else use.path
@@ -291,6 +296,12 @@ class _Flattener:
             candidate = f"{name}_{use}"
         self.names.add(candidate)
         return candidate
+
+
+def _is_composite(op: keras.Operation) -> bool:
+    """Whether a layer calls others; recurrent layers call theirs in a loop."""
+    is_layer = isinstance(op, keras.Layer) and not isinstance(op, keras.layers.RNN)
+    return is_layer and len(list(sublayers(op))) > 1
 
 
 def _is_identity(op: keras.Operation, args: tuple) -> bool:

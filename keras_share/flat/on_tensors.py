@@ -91,7 +91,9 @@ def _exchanged(value: Any, stand_ins: dict[int, Any]) -> Any:
         return value
     if isinstance(value, dict):
         return dict(zip(value, new, strict=True))
-    return type(value)(*new) if hasattr(value, "_fields") else new
+    if hasattr(value, "_fields"):  # a named tuple, which TensorFlow wraps
+        return value._replace(**dict(zip(value._fields, new, strict=True)))
+    return new
 
 
 def _set(
