@@ -12,7 +12,7 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.layers.recurrent import traced_once
 from keras_share.layers.sublayers import sublayers
-from keras_share.quantize.fake_quantize import FakeQuantize
+from keras_share.quantize.fake_quantize import LEAST, FakeQuantize
 from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.placement import ORDERS
@@ -55,6 +55,8 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         reach = _Reach(model)
         for layer, low in reach.floors(layers).items():
             layer.raise_low(low)
+        faint = [x for x in layers if 0 < x.width < LEAST]
+        widths = [f"{x.width:.1g} of '{x.name}'" for x in faint]
     finally:
         for layer in layers:
             layer.stop_observing()
@@ -68,6 +70,14 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
                 "of the valid places of a sample, which may have none. Received: range "
                 f"[{low}, {high}] of '{layer.name}'"
             )
+    if widths:
+        warnings.warn(
+            "Of numbers that are all within 1e-6 TFLite's converter makes no fine "
+            "integers, and what they tell is lost. Scale the samples, or train a "
+            "model in which they fade, before it is quantized. Received: ranges of "
+            f"{', '.join(widths[:3])}",
+            stacklevel=3,
+        )
     if jumps := reach.jumps():
         warnings.warn(
             "Functions that jump are coarse where their input has 256 values: what is "

@@ -11,6 +11,7 @@ from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
 
 UNTRAINED = (-6.0, 6.0)  # where TFMOT's quantizers begin
 
+LEAST = 1.001e-6  # TensorFlow's converter widens narrower ranges to 1e-6
 _SMALL = 1e-3  # a range for what was zero in all samples
 _WHOLLY = 1e3  # below it are only masks, such as -1e4 or -1e9
 
@@ -131,6 +132,9 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         elif self._ends() == (0.0, 0.0):  # as a head that starts at zero
             self.min.assign(-_SMALL if self.num_bits > 8 else 0.0)
             self.max.assign(_SMALL)
+        elif (width := self.width) < LEAST:
+            self.min.assign(self.min * (LEAST / width))
+            self.max.assign(self.max * (LEAST / width))
 
     def _observe(self, inputs: Any) -> None:
         import tensorflow as tf
@@ -177,11 +181,16 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         return self._fixed_ends(*self.fixed) if self.fixed else self._ends()
 
     @property
+    def width(self) -> float:
+        """How far the ends are apart."""
+        low, high = self.ends()
+        return high - low
+
+    @property
     def step(self) -> float:
         """How far two integers that follow on each other are apart."""
-        low, high = self.ends()
         narrow = self.num_bits > 8  # symmetric
-        return (high - low) / (2**self.num_bits - 1 - narrow)
+        return self.width / (2**self.num_bits - 1 - narrow)
 
     def _ends(self) -> tuple[float, float]:
         # Not their values themselves: a distribution strategy has several.

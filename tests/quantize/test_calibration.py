@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import keras
@@ -6,7 +7,7 @@ import pytest
 from keras import layers, ops
 from random_data import randomize, values
 
-from keras_share import export_tflite, quantize_model
+from keras_share import export_tflite, predict_tflite, quantize_model
 from keras_share.layers.recurrent import Recurrent
 from keras_share.quantize import FakeQuantize, calibrate
 
@@ -178,3 +179,23 @@ def test_a_choice_of_two_constants(tmp_path):
     y = ops.where(layers.Dense(8)(inputs) > 0.3, 1.0, -2.0)
     quantized = quantize_model(keras.Model(inputs, layers.Dense(3)(y)), x)
     export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+
+
+@pytest.mark.parametrize("bits", ["int8", "int16"])
+@pytest.mark.parametrize("size", [1e-9, 1e-5])
+def test_ranges_that_the_converter_widens(size, bits, tmp_path):
+    inputs, x = keras.Input((8,)), values(32, 8) * size
+    dense = layers.Dense(8, "relu", name="hidden")
+    model = randomize(keras.Sequential([inputs, dense, layers.Dense(3)]))
+    for layer in model.layers:
+        layer.bias.assign(layer.bias * size)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quantized = quantize_model(model, x, quantization=bits)
+    found = [str(y.message) for y in told if "within 1e-6" in str(y.message)]
+    assert len(found) == (size < 1e-6)
+    assert all(re.search(r"ranges of \de-09 of '.*'", y) for y in found)
+    export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    difference = predict_tflite(tmp_path / "m.tflite", x) - quantized(x)
+    step = 1e-6 / (255 if bits == "int8" else 65534)
+    assert abs(difference).numpy().max() < max(1.1 * step, 0.02 * size)
