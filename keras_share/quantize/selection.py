@@ -35,9 +35,8 @@ class Selection:
     def __call__(self, step: Step) -> str | None:
         """The reason why a step is left out, or None."""
         left = self._skipped.has(step)
-        return (
-            SKIPPED if left or (self._chosen and not self._chosen.has(step)) else None
-        )
+        chosen = self._chosen is None or self._chosen.has(step)
+        return SKIPPED if left or not chosen else None
 
     def check(self) -> None:
         """Raises ValueError if a name was that of no layer, and of no step so far."""

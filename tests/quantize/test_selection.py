@@ -224,6 +224,12 @@ def test_a_step_of_a_layer_by_its_name():
         assert {row.name for row in report.float_layers} == left, name
 
 
+def test_a_step_that_is_chosen_and_left_out():
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, "softmax", name="d")])
+    report = quantization_report(model, quantize=["d.softmax"], skip=["d.softmax"])
+    assert {row.name for row in report.float_layers} == {"d", "d.softmax"}
+
+
 def test_nothing_chosen_computes_what_the_model_does():
     model, x = mlp(), values(4, 8)
     quantized = without_warnings(model, quantize=[])
