@@ -22,15 +22,17 @@ def score_of(pattern):
 class Journaling(SharingSearch):
     """Trials without Keras, which takes a second to begin in a process.
 
-    They tell when they begin; those of `deadly` patterns kill their process.
+    They tell when they begin, and end when the file `gate` is there; those of `deadly`
+    patterns kill their process.
     """
 
-    def __init__(self, folder, deadly=(), seconds=0.005, **kwargs):
+    def __init__(self, folder, deadly=(), seconds=0.005, gate=None, **kwargs):
         hp = kt.HyperParameters()
         sharing_pattern(hp, 6)
         self.journal = Path(folder, "journal")
         self.deadly = deadly
         self.seconds = seconds
+        self.gate = gate
         super().__init__(
             objective="val_accuracy",
             **{
@@ -45,6 +47,8 @@ class Journaling(SharingSearch):
             file.write(f"{os.getpid()} {pattern}\n")
         if str(pattern) in self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
+        while self.gate and not self.gate.exists():
+            time.sleep(0.01)
         time.sleep(self.seconds)
         return {"val_accuracy": score_of(pattern)}
 

@@ -98,7 +98,7 @@ def server():
 
 def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
     # Folders of their own, as on machines of their own.
-    folders = [tmp_path / str(number) for number in range(3)]
+    folders, gate = [tmp_path / str(number) for number in range(3)], tmp_path / "gate"
     context = multiprocessing.get_context("forkserver")
     with pytest.MonkeyPatch.context() as patches:
         patches.setenv("PYTHONPATH", TESTS)
@@ -110,7 +110,7 @@ def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
             process = context.Process(
                 target=killed_search.whole,
                 args=(folder,),
-                kwargs={"storage": server.url, "max_trials": TRIALS},
+                kwargs={"storage": server.url, "max_trials": TRIALS, "gate": gate},
             )
             process.start()
             processes.append(process)
@@ -124,8 +124,10 @@ def test_three_processes_and_a_server_that_is_restarted(server, tmp_path):
         for folder in early:
             start(folder)
         end = time.monotonic() + 120
-        while len(begun()) < 4 or not all((x / "journal").exists() for x in early):
+        while not all((x / "journal").exists() for x in early) or len(begun()) < 4:
             assert time.monotonic() < end
+            if len(begun()) > 1:  # else one could be done before the other begins
+                gate.touch()
             time.sleep(0.02)
         server.stop()
         time.sleep(1)
