@@ -91,8 +91,9 @@ def _exchanged(value: Any, stand_ins: dict[int, Any]) -> Any:
         return value
     if isinstance(value, dict):
         return dict(zip(value, new, strict=True))
-    if hasattr(value, "_fields"):  # a named tuple, which TensorFlow wraps
-        return value._replace(**dict(zip(value._fields, new, strict=True)))
+    named: Any = value
+    if hasattr(named, "_fields"):  # a named tuple, which TensorFlow wraps
+        return named._replace(**dict(zip(named._fields, new, strict=True)))
     return new
 
 
