@@ -32,10 +32,14 @@ def _fast_collection():
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def _seeded(request):
-    """The same weights in every run, whatever ran before: a rounding at a jump would
-    turn one run in a hundred red. `--seed` asks for others.
+def _seed(request):
+    """The same weights in every run, whatever ran before: a rounding at a jump can turn
+    a run red. `--seed` asks for others.
     """
     name = request.node.nodeid + request.config.getoption("seed")
     keras.utils.set_random_seed(zlib.crc32(name.encode()))
+
+
+# What is made once for a module is made before its first test is seeded.
+_seeded_module = pytest.fixture(_seed, autouse=True, scope="module")
+_seeded_test = pytest.fixture(_seed, autouse=True)

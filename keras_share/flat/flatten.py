@@ -167,10 +167,10 @@ class _Flattener:
     def _write(self, use: Use, function: Callable[..., Any]) -> Any:
         """Records what a function writes in place of a layer."""
         layer_use = LayerUse(use.op, use.stand_ins, self.parts)
-        written = replace(use, stand_ins=layer_use.stand_ins)
-        return self._open(written, Written(layer_use, function), use)
+        use = replace(use, stand_ins=layer_use.stand_ins)
+        return self._open(use, Written(layer_use, function))
 
-    def _open(self, use: Use, layer: keras.Layer, unwritten: Use | None = None) -> Any:
+    def _open(self, use: Use, layer: keras.Layer) -> Any:
         """Records what a layer runs in place of a call.
 
         A composite layer that can't be written in this use runs its own `call`.
@@ -178,8 +178,8 @@ class _Flattener:
         try:
             program = Program(layer, use.args, use.kwargs, self.inference)
         except Refusal as refusal:
-            if unwritten is not None and _is_composite(use.op):
-                return self._open(unwritten, use.op)
+            if isinstance(layer, Written) and _is_composite(use.op):
+                return self._open(use, use.op)
             return self._record(use, f"it can't be opened: {refusal}")
         # The model itself gives no prefix.
         path = "" if use.prefix is None else use.path

@@ -55,8 +55,7 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
         reach = _Reach(model)
         for layer, low in reach.floors(layers).items():
             layer.raise_low(low)
-        faint = [x for x in layers if 0 < x.width < LEAST]
-        widths = [f"{x.width:.1g} of '{x.name}'" for x in faint]
+        faint = [f"{x.width:.1g} of '{x.name}'" for x in layers if 0 < x.width < LEAST]
     finally:
         for layer in layers:
             layer.stop_observing()
@@ -70,12 +69,12 @@ def calibrate(model: keras.Model, representative_dataset: Representative) -> Non
                 "of the valid places of a sample, which may have none. Received: range "
                 f"[{low}, {high}] of '{layer.name}'"
             )
-    if widths:
+    if faint:
         warnings.warn(
             "Of numbers that are all within 1e-6 TFLite's converter makes no fine "
             "integers, and what they tell is lost. Scale the samples, or train a "
             "model in which they fade, before it is quantized. Received: ranges of "
-            f"{', '.join(widths[:3])}",
+            f"{', '.join(faint[:3])}",
             stacklevel=3,
         )
     if jumps := reach.jumps():

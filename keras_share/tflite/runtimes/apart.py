@@ -150,6 +150,10 @@ class _Process:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ends it, with what it was about to do."""
         self._process.kill()  # it waits for another job
         self._process.wait()
         for stream in (self._jobs, self._results, self._said):
@@ -175,7 +179,7 @@ class _Kept:
     def end(self) -> None:
         """Ends the process, unless this one only inherited it."""
         if self._process is not None and self._process.owner == os.getpid():
-            self._process.__exit__()
+            self._process.end()
             self._process = None
 
 
