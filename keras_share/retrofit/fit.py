@@ -120,11 +120,7 @@ def carry_uses(
                 group = groups.setdefault(_group(kernel), [])
                 group.append((kernel, values[position]))
     for variable, values in starts.items():
-        known = [m for m in met[variable] if m is not None]
-        if len(known) == len(values) > 1 and init == "mean":
-            variable.assign(closest(values, known))
-        else:
-            variable.assign(_merge(values, init))
+        variable.assign(merged(values, met[variable], init))
     for group in groups.values():
         kernels, values = zip(*group, strict=True)
         # With nothing to add, both factors of `LowRank` would be zero and not train.
@@ -171,8 +167,16 @@ def _shaped(value: np.ndarray, variable: keras.Variable, kernel: Kernel) -> Any:
     return value.reshape(variable.shape)
 
 
-def _merge(values: Sequence[np.ndarray], init: str) -> np.ndarray:
-    """One value for several: their mean (of numbers with a fraction), first or last."""
+def merged(
+    values: Sequence[np.ndarray], moments: Sequence[Moments | None], init: str = "mean"
+) -> np.ndarray:
+    """One value for several: the closest by their moments, if all are known.
+
+    Else their mean (of numbers with a fraction), or the first or last.
+    """
+    known = [m for m in moments if m is not None]
+    if len(known) == len(values) > 1 and init == "mean":
+        return closest(values, known)
     if init == "last":
         return values[-1]
     dtype = keras.backend.standardize_dtype(values[0].dtype)

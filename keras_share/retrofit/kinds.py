@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+import keras
+
 from keras_share.layers.sublayers import is_normalization, sublayers
 from keras_share.layers.tied import Tied
 from keras_share.retrofit.nodes import Node
@@ -41,6 +43,14 @@ def find_kinds(nodes: list[Node]) -> list[Kind]:
     ]
 
 
+def some_kinds(model: keras.Model, nodes: list[Node]) -> list[Kind]:
+    """The blocks that repeat; it is a ValueError if there are none."""
+    kinds = find_kinds(nodes)
+    if not kinds:
+        raise ValueError(_nothing_repeats(model, nodes))
+    return kinds
+
+
 def shareable(nodes: list[Node]) -> set[Node]:
     """The nodes of layers with weights that nothing else in the model uses."""
     uses = Counter(node.op for node in nodes)
@@ -50,6 +60,30 @@ def shareable(nodes: list[Node]) -> set[Node]:
             # The layer itself and all inside, of which one is used elsewhere.
             uses.update(2 * parts)
     return {node for node in nodes if node.has_weights and uses[node.op] == 1}
+
+
+def _nothing_repeats(model: keras.Model, nodes: list[Node]) -> str:
+    uses = Counter(node.op for node in nodes if node.has_weights)
+    shared = [f"'{op.name}' {n} times" for op, n in uses.items() if op and n > 1]
+    already = ""
+    if shared:
+        already = f" It shares already: it uses the layer {', '.join(shared)}."
+    tied = [
+        f"'{op.name}'"
+        for op in uses
+        if op and any(isinstance(part, Tied) for part in sublayers(op))
+    ]
+    if tied:
+        already = (
+            f" It shares already, in {', '.join(tied)}: take it apart first, with "
+            "`keras_share.untie`."
+        )
+    return (
+        f"No layers of the model '{model.name}' repeat in a row with equal class, "
+        "config and shapes of weights: there is nothing that a pattern could "
+        f"share.{already} Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
+        "`keras_share.SharedStack` to build a model that shares."
+    )
 
 
 def _token(node: Node, free: bool) -> Hashable:

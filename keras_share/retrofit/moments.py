@@ -45,12 +45,9 @@ def input_moments(model: keras.Model, data: Any) -> VariableMap[Moments]:
     Raises:
         ValueError: If `data` are no arrays, or hold NaN or infinity.
     """
-    arrays = _checked(data)
     graph = flatten(model, inference=True)
     found: VariableMap[Moments] = VariableMap()
-    size = len(tree.flatten(arrays)[0])
-    for first in range(0, size, BATCH):
-        batch = tree.map_structure(lambda a, i=first: a[i : i + BATCH], arrays)
+    for batch in batches(data):
         for step, x in _kernel_inputs(graph, batch):
             kernel = kernel_of(step.op)
             assert kernel is not None
@@ -61,20 +58,23 @@ def input_moments(model: keras.Model, data: Any) -> VariableMap[Moments]:
     return found
 
 
-def _checked(data: Any) -> Any:
+def batches(data: Any) -> Iterator[Any]:
+    """Samples as arrays of at most `BATCH`; ValueError unless they are finite."""
     arrays = tree.map_structure(np.asarray, data)
     for array in tree.flatten(arrays):
-        if array.ndim == 0 or array.dtype.kind in "OSU":
+        if array.ndim == 0 or not len(array) or array.dtype.kind in "OSU":
             raise ValueError(
-                "`data` must be arrays of samples, as `model.predict` takes them: of a "
-                f"dataset a few batches, joined. Received: {reprlib.repr(data)}"
+                "`data` must be arrays of samples, one or more, as `model.predict` "
+                "takes them: of a dataset a few batches, joined. "
+                f"Received: {reprlib.repr(data)}"
             )
         if not np.all(np.isfinite(array)):
             raise ValueError(
                 "`data` must be finite, as one kernel is fitted to all of it. "
                 f"Received: NaN or infinity in an array of shape {array.shape}"
             )
-    return arrays
+    for first in range(0, len(tree.flatten(arrays)[0]), BATCH):
+        yield tree.map_structure(lambda a, i=first: a[i : i + BATCH], arrays)
 
 
 def closest(values: Sequence[np.ndarray], moments: Sequence[Moments]) -> np.ndarray:

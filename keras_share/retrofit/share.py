@@ -1,6 +1,5 @@
 """`share`: ties layers of a model that exists."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -25,7 +24,7 @@ from keras_share.retrofit.fit import (
     check_init,
     finish,
 )
-from keras_share.retrofit.kinds import Kind, find_kinds, shareable
+from keras_share.retrofit.kinds import Kind, shareable, some_kinds
 from keras_share.retrofit.moments import Moments, input_moments
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.retrofit.private_parts import check_private, private_of
@@ -205,9 +204,7 @@ def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
         isinstance(group, (list, tuple)) for group in pattern
     ):
         return _named_groups(nodes, pattern)
-    kinds = {kind.name: kind for kind in find_kinds(nodes)}
-    if not kinds:
-        raise ValueError(_nothing_repeats(model, nodes))
+    kinds = {kind.name: kind for kind in some_kinds(model, nodes)}
     if not isinstance(pattern, Mapping):
         pattern = dict.fromkeys(kinds, pattern)
     groups = []
@@ -220,30 +217,6 @@ def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
             )
         groups += _groups_of_kind(kinds[name], spec)
     return groups
-
-
-def _nothing_repeats(model: keras.Model, nodes: list[Node]) -> str:
-    uses = Counter(node.op for node in nodes if node.has_weights)
-    shared = [f"'{op.name}' {n} times" for op, n in uses.items() if op and n > 1]
-    already = ""
-    if shared:
-        already = f" It shares already: it uses the layer {', '.join(shared)}."
-    tied = [
-        f"'{op.name}'"
-        for op in uses
-        if op and any(isinstance(part, Tied) for part in sublayers(op))
-    ]
-    if tied:
-        already = (
-            f" It shares already, in {', '.join(tied)}: take it apart first, with "
-            "`keras_share.untie`."
-        )
-    return (
-        f"No layers of the model '{model.name}' repeat in a row with equal class, "
-        "config and shapes of weights: there is nothing that a pattern could "
-        f"share.{already} Name layers to tie, `[['dense_1', 'dense_5'], ...]`, or see "
-        "`keras_share.SharedStack` to build a model that shares."
-    )
 
 
 def _groups_of_kind(kind: Kind, spec: Any) -> list[list[keras.Layer]]:
