@@ -19,7 +19,7 @@ from .pattern.sharing_pattern import SharingPattern as SharingPattern
 from .quantize.model import quantize_model as quantize_model
 from .retrofit.find_sites import find_sites as find_sites
 from .retrofit.share import share as share
-from .retrofit.sharing_signals import sharing_signals as sharing_signals
+from .retrofit.signals import sharing_signals as sharing_signals
 from .retrofit.untie import untie as untie
 from .stream.streaming import streaming as streaming
 from .tflite.inspect.audit import audit as audit

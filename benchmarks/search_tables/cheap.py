@@ -25,7 +25,7 @@ from rich.console import Console
 from keras_share import SharingPattern
 from keras_share.atomic import write_atomically
 from search_tables.data import load as load_data
-from search_tables.inheritance import SEED, donor, fitted, merged
+from search_tables.inheritance import SEED, changes, donor, fitted, merged
 from search_tables.network import NUM_SITES
 from search_tables.signals import SIGNALS
 from search_tables.tables import FOLDER, load
@@ -41,11 +41,12 @@ def run_draw(
 ) -> pd.DataFrame:
     """Signals of one donor or seed, by pattern; and the errors of merging."""
     donors = {start: donor(trainer, start, draw) for start in ("apart", "alike")}
+    changed = changes(donors["apart"], x)
     rows = []
     for pattern in SharingPattern.all(NUM_SITES):
         rng = np.random.default_rng([SEED + draw, pattern.rank()])
         starts = {"scratch": initial_weights(rng)}
-        row = {}
+        row = {f"change_{draw}": changed[str(pattern)]}
         for start, weights in donors.items():
             starts[start], row[f"{start}_error_{draw}"] = merged(weights, pattern)
         starts["fitted"] = fitted(donors["apart"], pattern, x)
@@ -78,7 +79,7 @@ def make(table: str, source: str, draws: int) -> None:
     trainer = Trainer(data)
     for draw in range(draws):
         names = [name for name in SIGNALS if f"{name}_seed_{draw}" not in frame]
-        if not names:
+        if not names and f"change_{draw}" in frame:
             continue
         start = time.perf_counter()
         new = run_draw(trainer, data.x, draw, names)

@@ -1,10 +1,11 @@
 """Starting a candidate from the weights of the trained unshared network."""
 
 import numpy as np
+import tensorflow as tf
 
 from keras_share import SharingPattern
 from search_tables.network import NUM_SITES
-from search_tables.training import Trainer, initial_weights
+from search_tables.training import Trainer, forward, initial_weights
 
 SEED = 1000  # none of the tables'
 _RIDGE = 1e-3  # as in `keras_share.retrofit.moments`
@@ -57,3 +58,23 @@ def fitted(weights: dict, pattern: SharingPattern, x: np.ndarray) -> dict:
         best = np.linalg.solve(total + ridge, np.sum(aims, axis=0))
         merged_weights["kernels"][group] = best.astype("float32")
     return merged_weights
+
+
+def changes(weights: dict, x: np.ndarray) -> dict[str, float]:
+    """What `keras_share.sharing_signals` tells of patterns, as they start `fitted`.
+
+    The mean squared change of the logits, in parts of their variance.
+    """
+
+    def logits(weights: dict, pattern: SharingPattern) -> np.ndarray:
+        tensors = {name: tf.constant(value) for name, value in weights.items()}
+        labels = tf.constant(pattern.labels, "int32")
+        return forward(tensors, labels, tf.constant(x)).numpy()
+
+    before = logits(weights, SharingPattern.unshared(NUM_SITES))
+    variance = before.var(axis=0).mean()
+    found = {}
+    for pattern in SharingPattern.all(NUM_SITES):
+        after = logits(fitted(weights, pattern, x), pattern)
+        found[str(pattern)] = float(np.square(after - before).mean() / variance)
+    return found

@@ -1,11 +1,21 @@
 """Kendall's tau of cheap scores with the mean of full trainings."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from keras_share import SharingPattern
+from keras_share.retrofit import closest_pattern
+from search_tables.network import NUM_SITES
 from search_tables.signals import SIGNALS
 from search_tables.tables import FOLDER, METRICS, load, seeds_of
+
+_SUGGESTED = (
+    "{}: what `closest_pattern` suggests for two to five groups is better than {:.0%} "
+    "of the patterns of as many groups."
+)
 
 
 def taus(table: str) -> pd.DataFrame:
@@ -24,6 +34,12 @@ def taus(table: str) -> pd.DataFrame:
         near = -cheap.filter(regex=f"^{start}_error_")
         name = f"{start}: merge error"
         rows.append(_row(name, 0, frame, {metric: near for metric in METRICS}))
+    changes = cheap.filter(regex="^change_")
+    for name, costs in (
+        ("change of outputs", changes),
+        ("change of outputs, by pairs", changes.apply(by_pairs, pattern=cheap.pattern)),
+    ):
+        rows.append(_row(name, 0, frame, {metric: -costs for metric in METRICS}))
     for name, signal in SIGNALS.items():
         scores = {
             metric: _oriented(cheap.filter(regex=rf"^{name}_{prefix}\d+$"), metric)
@@ -37,6 +53,53 @@ def taus(table: str) -> pd.DataFrame:
     }
     rows.append(_row("first tenth", 0.1, frame, scores))
     return pd.DataFrame(rows)
+
+
+def suggested(table: str) -> float:
+    """The share of patterns that are worse than what `closest_pattern` suggests.
+
+    Of those of as many groups, by the mean accuracy of full trainings; the mean of two
+    to five groups, and of draws.
+    """
+    frame = load(table).set_index("pattern")
+    truth = seeds_of(frame, "val_accuracy").mean(axis=1)
+    cheap = pd.read_csv(FOLDER / f"{table}_cheap.csv", index_col="pattern")
+    unshared = SharingPattern.unshared(NUM_SITES)
+    found = []
+    for _, changes in cheap.filter(regex="^change_").items():
+        pairs = [
+            ("table", a, b, changes[str(unshared.merge(a, b))])
+            for a, b in combinations(range(NUM_SITES), 2)
+        ]
+        signals = pd.DataFrame(pairs, columns=["kind", "site", "other", "change"])
+        for groups in range(2, NUM_SITES):
+            pattern = str(closest_pattern(signals, "table", groups))
+            equals = truth[frame.num_groups == groups]
+            found.append((equals < equals[pattern]).sum() / (len(equals) - 1))
+    return float(np.mean(found))
+
+
+def by_pairs(changes: pd.Series, pattern: pd.Series) -> list[float]:
+    """What patterns cost by what their pairs alone do, as `sharing_signals` tells.
+
+    A site costs the mean of its pairs with the others of its group.
+    """
+    patterns = [SharingPattern(p) for p in pattern]
+    alone = {
+        group: change
+        for p, change in zip(patterns, changes, strict=True)
+        if p.num_groups == p.num_sites - 1
+        for group in p.groups
+        if len(group) == 2
+    }
+    return [
+        sum(
+            2 / len(group) * alone[pair]
+            for group in p.groups
+            for pair in combinations(group, 2)
+        )
+        for p in patterns
+    ]
 
 
 def _oriented(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -76,5 +139,5 @@ def report() -> str:
         for signal, cost, *found in frame.itertuples(index=False):
             shown = " | ".join(f"{tau:.2f}" for tau in found)
             lines.append(f"| {signal} | {cost:g} | {shown} |")
-        lines.append("")
+        lines += ["", _SUGGESTED.format(table, suggested(table)), ""]
     return "\n".join(lines).strip()

@@ -11,11 +11,10 @@ import keras_tuner as kt
 from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.scale import Scale
 from keras_share.layers.sublayers import sublayers
-from keras_share.pattern.sharing_pattern import PatternLike, SharingPattern
+from keras_share.pattern.sharing_pattern import SharingPattern
 from keras_share.retrofit.find_sites import find_kinds, find_sites
 from keras_share.retrofit.nodes import walk
 from keras_share.retrofit.share import share
-from keras_share.retrofit.sharing_signals import closest_pattern, sharing_signals
 from keras_share.search.compression.originals import Originals
 from keras_share.search.space.sharing_space import (
     DESIGNS,
@@ -27,8 +26,6 @@ from keras_share.search.space.sharing_space import (
 ALL = "all"
 _RANKS = (2, 4, 8, 16)
 _WHOLE = "sharing"
-_LOOKED_AT = 64  # samples, with each pair of sites
-_PARTS = (2, 3)  # so many sites to a group, on the average
 
 
 @dataclass(frozen=True)
@@ -136,45 +133,25 @@ class Designer:
     def starts(self) -> list[dict[str, Any]]:
         """What a search should begin with: points of its space.
 
-        The model only quantized, what the literature found to cost least, what is
-        smallest, and what changes the outputs of the trained model least.
+        The model only quantized, what the literature found to cost least, and what is
+        smallest.
         """
         names = {
-            kind: _WHOLE if len(self.kinds) == 1 else f"{_WHOLE}_{kind}"
-            for kind in self.kinds
+            _WHOLE if len(self.kinds) == 1 else f"{_WHOLE}_{kind}": count
+            for kind, count in self.kinds.items()
         }
 
-        def point(
-            pattern: Callable[[str, int], PatternLike],
-            quantization: str = self.quantizations[0],
-        ) -> dict[str, Any]:
-            patterns = {names[k]: pattern(k, count) for k, count in self.kinds.items()}
+        def point(pattern: str, quantization: str = self.quantizations[0]) -> dict:
+            patterns = dict.fromkeys(names, pattern)
+            if pattern == "twice":
+                patterns = {n: f"sequence:{-(-c // 2)}" for n, c in names.items()}
             plain = {"layers": ALL, f"{_WHOLE}.relax": "none"}
             return {**plain, "quantization": quantization, **patterns}
 
-        def unshared(kind: str, count: int) -> str:
-            return "unshared"
-
-        points = [
-            point(unshared),
-            point(lambda kind, count: f"sequence:{-(-count // 2)}"),
-            point(lambda kind, count: "shared"),
-            *(point(unshared, one) for one in self.quantizations[1:]),
-        ]
-        if all(count > 2 for count in self.kinds.values()):
-            points.append(point(lambda kind, count: "sandwich"))
-        samples = keras.tree.map_structure(
-            lambda a: a[:_LOOKED_AT], self.originals.samples()
-        )
-        signals = sharing_signals(self.originals.trained(), samples)
-        for part in _PARTS:
-            points.append(
-                point(
-                    lambda kind, count, part=part: closest_pattern(
-                        signals, kind, -(-count // part)
-                    )
-                )
-            )
+        points = [point("unshared"), point("twice"), point("shared")]
+        points += [point("unshared", one) for one in self.quantizations[1:]]
+        if all(count > 2 for count in names.values()):
+            points.append(point("sandwich"))
         hp = kt.HyperParameters()
         self.candidate(hp)
         known = {parameter.name for parameter in hp.space}

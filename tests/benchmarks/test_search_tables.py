@@ -7,14 +7,15 @@ import pytest
 from random_data import values
 from search_tables import noise
 from search_tables.data import Data, digits
-from search_tables.inheritance import merged
+from search_tables.inheritance import changes, merged
 from search_tables.network import FEATURES, NUM_SITES, keras_model, parameters
 from search_tables.report import figures
 from search_tables.sizes import exported_bytes
 from search_tables.tables import FOLDER, Table, load, seeds_of
+from search_tables.taus import by_pairs, suggested
 from search_tables.training import BATCH, Trainer, initial_weights
 
-from keras_share import SharingPattern
+from keras_share import SharingPattern, sharing_signals
 
 ALL = [str(pattern) for pattern in SharingPattern.all(NUM_SITES)]
 INPUTS = NUM_SITES * FEATURES
@@ -99,6 +100,39 @@ def test_merged_weights_are_means_of_the_groups(weights):
     spread = [kernels[list(g)].var(axis=0).sum() * len(g) for g in pattern.groups]
     assert error == pytest.approx(sum(spread), rel=1e-4)
     assert merged(weights, SharingPattern("ABCDEF"))[1] == 0
+
+
+def test_changes_are_the_signals_of_the_keras_model(weights):
+    x = values(50, INPUTS, seed=2)
+    found = changes(weights, x)
+    assert list(found) == ALL and found["ABCDEF"] == 0
+    # What is not sharing of kernels makes a difference, too.
+    kernels = {**weights, "biases": np.zeros_like(weights["biases"])}
+    found = changes(kernels, x)
+    signals = sharing_signals(keras_model_of("ABCDEF", kernels), x)
+    pairs = [
+        found[str(SharingPattern("ABCDEF").merge(site, other))]
+        for site, other in zip(signals["site"], signals["other"], strict=True)
+    ]
+    np.testing.assert_allclose(signals["change"], pairs, rtol=2e-3)
+
+
+def test_pairs_add_up_to_patterns():
+    frame = pd.DataFrame({"pattern": ALL})
+    alone = {pattern: 2.0**-i for i, pattern in enumerate(ALL)}
+    costs = dict(
+        zip(ALL, by_pairs(pd.Series(alone.values()), frame.pattern), strict=True)
+    )
+    assert costs["ABCDEF"] == 0
+    assert costs["ABCDAE"] == alone["ABCDAE"]
+    pairs = ("AABCDE", "ABACDE", "ABBCDE")
+    assert costs["AAABCD"] == pytest.approx(2 / 3 * sum(alone[p] for p in pairs))
+    assert costs["ABABCD"] == alone["ABACDE"] + alone["ABCBDE"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_signals_suggest_is_better_than_chance(name):
+    assert 0.6 < suggested(name) < 0.9
 
 
 def test_digits_are_halves_of_six_parts():

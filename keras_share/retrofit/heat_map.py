@@ -38,7 +38,7 @@ def plot_signals(
 
     Example:
     >>> import pandas
-    >>> from keras_share.retrofit.plot_signals import plot_signals
+    >>> from keras_share.retrofit import plot_signals
     >>> pairs = [("d", 0, 1, 0.5), ("d", 0, 2, 0.1), ("d", 1, 2, 0.6)]
     >>> signals = pandas.DataFrame(pairs, columns=["kind", "site", "other", "change"])
     >>> figure = plot_signals(signals, "signals.png")

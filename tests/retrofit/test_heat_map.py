@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_share.retrofit.plot_signals import plot_signals
+from keras_share.retrofit.heat_map import plot_signals
 
 COLUMNS = ["kind", "site", "other", "change"]
 

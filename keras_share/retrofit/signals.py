@@ -108,7 +108,7 @@ def closest_pattern(
 
     Example:
     >>> import pandas
-    >>> from keras_share.retrofit.sharing_signals import closest_pattern
+    >>> from keras_share.retrofit import closest_pattern
     >>> pairs = [("d", 0, 1, 0.5), ("d", 0, 2, 0.1), ("d", 1, 2, 0.6)]
     >>> signals = pandas.DataFrame(pairs, columns=["kind", "site", "other", "change"])
     >>> str(closest_pattern(signals, "d", 2))

@@ -12,7 +12,7 @@ from random_data import randomize, values
 from keras_share import SharingPattern
 from keras_share.retrofit.find_sites import find_sites
 from keras_share.retrofit.share import share
-from keras_share.retrofit.sharing_signals import closest_pattern, sharing_signals
+from keras_share.retrofit.signals import closest_pattern, sharing_signals
 
 
 def two_kinds():
