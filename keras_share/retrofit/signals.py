@@ -52,8 +52,8 @@ def sharing_signals(
 
     Raises:
         ValueError: If `model` is not a built Sequential or Functional model, nothing in
-            it repeats, `private` doesn't fit, or `data` are no arrays or hold NaN or
-            infinity.
+            it repeats, `private` doesn't fit, `data` are no arrays or hold NaN or
+            infinity, or an output does or is the same for all samples.
 
     Example:
     >>> import keras, keras_share, numpy as np
@@ -74,8 +74,9 @@ def sharing_signals(
     kinds = some_kinds(opened, walk(opened))
     positions = [p for kind in kinds for p in zip(*kind.sites, strict=True)]
     check_private(private, [[node.op for node in nodes] for nodes in positions])
-    moments = input_moments(opened, data)
     before = _outputs(opened, data, [])
+    _check_outputs(before)
+    moments = input_moments(opened, data)
     rows = []
     for kind in kinds:
         for (site, one), (other, two) in itertools.combinations(
@@ -160,12 +161,26 @@ def _outputs(
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
+def _check_outputs(outputs: list[np.ndarray]) -> None:
+    for output in outputs:
+        if not np.isfinite(output).all() or not _variance(output):
+            raise ValueError(
+                "What the outputs change by is told in parts of their variance over "
+                "the samples: they must be finite and differ. Received: outputs of "
+                f"shape {output.shape} from {output.min()} to {output.max()}. Pass "
+                "more samples, of a model whose weights are finite."
+            )
+
+
 def _change(before: list[np.ndarray], after: list[np.ndarray]) -> float:
     """The mean square of the differences, in variances; the mean of all outputs."""
-    parts = []
-    for one, other in zip(before, after, strict=True):
-        channels = tuple(range(max(one.ndim - 1, 1)))
-        variance = np.square(one - one.mean(channels, keepdims=True)).mean()
-        change = np.square(other - one).mean()
-        parts.append(change / max(variance, np.finfo("float64").tiny))
+    parts = [
+        np.square(other - one).mean() / _variance(one)
+        for one, other in zip(before, after, strict=True)
+    ]
     return float(np.mean(parts))
+
+
+def _variance(output: np.ndarray) -> float:
+    """The mean variance of channels."""
+    return output.var(axis=tuple(range(max(output.ndim - 1, 1)))).mean()
