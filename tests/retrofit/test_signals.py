@@ -166,3 +166,10 @@ def test_what_cannot_be_told():
         sharing_signals(model, values(8, 4))
     with pytest.raises(ValueError, match="one or more"):
         sharing_signals(model, values(0, 4))
+
+
+def test_groups_are_joined_by_the_mean_of_their_pairs():
+    near = {(0, 1): 1, (1, 2): 1.1, (2, 3): 1.2}  # a chain
+    pairs = [("k", *p, near.get(p, 9)) for p in itertools.combinations(range(4), 2)]
+    signals = pd.DataFrame(pairs, columns=["kind", "site", "other", "change"])
+    assert closest_pattern(signals, "k", 2) == SharingPattern("AABB")
