@@ -164,7 +164,7 @@ class Overriding(keras.Model):
         (lambda: keras.Sequential([layers.Dense(4)]), "is not built: add a `keras.In"),
         (lambda: layers.Dense(4), "A Keras model is needed"),
         (
-            lambda: Overriding(*2 * [keras.Input((4,))]),
+            lambda: Overriding(x := keras.Input((4,)), layers.Dense(4)(x)),
             "of type Overriding overrides `call`",
         ),
     ],
