@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_share.flat.tensors import new_input
 from keras_share.layers.relax.kernel import einsum_axes
 from keras_share.layers.sublayers import sublayers
 
@@ -45,8 +46,7 @@ def on_tensors(
     # Of a single number an input has an axis, too, as inputs of models must.
     shapes = [tuple(v.shape) or (1,) for v in weights]
     inputs = [
-        keras.Input(batch_shape=shape, dtype=v.dtype)
-        for v, shape in zip(weights, shapes, strict=True)
+        new_input(shape, v.dtype) for v, shape in zip(weights, shapes, strict=True)
     ]
     stand_ins: dict[int, Any] = {
         id(v): x if len(v.shape) else keras.ops.reshape(x, ())

@@ -10,7 +10,7 @@ import numpy as np
 from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
-from keras_share.flat.tensors import corresponding, replaced, tensors
+from keras_share.flat.tensors import corresponding, new_input, replaced, tensors
 from keras_share.layers.copying import copy_or_keep
 from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.tied import Tied
@@ -69,9 +69,7 @@ class Rebuilder:
     def _take(self, graph: FlatGraph) -> None:
         self.graph = graph
         self.inputs = tree.map_structure(
-            lambda x: keras.Input(
-                batch_shape=x.shape, dtype=_full_precision(x.dtype), name=x.name
-            ),
+            lambda x: new_input(x.shape, _full_precision(x.dtype), x.name),
             graph.inputs,
         )
         self._env = dict(corresponding(graph.inputs, self.inputs))

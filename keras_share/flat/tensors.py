@@ -6,6 +6,9 @@ from typing import Any
 import keras
 from keras import tree
 
+# Keras 3.12, the newest on Python 3.10, has no models with inputs that nothing reads.
+_MUST_BE_READ = keras.version().startswith("3.12.")
+
 TensorMap = Mapping[keras.KerasTensor, Any]
 
 
@@ -41,4 +44,14 @@ def fresh_input(
             known or size for known, size in zip(sizes, shape[1:], strict=True)
         )
     batch = x.shape[0] if batch_size is None else batch_size
-    return keras.Input(batch_shape=(batch, *sizes), dtype=x.dtype, name=name)
+    return new_input((batch, *sizes), x.dtype, name)
+
+
+def new_input(
+    shape: Sequence[int | None], dtype: str | None = None, name: str | None = None
+) -> keras.KerasTensor:
+    """An input of a model that may leave it aside."""
+    x = keras.Input(batch_shape=tuple(shape), dtype=dtype, name=name)
+    if _MUST_BE_READ:
+        keras.ops.stop_gradient(x)
+    return x

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
-from keras_share.flat.tensors import corresponding, replaced, tensors
+from keras_share.flat.tensors import corresponding, new_input, replaced, tensors
 from keras_share.quantize.attention_rules import masked_softmax
 from keras_share.quantize.placement import LARGE
 from keras_share.quantize.rules import operation_name
@@ -136,7 +136,7 @@ def _masked(step: Step, numbers: list, masks: list) -> Iterator[Step]:
     """The steps of a softmax of numbers, with masks."""
     sources = [x for x, _ in (m for m in masks if isinstance(m, tuple))]
     given = list(dict.fromkeys([*tensors(numbers), *sources]))
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in given]
+    inputs = [new_input(x.shape, x.dtype) for x in given]
     env = dict(zip(given, inputs, strict=True))
     total, *others = replaced(numbers, env)
     for other in others:

@@ -10,7 +10,7 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.folding import is_identity
-from keras_share.flat.tensors import replaced
+from keras_share.flat.tensors import new_input, replaced
 from keras_share.layers.copying import copy_or_keep
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.substitute import accepts_training
@@ -249,7 +249,7 @@ def _is_local(step: Step) -> bool:
 
 
 def _any_shape(x: keras.KerasTensor, dtype: str | None = None) -> keras.KerasTensor:
-    return keras.Input(batch_shape=(None,) * len(x.shape), dtype=dtype or x.dtype)
+    return new_input((None,) * len(x.shape), dtype or x.dtype)
 
 
 def _same(x: np.ndarray, y: np.ndarray) -> bool:

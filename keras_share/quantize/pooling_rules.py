@@ -9,7 +9,12 @@ from keras_share.flat.flatten import OWN_CALL
 from keras_share.flat.written import LayerUse
 from keras_share.quantize.rules import operation_name, writes
 
-_KINDS = ("AveragePooling", "MaxPooling", "AdaptiveAveragePooling", "AdaptiveMaxPooling")
+_KINDS = (
+    "AveragePooling",
+    "MaxPooling",
+    "AdaptiveAveragePooling",
+    "AdaptiveMaxPooling",
+)
 _OF_VOLUMES = tuple(  # the adaptive ones came with Keras 3.13
     getattr(layers, f"{kind}3D") for kind in _KINDS if hasattr(layers, f"{kind}3D")
 )

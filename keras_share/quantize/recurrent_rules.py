@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
+from keras_share.flat.tensors import new_input
 from keras_share.flat.written import LayerUse
 from keras_share.layers.recurrent import Recurrent
 from keras_share.layers.sublayers import sublayers
@@ -83,8 +84,8 @@ def _step(
     first = layer.get_initial_state(batch_size=1)
     if any(np.any(ops.convert_to_numpy(state)) for state in tree.flatten(first)):
         use.refuse("its first state is not zero")
-    x, *masks = map(keras.Input, shapes)
-    states = tree.map_structure(lambda s: keras.Input(s.shape[1:]), first)
+    x, *masks = (new_input((None, *shape)) for shape in shapes)
+    states = tree.map_structure(lambda s: new_input((None, *s.shape[1:])), first)
     y, new = layer.cell(x, states)
     given, new = tree.flatten(states), tree.flatten(new)
     if masks:
@@ -93,7 +94,7 @@ def _step(
         new = [_where(seen, *pair) for pair in zip(new, given, strict=True)]
         y = new[place]
         if late:
-            given.append(keras.Input(seen.shape[1:]))
+            given.append(new_input(seen.shape))
             new.append(ops.maximum(given[-1], seen))
         if late or layer.zero_output_for_mask:
             y = _where(new[-1] if late else seen, y, 0.0)

@@ -11,6 +11,7 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.names import input_names, output_names
 from keras_share.flat.rebuild import Rebuilder
 from keras_share.flat.states import state_name
+from keras_share.flat.tensors import new_input
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.rules import find_rule
 from keras_share.stream.frames import at_length
@@ -59,7 +60,7 @@ class Streamer:
             if stream is not None:
                 shape[1] = stream.frames
             dtype = "float32" if "float" in tensor.dtype else tensor.dtype
-            self.inputs[name] = keras.Input(batch_shape=shape, dtype=dtype, name=name)
+            self.inputs[name] = new_input(shape, dtype, name)
             self.builder.set(tensor, self.inputs[name])
         for step in self.graph:
             self.builder.set(step.outputs, self._call(step))
@@ -152,7 +153,7 @@ class Streamer:
         while state_name(owner, number) in self.inputs:
             number += 1
         name = state_name(owner, number)
-        self.inputs[name] = keras.Input(batch_shape=shape, dtype=dtype, name=name)
+        self.inputs[name] = new_input(shape, dtype, name)
         return self.inputs[name], name
 
     def _rounded(self, source: keras.KerasTensor, state: Any) -> Any:

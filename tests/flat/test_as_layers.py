@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from file_against_model import check_steps, compare
 from keras import layers, ops
+from older_keras import newer_only
 from random_data import randomize, values
 from unrounded import unrounded
 
@@ -292,6 +293,7 @@ def test_each_weight_stays_one(name, tmp_path):
     assert report.agreement[0].ratio > 35
 
 
+@newer_only
 def test_the_size_of_an_output_is_kept():
     layer = Computing(
         lambda x, own: ops.conv_transpose(x, own.w, strides=2, output_padding=1),
