@@ -6,8 +6,7 @@ from typing import Any
 import keras
 from keras import tree
 
-# Keras 3.12, the newest on Python 3.10, has no models with inputs that nothing reads.
-_MUST_BE_READ = keras.version().startswith("3.12.")
+from keras_share.older_keras import OLDER
 
 TensorMap = Mapping[keras.KerasTensor, Any]
 
@@ -52,6 +51,6 @@ def new_input(
 ) -> keras.KerasTensor:
     """An input of a model that may leave it aside."""
     x = keras.Input(batch_shape=tuple(shape), dtype=dtype, name=name)
-    if _MUST_BE_READ:
+    if OLDER:  # which takes no input that nothing reads
         keras.ops.stop_gradient(x)
     return x

@@ -8,6 +8,7 @@ import keras
 from keras_share.flat.precision import full_precision
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
+from keras_share.older_keras import OLDER
 
 # Of each stack by name; of one that shares by parts, of each part.
 Patterns = Mapping[str, str | Mapping[str, str]]
@@ -54,6 +55,13 @@ class QuantizedModel(keras.Model):
             "output_names": list(self.output_names),
         }
 
+
+if OLDER:  # by the arguments of the constructor it tells which models are Functional
+
+    def _constructor(self: Any, *args: Any, _init=QuantizedModel.__init__, **kw: Any):
+        _init(self, *args, **kw)
+
+    QuantizedModel.__init__ = _constructor  # type: ignore[method-assign]
 
 # An .h5 file names the class of a model without its package.
 keras.saving.get_custom_objects()["QuantizedModel"] = QuantizedModel

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from older_keras import newer_only
 from random_data import randomize, values
 
 from keras_share import export_tflite, quantize_model
@@ -40,6 +41,7 @@ def test_a_sentence_comes_first(make, message, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@newer_only
 def test_sizes_that_operators_must_know_are_fixed(tmp_path):
     model = of_open_size(layers.UpSampling2D(interpolation="bilinear"))
     message = r"inputs of these sizes only: \{'x': \(32, 32, 3\)\}.* must know them"

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from older_keras import newer_only
 
 from keras_share import export_tflite, predict_tflite, quantize_model
 
@@ -48,6 +49,7 @@ def mixed():
     }
 
 
+@newer_only
 @pytest.mark.filterwarnings("ignore:Parts of the model stay in float")
 def test_integers_become_numbers(tmp_path):
     model, x = mixed()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from file_against_model import compare
 from keras import layers, ops
+from older_keras import newer_only
 from random_data import values
 
 from keras_share import export_tflite, predict_tflite, quantize_model
@@ -71,6 +72,7 @@ def test_sums_in_a_batch_of_one_are_sums(tmp_path):
         np.testing.assert_allclose(of_file, right, atol=1e-5)
 
 
+@newer_only
 def test_a_block_of_one_channel(tmp_path):
     """A transformer of a time series: normalizations of single numbers."""
     x, samples = keras.Input((12, 1)), values(16, 12, 1)

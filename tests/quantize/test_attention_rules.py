@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from older_keras import newer_only
 from random_data import randomize, values
 from unrounded import agrees, outputs, unrounded
 
@@ -207,6 +208,7 @@ ATTENTION = {
 }
 
 
+@newer_only
 @pytest.mark.parametrize("name", ATTENTION)
 def test_attention_layers(name):
     query, value = keras.Input(SEQUENCE), keras.Input((4, 8))
