@@ -72,7 +72,8 @@ def _of_project(folder: Path) -> pd.DataFrame:
 
 def _of_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"pattern": str})
+        # By default pandas 2 reads another number than was written.
+        return pd.read_csv(path, dtype={"pattern": str}, float_precision="round_trip")
     except ValueError as error:  # of the decoding or of the parser
         raise ValueError(
             "`earlier` must be a folder or a CSV file, such as `SearchResults.to_csv` "
