@@ -35,6 +35,7 @@ elif act == "wait":
 def crew(tmp_path, monkeypatch):
     """A function from what each process in turn does to a crew that was started."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     crews = []
 
     def start(acts, *names, environment=None):
