@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from keras_share.older_keras import OLDER
+from keras_share.flat.older_keras import OLDER
 
 TensorMap = Mapping[keras.KerasTensor, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
+from keras_share.flat.older_keras import OLDER
 from keras_share.flat.precision import full_precision
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
-from keras_share.older_keras import OLDER
 
 # Of each stack by name; of one that shares by parts, of each part.
 Patterns = Mapping[str, str | Mapping[str, str]]
