@@ -63,14 +63,11 @@ def suggested(table: str) -> float:
     """
     frame = load(table).set_index("pattern")
     truth = seeds_of(frame, "val_accuracy").mean(axis=1)
-    cheap = pd.read_csv(FOLDER / f"{table}_cheap.csv", index_col="pattern")
-    unshared = SharingPattern.unshared(NUM_SITES)
+    cheap = pd.read_csv(FOLDER / f"{table}_cheap.csv")
     found = []
     for _, changes in cheap.filter(regex="^change_").items():
-        pairs = [
-            ("table", a, b, changes[str(unshared.merge(a, b))])
-            for a, b in combinations(range(NUM_SITES), 2)
-        ]
+        alone = _alone(changes, cheap.pattern)
+        pairs = [("table", *pair, change) for pair, change in alone.items()]
         signals = pd.DataFrame(pairs, columns=["kind", "site", "other", "change"])
         for groups in range(2, NUM_SITES):
             pattern = str(closest_pattern(signals, "table", groups))
@@ -84,22 +81,23 @@ def by_pairs(changes: pd.Series, pattern: pd.Series) -> list[float]:
 
     A site costs the mean of its pairs with the others of its group.
     """
-    patterns = [SharingPattern(p) for p in pattern]
-    alone = {
-        group: change
-        for p, change in zip(patterns, changes, strict=True)
-        if p.num_groups == p.num_sites - 1
-        for group in p.groups
-        if len(group) == 2
-    }
+    alone = _alone(changes, pattern)
     return [
         sum(
             2 / len(group) * alone[pair]
-            for group in p.groups
+            for group in SharingPattern(name).groups
             for pair in combinations(group, 2)
         )
-        for p in patterns
+        for name in pattern
     ]
+
+
+def _alone(changes: pd.Series, pattern: pd.Series) -> dict[tuple[int, ...], float]:
+    """What each pair changes where no other sites share."""
+    of = dict(zip(pattern, changes, strict=True))
+    unshared = SharingPattern.unshared(NUM_SITES)
+    pairs = combinations(range(NUM_SITES), 2)
+    return {pair: of[str(unshared.merge(*pair))] for pair in pairs}
 
 
 def _oriented(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -21,7 +21,6 @@ from keras_share.retrofit.private_parts import check_private, private_of
 if TYPE_CHECKING:
     import pandas
 
-
 _FAR = 1e30  # for a change that overflows
 
 
@@ -74,7 +73,8 @@ def sharing_signals(
     kinds = some_kinds(opened, walk(opened))
     positions = [p for kind in kinds for p in zip(*kind.sites, strict=True)]
     check_private(private, [[node.op for node in nodes] for nodes in positions])
-    before = _outputs(opened, data, [])
+    samples = list(batches(data))
+    before = _outputs(opened, samples, [])
     _check_outputs(before)
     moments = input_moments(opened, data)
     rows = []
@@ -86,7 +86,7 @@ def sharing_signals(
             values = [
                 x for a, b in pairs for x in _as_one(a.op, b.op, private, moments)
             ]
-            after = _outputs(opened, data, values)
+            after = _outputs(opened, samples, values)
             rows.append((kind.name, site, other, _change(before, after)))
     return pandas.DataFrame(rows, columns=["kind", "site", "other", "change"])
 
@@ -127,8 +127,9 @@ def closest_pattern(
             f"`num_groups` must be from 1 to {sites}, the number of sites of the kind "
             f"{kind!r}. Received: num_groups={num_groups}"
         )
-    # In the order of the pairs, as scipy takes distances, which must be finite.
-    distances = np.nan_to_num(pairs["change"], nan=_FAR, posinf=_FAR)
+    # As scipy takes distances: in the order of the pairs, and finite.
+    changes = pairs.sort_values(["site", "other"])["change"]
+    distances = np.nan_to_num(changes, nan=_FAR, posinf=_FAR)
     labels = cut_tree(linkage(distances, "average"), n_clusters=num_groups)
     return SharingPattern(labels[:, 0].tolist())
 
@@ -150,12 +151,12 @@ def _as_one(
 
 
 def _outputs(
-    model: keras.Model, data: Any, values: list[tuple[keras.Variable, Any]]
+    model: keras.Model, samples: list, values: list[tuple[keras.Variable, Any]]
 ) -> list[np.ndarray]:
     """The outputs of a model with other values of some weights."""
     found = []
     with keras.StatelessScope([(v, ops.cast(x, v.dtype)) for v, x in values]):
-        for batch in batches(data):
+        for batch in samples:
             results = tree.flatten(model(batch, training=False))
             found.append([ops.convert_to_numpy(x).astype("float64") for x in results])
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]

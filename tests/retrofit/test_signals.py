@@ -126,6 +126,7 @@ def test_the_closest_pattern_of_every_number_of_groups(sites):
     signals = pd.DataFrame(pairs, columns=["site", "other"])
     signals.insert(0, "kind", "k")
     signals["change"] = rng.exponential(size=len(pairs))
+    signals = signals.sort_values("change")  # as people look at it
     found = [closest_pattern(signals, "k", n) for n in range(1, sites + 1)]
     assert [p.num_groups for p in found] == list(range(1, sites + 1))
     assert all(p.num_sites == sites for p in found)
