@@ -98,9 +98,9 @@ def export(
     with keras_share.export_tflite.
     """
     from keras_share.atomic import check_writable
-    from keras_share.cli.keras_model import load_model
     from keras_share.export.convert import export_tflite
     from keras_share.quantize.tfmot import check_backend
+    from keras_share.retrofit.keras_file import load_keras_file
 
     check_writable(output)
     if os.path.realpath(output) == os.path.realpath(model):
@@ -115,7 +115,7 @@ def export(
         lines = Path(labels).read_text(encoding="utf-8").splitlines()
         arguments["metadata"] = {"labels": lines}
     with progress("exporting and comparing"):
-        report = export_tflite(load_model(model), output, **arguments)
+        report = export_tflite(load_keras_file(model), output, **arguments)
     return Outcome(str(report), report.to_dict())
 
 

@@ -14,6 +14,7 @@ from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
 from keras_share.layers.tied import block_of
 from keras_share.retrofit.fit import NO_MOMENTS, Use, carry_uses, form_of
+from keras_share.retrofit.keras_file import load_keras_file
 from keras_share.retrofit.moments import input_moments
 from keras_share.retrofit.nodes import Node, walk
 
@@ -155,7 +156,7 @@ def check_donor(donor: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def _load_once(path: str, changed: int) -> keras.Model:
-    return keras.models.load_model(path, compile=False)
+    return load_keras_file(path)
 
 
 # Which layer of the donor stands for which of the model.

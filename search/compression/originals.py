@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_share.atomic import write_atomically
+from keras_share.retrofit.keras_file import load_keras_file
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.training import initial_rate, train
 
@@ -26,7 +27,7 @@ class Originals:
         self, model: Any, widths: Sequence[int], folder: Path, data: Data, epochs: int
     ):
         if isinstance(model, (str, os.PathLike)):
-            model = keras.models.load_model(model)
+            model = load_keras_file(model, compile=True)
         is_function = callable(model) and not isinstance(model, keras.Model)
         if is_function != bool(widths):
             raise ValueError(

@@ -200,9 +200,9 @@ def test_path_is_loaded_once_until_the_file_changes(tmp_path, donors, monkeypatc
     path = tmp_path / "donor.keras"
     donors[separable].save(path)
     loads = []
-    load = keras.models.load_model
+    load = keras.saving.load_model
     monkeypatch.setattr(
-        keras.models, "load_model", lambda *a, **k: loads.append(a) or load(*a, **k)
+        keras.saving, "load_model", lambda *a, **k: loads.append(a) or load(*a, **k)
     )
     for donor in (path, str(path)):
         model = network(separable, NONE)
