@@ -1,14 +1,19 @@
 """What went wrong in TensorFlow's converter, in a sentence."""
 
+import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import keras
 
 from keras_share.flat.first_sentence import first_sentence
 from keras_share.layers.sublayers import sublayers
 from keras_share.tflite.file import flatbuffer
+
+_DIVERTED = Lock()
 
 
 @contextmanager
@@ -19,11 +24,50 @@ def explained(model: keras.Model) -> Iterator[None]:
         ValueError: In place of what was raised inside, which follows it.
     """
     try:
-        yield
+        with _said_once():
+            yield
     except Exception as error:  # TensorFlow raises of every kind
         raise ValueError(
             f"{_told(_cause(error, model), model)} What it says itself:\n{error}"
         ) from error
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """Keeps from stderr what is raised, too.
+
+    MLIR prints an error before it is raised: a page of locations, even if another way
+    works then. What else is printed meanwhile, by any thread, comes afterwards.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a process without one
+        yield
+        return
+    if not _DIVERTED.acquire(blocking=False):  # by another thread
+        os.close(stderr)
+        yield
+        return
+    raised = ""
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 2)
+        try:
+            yield
+        except Exception as error:
+            raised = str(error)
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            _DIVERTED.release()
+            printed.seek(0)
+            with open(2, "wb", closefd=False) as shown:
+                shown.writelines(x for x in printed if not _is_in(raised, x))
+
+
+def _is_in(raised: str, line: bytes) -> bool:
+    text = line.decode(errors="replace")
+    return bool(raised) and (text.startswith("loc(") or text.strip() in raised)
 
 
 def check_operators(file: flatbuffer.schema.ModelT, model: keras.Model) -> None:

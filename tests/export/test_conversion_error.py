@@ -1,6 +1,7 @@
 """Models that TensorFlow can't convert, or that are no models to convert."""
 
 import os
+import threading
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from older_keras import newer_only
 from random_data import randomize, values
 
 from keras_share import export_tflite, quantize_model
+from keras_share.export.conversion_error import explained
 
 
 def transformed():
@@ -33,12 +35,38 @@ def of_open_size(upsampling):
         ),
     ],
 )
-def test_a_sentence_comes_first(make, message, tmp_path):
+def test_a_sentence_comes_first(make, message, tmp_path, capfd):
     with pytest.raises(ValueError, match=message) as caught:
         export_tflite(make(), tmp_path / "model.tflite")
+    assert "FFT" in str(caught.value) and "FFT" not in capfd.readouterr().err
     assert caught.value.__cause__ is not None
     assert str(caught.value.__cause__) in str(caught.value)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_printed_meanwhile_comes_afterwards(capfd):
+    def printed(line):
+        os.write(2, line.encode() + b"\n")
+
+    def another():
+        with explained(model):
+            printed("from a second conversion")
+
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    with pytest.raises(ValueError, match="no such operator"), explained(model):
+        printed('loc("a"): error: no such operator')
+        printed("of another thread")
+        thread = threading.Thread(target=another)
+        thread.start()
+        thread.join()
+        raise RuntimeError('error: loc("a"): no such operator')
+    with explained(model):
+        printed('loc("a"): warning: slow')
+    printed("the end")
+    assert capfd.readouterr().err.splitlines() == [
+        *("of another thread", "from a second conversion"),
+        *('loc("a"): warning: slow', "the end"),
+    ]
 
 
 @newer_only
