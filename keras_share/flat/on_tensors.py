@@ -55,6 +55,7 @@ def on_tensors(
     stand_ins.update((id(part), _Inlined(part)) for part in inlined)
     undo: list[Callable[[], None]] = []
     try:
+        _take_any_key(undo)
         for i, part in enumerate(sublayers(layer)):
             _exchange(vars(part), stand_ins, undo)
             _mend_specs(part, undo)
@@ -103,6 +104,18 @@ def _set(
     before = attributes[name]
     attributes[name] = value
     undo.append(lambda: attributes.update({name: before}))
+
+
+def _take_any_key(undo: list[Callable[[], None]]) -> None:
+    """Lets `x[None]`, `x[:2]` and `x[...]` be recorded: Keras takes tuples of such."""
+    get = keras.KerasTensor.__getitem__
+
+    def get_item(x: keras.KerasTensor, key: Any) -> Any:
+        alone = key is None or key is Ellipsis or isinstance(key, slice)
+        return get(x, (key,) if alone else key)
+
+    keras.KerasTensor.__getitem__ = get_item
+    undo.append(lambda: setattr(keras.KerasTensor, "__getitem__", get))
 
 
 def _mend_specs(part: keras.Layer, undo: list[Callable[[], None]]) -> None:

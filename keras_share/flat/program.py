@@ -5,6 +5,7 @@ Calling `layer.call` on symbolic tensors records the layers and operations insid
 public, and between them they open composite layers without a list of known ones.
 """
 
+import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -106,10 +107,7 @@ class Program:
     """
 
     def __init__(self, layer: keras.Layer, args: tuple, kwargs: dict, inference: bool):
-        # Each once: attention takes one tensor as query, value and key.
-        self.outer = list(dict.fromkeys(tensors((args, kwargs))))
-        masks = [mask_of(x) for x in self.outer if mask_of(x) is not None]
-        self.outer = list(dict.fromkeys([*self.outer, *masks]))
+        self.outer = with_masks((args, kwargs))
         modeled = isinstance(layer, (*_FUNCTIONAL, Written))
         self.weights = [] if modeled else own_weights(layer)
         self._inlined: list[keras.Layer] = []
@@ -123,7 +121,7 @@ class Program:
             self._record_for_any_batch(call, free[0])
         own = self.inputs[len(self.outer) :]
         given = (self.calls, own, self.weights, self.outputs)
-        self.calls, found = with_biases(*given)
+        self._with_biases, found = with_biases(*given)
         self.of_one_layer = [id(x) in found for x in own]
 
     def _record_for_any_batch(self, call: tuple, free: int) -> None:
@@ -195,6 +193,7 @@ class Program:
         if both:  # they would be two in a model that is made of the calls
             raise Refusal(str(ReadError(both)))
         _check_constants(layer, calls)
+        _check_functions(calls)
         if not isinstance(layer, _FUNCTIONAL):
             _check_sizes(calls)
         made = dict(zip(dict.fromkeys(tensors(outputs)), run.outputs, strict=True))
@@ -204,21 +203,33 @@ class Program:
         self,
         call: Callable[[keras.Operation, tuple, dict], Any],
         weights: list[keras.KerasTensor] | None = None,
+        biases: bool = True,
     ) -> Any:
         """Runs the program with `call(op, args, kwargs)` in place of each call.
 
         Args:
             call: Returns the outputs of one call.
             weights: What stands for `self.weights`.
+            biases: Whether a kernel's call gets its bias too, which no operation takes.
         """
         env = dict(zip(self.inputs, [*self.outer, *(weights or ())], strict=True))
-        for op, args, kwargs, outputs in self.calls:
+        for op, args, kwargs, outputs in self._with_biases if biases else self.calls:
             for x in tensors((args, kwargs)):
                 if mask_of(x) in env:
                     set_mask(env[x], env[mask_of(x)])
             results = call(op, replaced(args, env), replaced(kwargs, env))
             env.update(corresponding(outputs, results))
         return replaced(self.outputs, env)
+
+
+def with_masks(structure: Any) -> list[keras.KerasTensor]:
+    """The tensors in a structure and their masks, each once.
+
+    Attention takes one tensor as query, value and key.
+    """
+    given = tensors(structure)
+    masks = [mask_of(x) for x in given if mask_of(x) is not None]
+    return list(dict.fromkeys([*given, *masks]))
 
 
 def _trace(
@@ -280,6 +291,22 @@ def _check_sizes(calls: list[Call]) -> None:
             if isinstance(value, (list, tuple)) and not name.startswith("_")
         ):
             raise Refusal(f"it passes a size that is open to {op.name}")
+
+
+def _check_functions(calls: list[Call]) -> None:
+    """Refuses functions of a record, of a loop or a branch, that read tensors of it."""
+    for op, args, kwargs, _ in calls:
+        given = [] if isinstance(op, keras.Layer) else [vars(op), args, kwargs]
+        if any(map(_reads_tensors, tree.flatten(given))):
+            raise Refusal(f"a function inside {op.name} reads a tensor from outside")
+
+
+def _reads_tensors(x: Any) -> bool:
+    read = inspect.getclosurevars(x).nonlocals if inspect.isfunction(x) else {}
+    return any(
+        isinstance(value, keras.KerasTensor) or _reads_tensors(value)
+        for value in tree.flatten(read)
+    )
 
 
 def _check_constants(layer: keras.Layer, calls: list[Call]) -> None:

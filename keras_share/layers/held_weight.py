@@ -37,6 +37,9 @@ class HeldWeight(keras.layers.Layer):
             trainable="float" in self.weight_dtype,
         )
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """None: what is masked in its input is nothing of the weight."""
+
     def call(self, inputs: Any) -> Any:
         return ops.copy(self.weight) if self.shape else ops.reshape(self.weight, (1,))
 

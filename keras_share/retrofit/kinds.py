@@ -1,7 +1,7 @@
 """Which nodes of a model are blocks that repeat."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -43,12 +43,25 @@ def find_kinds(nodes: list[Node]) -> list[Kind]:
     ]
 
 
-def some_kinds(model: keras.Model, nodes: list[Node]) -> list[Kind]:
-    """The blocks that repeat; it is a ValueError if there are none."""
+def some_kinds(
+    model: keras.Model, nodes: list[Node], closed: Mapping[str, str]
+) -> list[Kind]:
+    """The blocks that repeat; it is a ValueError if there are none.
+
+    It tells of the layers that stayed closed, by name, and why.
+    """
     kinds = find_kinds(nodes)
     if not kinds:
-        raise ValueError(_nothing_repeats(model, nodes))
+        raise ValueError(_nothing_repeats(model, nodes) + not_seen(closed))
     return kinds
+
+
+def not_seen(closed: Mapping[str, str]) -> str:
+    """A sentence for each layer that can't be opened, and why."""
+    return "".join(
+        f" What is inside of '{name}' was not seen, as it can't be opened: {reason}."
+        for name, reason in closed.items()
+    )
 
 
 def shareable(nodes: list[Node]) -> set[Node]:

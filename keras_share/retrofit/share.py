@@ -24,7 +24,7 @@ from keras_share.retrofit.fit import (
     check_init,
     finish,
 )
-from keras_share.retrofit.kinds import Kind, shareable, some_kinds
+from keras_share.retrofit.kinds import Kind, not_seen, shareable, some_kinds
 from keras_share.retrofit.moments import Moments, input_moments
 from keras_share.retrofit.nodes import Node, walk
 from keras_share.retrofit.private_parts import check_private, private_of
@@ -96,9 +96,10 @@ def share(
             f"their mean. Received: `data` with init={init!r}. Leave one of them out."
         )
     private = private_spec.standardize(private)
-    opened = open_composites(model)
+    closed: dict[str, str] = {}
+    opened = open_composites(model, closed)
     check_weights(model)
-    groups = _groups(opened, pattern)
+    groups = _groups(opened, pattern, closed)
     if groups:
         members = [layer for group in groups for layer in group]
         check_private(private, groups)
@@ -197,14 +198,16 @@ def _check_relax(relax: Relax, members: list[keras.Layer]) -> None:
 # Reading `pattern`.
 
 
-def _groups(model: keras.Model, pattern: Any) -> list[list[keras.Layer]]:
+def _groups(
+    model: keras.Model, pattern: Any, closed: Mapping[str, str]
+) -> list[list[keras.Layer]]:
     """The layers to tie, in groups of two and more."""
     nodes = walk(model)
     if isinstance(pattern, (list, tuple)) and any(
         isinstance(group, (list, tuple)) for group in pattern
     ):
-        return _named_groups(nodes, pattern)
-    kinds = {kind.name: kind for kind in some_kinds(model, nodes)}
+        return _named_groups(nodes, pattern, closed)
+    kinds = {kind.name: kind for kind in some_kinds(model, nodes, closed)}
     if not isinstance(pattern, Mapping):
         pattern = dict.fromkeys(kinds, pattern)
     groups = []
@@ -236,7 +239,9 @@ def _groups_of_kind(kind: Kind, spec: Any) -> list[list[keras.Layer]]:
     ]
 
 
-def _named_groups(nodes: list[Node], pattern: Sequence) -> list[list[keras.Layer]]:
+def _named_groups(
+    nodes: list[Node], pattern: Sequence, closed: Mapping[str, str]
+) -> list[list[keras.Layer]]:
     by_path = {node.path: node for node in nodes if node.has_weights}
     free = shareable(nodes)
     seen: set[str] = set()
@@ -248,7 +253,7 @@ def _named_groups(nodes: list[Node], pattern: Sequence) -> list[list[keras.Layer
                 f"Received: {names!r} in pattern={pattern!r}"
             )
         for name in names:
-            _check_layer(name, by_path, free)
+            _check_layer(name, by_path, free, closed)
             if name in seen:
                 raise ValueError(
                     f"A layer can be in one group only. Received: '{name}' twice in "
@@ -269,12 +274,14 @@ def _named_groups(nodes: list[Node], pattern: Sequence) -> list[list[keras.Layer
     return groups
 
 
-def _check_layer(name: str, by_path: dict[str, Node], free: set[Node]) -> None:
+def _check_layer(
+    name: str, by_path: dict[str, Node], free: set[Node], closed: Mapping[str, str]
+) -> None:
     if name not in by_path:
         near = get_close_matches(name, by_path, n=8, cutoff=0)
         raise ValueError(
             f"The model has no layer {name!r} with weights. Those with the most "
-            f"similar names: {near}"
+            f"similar names: {near}.{not_seen(closed)}"
         )
     if by_path[name] not in free:
         raise ValueError(

@@ -68,9 +68,10 @@ def sharing_signals(
     import pandas
 
     private = private_spec.standardize(private)
-    opened = open_composites(model)
+    closed: dict[str, str] = {}
+    opened = open_composites(model, closed)
     check_weights(model)
-    kinds = some_kinds(opened, walk(opened))
+    kinds = some_kinds(opened, walk(opened), closed)
     positions = [p for kind in kinds for p in zip(*kind.sites, strict=True)]
     check_private(private, [[node.op for node in nodes] for nodes in positions])
     samples = list(batches(data))

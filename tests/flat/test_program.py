@@ -80,6 +80,17 @@ class Repeated(layers.Layer):
         return x + ops.repeat(table, repeats=ops.shape(x)[0], axis=0)
 
 
+class Indexed(layers.Layer):
+    """Takes parts of what it computes of a weight, by one key each."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(2, 2, *shape[1:]))
+
+    def call(self, x):
+        row = ops.reshape(self.table, (4, *x.shape[1:]))[:2]
+        return x + row[0][None] * row[..., :][1]
+
+
 class Windows(layers.Layer):
     """Sees the windows of each image in its batch; their number divides that."""
 
@@ -153,6 +164,7 @@ def model_of(*parts, shape=SHAPE):
     [
         (First, SHAPE),
         (Repeated, SHAPE),
+        (Indexed, SHAPE),
         (lambda: InWindows(2), SHAPE),
         (lambda: InWindows(36), (36, 2)),
         (Trained, SHAPE),
@@ -167,6 +179,40 @@ def test_it_is_opened(make, shape, tmp_path):
     quantized = quantize_model(model, x)
     report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
     assert not report.float_operators
+
+
+class Decaying(layers.Layer):
+    """A loop or a branch whose function reads what was computed before it."""
+
+    def __init__(self, kind, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def build(self, shape):
+        self.rates = self.add_weight(shape=shape[2:])
+
+    def call(self, x):
+        rates = ops.sigmoid(self.rates)
+        if self.kind == "branch":
+            return ops.cond(ops.max(rates) > 0.5, lambda: x * rates, lambda: x)
+
+        def step(state, y):
+            state = state * rates + y
+            return state, state
+
+        states = ops.transpose(x, (1, 0, 2))
+        return ops.scan(step, ops.zeros_like(x[:, 0]), states)[1][-1]
+
+
+@pytest.mark.parametrize("kind", ["branch", "scan"])
+def test_functions_that_read_tensors_stay_in_their_layer(kind, tmp_path):
+    model = model_of(layers.Dense(8), Decaying(kind, name="own"), layers.Dense(3))
+    x = values(8, *SHAPE)
+    with pytest.warns(UserWarning, match="'own'.*a function inside .* reads a tensor"):
+        quantized = quantize_model(model, x)
+    np.testing.assert_allclose(quantized(x), model(x), atol=0.2)
+    report = export_tflite(quantized, tmp_path / "m.tflite", representative_dataset=x)
+    assert report.float_operators
 
 
 def test_samples_are_left_out_in_training_alone():
