@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -58,7 +59,8 @@ def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> byte
         for x, key in zip(model.inputs, ends.keys, strict=True)
     ]
     # Concrete, as the function would be traced again for its signature.
-    traced = tf.function(serve, signature, autograph=False).get_concrete_function()
+    with _dilations_kept():
+        traced = tf.function(serve, signature, autograph=False).get_concrete_function()
     module = tf.Module()
     module.read = traced.variables
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -83,6 +85,45 @@ def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> byte
         )
         with _only_new_objects_collected():
             return converter.convert()
+
+
+@contextmanager
+def _dilations_kept() -> Iterator[None]:
+    """Around what traces convolutions: a dilated one stays a single operation.
+
+    TensorFlow writes it as one on a batch of strided parts, as its CPU kernels had no
+    dilations. The converter has a pattern for that, which two that read one tensor do
+    not match: their bias is added outside then, and is in floating point.
+    """
+    import tensorflow as tf
+
+    before = {
+        name: getattr(tf.nn, name) for name in ("convolution", "depthwise_conv2d")
+    }
+
+    def convolution(
+        x: Any, kernel: Any, strides: Any = None, padding: str = "VALID", **kwargs: Any
+    ) -> Any:
+        known = {1: tf.nn.conv1d, 2: tf.nn.conv2d}
+        function = known.get(len(kernel.shape) - 2, before["convolution"])
+        return function(x, kernel, strides or 1, padding, **kwargs)
+
+    def depthwise_conv2d(
+        *given: Any, data_format: Any = None, dilations: Any = None, **kwargs: Any
+    ) -> Any:
+        whole = tf.compat.v1.nn.depthwise_conv2d_native
+        data_format = data_format or "NHWC"
+        steps = [1, 1, 1, 1]
+        first = data_format.index("H")
+        steps[first : first + 2] = dilations or (1, 1)
+        return whole(*given, data_format=data_format, dilations=steps, **kwargs)
+
+    tf.nn.convolution, tf.nn.depthwise_conv2d = convolution, depthwise_conv2d
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(tf.nn, name, function)
 
 
 def _uneven(value: np.ndarray) -> np.ndarray:

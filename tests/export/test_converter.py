@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from keras import layers
+from keras import layers, ops
 from random_data import randomize, values
 
 import keras_share
@@ -183,3 +183,30 @@ def test_biases_of_equal_numbers_have_the_scale_of_each_channel(quantization, tm
     quantized = quantize_model(model, x, quantization=quantization)
     report = export_tflite(quantized, path, representative_dataset=x)
     assert report.agreement[0].ratio > 45
+
+
+DILATED = {
+    "causal": lambda: layers.Conv1D(4, 2, dilation_rate=2, padding="causal"),
+    "two axes": lambda: layers.Conv2D(4, 3, dilation_rate=(1, 2), padding="same"),
+    "groups": lambda: layers.Conv2D(4, 3, dilation_rate=2, groups=2),
+    "depthwise": lambda: layers.DepthwiseConv2D(3, dilation_rate=2, padding="same"),
+    "of a sequence": lambda: layers.DepthwiseConv1D(3, dilation_rate=3),
+    "separable": lambda: layers.SeparableConv2D(4, 3, dilation_rate=2),
+}
+
+
+@pytest.mark.parametrize("kind", DILATED)
+def test_dilated_convolutions_of_one_tensor(kind, tmp_path):
+    shape = (10, 10, 4) if len(DILATED[kind]().kernel_size) == 2 else (12, 4)
+    x = keras.Input(shape)
+    gate = ops.tanh(DILATED[kind]()(x)) * ops.sigmoid(DILATED[kind]()(x))
+    model = randomize(keras.Model(x, gate))  # with biases
+    quantized = quantize_model(model, values(8, *shape))
+    for scheme, given in {"float32": model, "int8": quantized}.items():
+        samples = None if given is model else values(8, *shape)
+        report = export_tflite(
+            given, tmp_path / "m.tflite", representative_dataset=samples
+        )
+        kinds = {cost.name for cost in report.costs}
+        assert "SPACE_TO_BATCH_ND" not in kinds, scheme
+        assert not (report.float_operators and given is quantized)
