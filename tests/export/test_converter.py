@@ -191,7 +191,6 @@ DILATED = {
     "groups": lambda: layers.Conv2D(4, 3, dilation_rate=2, groups=2),
     "depthwise": lambda: layers.DepthwiseConv2D(3, dilation_rate=2, padding="same"),
     "of a sequence": lambda: layers.DepthwiseConv1D(3, dilation_rate=3),
-    "separable": lambda: layers.SeparableConv2D(4, 3, dilation_rate=2),
 }
 
 
