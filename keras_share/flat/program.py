@@ -6,7 +6,7 @@ public, and between them they open composite layers without a list of known ones
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -171,9 +171,7 @@ class Program:
             for x in self.outer
         ]
         fresh = dict(zip(self.outer, inputs, strict=True))
-        for x, new in fresh.items():
-            if mask_of(x) is not None:
-                set_mask(new, fresh[mask_of(x)])
+        masks = {new: fresh.get(mask_of(x)) for x, new in fresh.items()}
         args, kwargs = replaced((args, kwargs), fresh)
         training = None
         with on_tensors(layer, self.weights, self._inlined) as weights:
@@ -183,8 +181,8 @@ class Program:
                     kwargs = {**kwargs, "training": False}
                 else:
                     switched = {**kwargs, "training": True}
-                    training = _trace(layer, inputs, args, switched)[:2]
-            run, calls, outputs = _trace(layer, inputs, args, kwargs)
+                    training = _trace(layer, inputs, args, switched, masks)[:2]
+            run, calls, outputs = _trace(layer, inputs, args, kwargs, masks)
         if training is not None and not are_alike(training, (run, calls)):
             raise Refusal("it computes something else in training")
         layers = [x.op for x in calls if isinstance(x.op, keras.Layer)]
@@ -233,8 +231,14 @@ def with_masks(structure: Any) -> list[keras.KerasTensor]:
 
 
 def _trace(
-    layer: keras.Layer, inputs: list[keras.KerasTensor], args: tuple, kwargs: dict
+    layer: keras.Layer,
+    inputs: list[keras.KerasTensor],
+    args: tuple,
+    kwargs: dict,
+    masks: Mapping[keras.KerasTensor, Any],
 ) -> tuple[keras.Model, list[Call], Any]:
+    for x, mask in masks.items():  # attention takes them off
+        set_mask(x, mask)
     with nullcontext() if isinstance(layer, Written) else on_symbols():
         if isinstance(layer, _FUNCTIONAL):
             outputs = layer.call(*args, **kwargs)

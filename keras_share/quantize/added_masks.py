@@ -1,4 +1,4 @@
-"""Masks of large negative numbers among scores, as integers can have them."""
+"""Masks of large numbers among others, as integers can have them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +15,8 @@ from keras_share.quantize.attention_rules import masked_softmax
 from keras_share.quantize.placement import LARGE
 from keras_share.quantize.rules import operation_name
 
+_LEAST = ("min", "argmin")
+_EXTREMES = ("max", "argmax", *_LEAST)
 _SEEN = 1.0  # in magnitude, of what is added where nothing is masked
 _MOVES = ("broadcast_to", "expand_dims", "get_item", "reshape", "squeeze", "transpose")
 _VALUES: dict[str, Callable[..., Any]] = {
@@ -35,21 +37,24 @@ Mask = tuple[keras.KerasTensor, Callable[[Any], Any]]
 
 
 def with_added_masks(graph: FlatGraph) -> FlatGraph:
-    """A graph in which softmaxes have masks of truths.
+    """A graph in which softmaxes, maxima and minima have masks of truths.
 
-    As in `softmax(scores + (1 - mask) * -1e9)` or `softmax(where(mask, scores, -1e9))`:
-    beside such numbers no step of a range tells scores apart. What is added, alone or
+    As in `softmax(scores + (1 - mask) * -1e9)` or `max(where(mask, x, -1e9), axis=1)`:
+    beside such numbers no step of a range tells others apart. What is added, alone or
     to other numbers, must be one of two numbers, by a truth or an integer, or a
-    constant array.
+    constant array. A maximum of what is masked throughout is any number then.
     """
     changed: dict[Step, list[Step]] = {}
     for step in graph:
         if step.body is not None:
             changed[step] = [replace(step, body=with_added_masks(step.body))]
-        elif operation_name(step.op) == "softmax" and _is_last(step):
+            continue
+        name = operation_name(step.op)
+        if name in _EXTREMES or (name == "softmax" and _is_last(step)):
             numbers: list[Any] = []
             masks: list[Mask | np.ndarray] = []
-            _take_apart(graph, step.args[0], numbers, masks)
+            sign = -1 if name in _LEAST else 1
+            _take_apart(graph, step.args[0], sign, numbers, masks)
             if masks and any(isinstance(x, keras.KerasTensor) for x in numbers):
                 changed[step] = list(_masked(step, numbers, masks))
     steps = [new for step in graph for new in changed.get(step, [step])]
@@ -63,10 +68,17 @@ def _is_last(step: Step) -> bool:
 
 
 def _take_apart(
-    graph: FlatGraph, x: Any, numbers: list, masks: list[Mask | np.ndarray]
+    graph: FlatGraph,
+    x: Any,
+    sign: int,
+    numbers: list,
+    masks: list[Mask | np.ndarray],
 ) -> None:
-    """Collects the numbers that are added up, and the masks among them."""
-    mask = _mask(graph, x)
+    """Collects the numbers that are added up, and the masks among them.
+
+    Those are large and negative, times the sign.
+    """
+    mask = _mask(graph, x, sign)
     if mask is not None:
         masks.append(mask)
         return
@@ -76,23 +88,30 @@ def _take_apart(
     casts = name == "cast" and all("float" in part.dtype for part in read)
     if step is not None and (name == "add" or casts):
         for part in read if casts else step.args:
-            _take_apart(graph, part, numbers, masks)
+            _take_apart(graph, part, sign, numbers, masks)
         return
+    if step is not None and name == "subtract":
+        mask = _mask(graph, step.args[1], -sign)
+        if mask is not None:
+            masks.append(mask)
+            _take_apart(graph, step.args[0], sign, numbers, masks)
+            return
     if step is not None and name == "where":
         truth, *choices = step.args
         for chosen, other, of in zip(choices, choices[::-1], _CHOICES, strict=True):
-            if not isinstance(other, keras.KerasTensor) and np.all(other <= -LARGE):
+            known = not isinstance(other, keras.KerasTensor)
+            if known and np.all(sign * np.asarray(other) <= -LARGE):
                 tensor = isinstance(truth, keras.KerasTensor)
                 masks.append((truth, of) if tensor else np.asarray(of(truth)))
-                _take_apart(graph, chosen, numbers, masks)
+                _take_apart(graph, chosen, sign, numbers, masks)
                 return
     numbers.append(x)
 
 
-def _mask(graph: FlatGraph, x: Any) -> Mask | np.ndarray | None:
+def _mask(graph: FlatGraph, x: Any, sign: int) -> Mask | np.ndarray | None:
     """What tells which places are seen, of numbers that are large where none are."""
     if not isinstance(x, keras.KerasTensor):
-        values = np.asarray(ops.convert_to_numpy(x))
+        values = sign * np.asarray(ops.convert_to_numpy(x))
         small = np.abs(values) < _SEEN
         masked = (values <= -LARGE).any() and (small | (values <= -LARGE)).all()
         return small if masked else None
@@ -119,7 +138,7 @@ def _mask(graph: FlatGraph, x: Any) -> Mask | np.ndarray | None:
         values = _VALUES[name](*given)
     if not steps or np.shape(values) != (2,) or not np.isfinite(values).all():
         return None
-    masked = values <= -LARGE
+    masked = sign * values <= -LARGE
     if masked.sum() != 1 or abs(values[~masked][0]) >= _SEEN:
         return None
 
@@ -133,7 +152,7 @@ def _mask(graph: FlatGraph, x: Any) -> Mask | np.ndarray | None:
 
 
 def _masked(step: Step, numbers: list, masks: list) -> Iterator[Step]:
-    """The steps of a softmax of numbers, with masks."""
+    """The steps of a softmax or an extreme of numbers, with masks."""
     sources = [x for x, _ in (m for m in masks if isinstance(m, tuple))]
     given = list(dict.fromkeys([*tensors(numbers), *sources]))
     inputs = [new_input(x.shape, x.dtype) for x in given]
@@ -145,7 +164,14 @@ def _masked(step: Step, numbers: list, masks: list) -> Iterator[Step]:
     for part in masks:
         seen = part[1](env[part[0]]) if isinstance(part, tuple) else part
         mask = seen if mask is None else ops.logical_and(mask, seen)
-    inner = flatten(keras.Model(inputs, masked_softmax(total, mask)))
+    name = operation_name(step.op)
+    if name == "softmax":
+        result = masked_softmax(total, mask)
+    else:
+        # What is never the largest, where anything is seen.
+        unseen = (ops.max if name in _LEAST else ops.min)(total, keepdims=True)
+        result = step.op(ops.where(ops.cast(mask, "bool"), total, unseen))
+    inner = flatten(keras.Model(inputs, result))
     back = dict(corresponding(inner.inputs, given))
     back[inner.outputs] = step.output
     for part in inner:

@@ -1,8 +1,10 @@
 """Rules for attention: products and softmaxes, with masks that integers can have."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers, ops
 
@@ -51,8 +53,24 @@ def _softmax(use: LayerUse, inputs: Any, mask: Any = None) -> Any:
         flat = (*shape[: -len(axes)], math.prod(shape[-len(axes) :]))
         given = [ops.reshape(x, flat) for x in given]
     x = masked_softmax(*given)
+    if mask is not None and _zeroes_masked() and not _sees_some(given[1]):
+        x = ops.where(ops.cast(given[1], "bool"), x, 0.0)
     x = ops.reshape(x, shape) if len(axes) > 1 else x
     return ops.transpose(x, np.argsort(order).tolist()) if moves else x
+
+
+@lru_cache
+def _zeroes_masked() -> bool:
+    """Whether the layer gives nothing where all is masked; older Keras gave means."""
+    given = np.zeros((1, 2), "float32")
+    found = layers.Softmax()(given, mask=given.astype("bool"))
+    return not ops.convert_to_numpy(found).any()
+
+
+def _sees_some(mask: Any) -> bool:
+    """Whether a mask is known to leave something in each row, as a causal one does."""
+    known = not isinstance(mask, keras.KerasTensor)
+    return known and bool(ops.convert_to_numpy(ops.any(mask, axis=-1)).all())
 
 
 @writes(

@@ -33,9 +33,10 @@ _MASKS = (
 )
 LARGE = 1e3
 _MASKED = (
-    "large numbers mask its scores, beside which integers can't tell these apart; "
+    "large numbers mask what it reads, beside which integers can't tell others apart; "
     "keras.layers.Softmax and attention with a mask are computed in integers"
 )
+_OF_MASKED = ("argmax", "argmin", "max", "min", "softmax")
 _NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
@@ -120,7 +121,8 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
     masked: set[Step] = set()
     for step in reversed(graph.steps):
         name = operation_name(step.op)
-        if name == "softmax" and _is_masked(graph, step.inputs[0]):
+        hides = name in _OF_MASKED and _is_masked(graph, step.inputs[0])
+        if hides or _reads_filled(graph, step):
             if not placements[step].is_float:
                 placements[step] = Placement(reason=_MASKED)
             pulls[step] = step.name
@@ -151,6 +153,26 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
         placements[step] = Placement(reason=reason)
         if name not in _REDUCES:
             pulls[step] = root
+
+
+def _reads_filled(graph: FlatGraph, step: Step) -> bool:
+    """Whether a step reads what a choice put a large number into, or gives it away."""
+    if operation_name(step.op) in ORDERS:
+        return False  # whoever reads the result does
+    own = [x for x in keras.tree.flatten(step.outputs) if graph.is_output(x)]
+    return any(_is_filled(graph, x) for x in (*step.inputs, *own))
+
+
+def _is_filled(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
+    step = graph.producer(tensor)
+    name = "" if step is None else operation_name(step.op)
+    if step is None or name in ORDERS:
+        return step is not None and _is_filled(graph, step.inputs[0])
+    return name == "where" and any(
+        np.max(np.abs(x), initial=0) >= LARGE
+        for x in step.args[1:]
+        if not isinstance(x, keras.KerasTensor)
+    )
 
 
 def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:

@@ -10,7 +10,7 @@ from older_keras import newer_only
 from random_data import randomize, values
 from unrounded import agrees, outputs, unrounded
 
-from keras_share import quantize_model
+from keras_share import export_tflite, quantize_model
 from keras_share.quantize import quantization_report
 
 SEQUENCE = (6, 8)
@@ -227,3 +227,35 @@ def test_attention_that_is_causal_and_masked():
     seen = np.arange(6) < np.array([[6], [4], [3], [1]])
     agrees(model, [values(4, *SEQUENCE), seen], tolerance=1e-3)
     assert not quantization_report(model).float_layers
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize(
+    "mixed", [layers.GroupQueryAttention, layers.MultiHeadAttention]
+)
+def test_padded_tokens(mixed, dropout, tmp_path):
+    # Of these, all that a padded token could see is masked, as well.
+    ids = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 8, mask_zero=True)(ids)
+    arguments = (2, 4) if mixed is layers.MultiHeadAttention else (4, 2, 2)
+    x = layers.LayerNormalization()(x + mixed(*arguments, dropout=dropout)(x, x))
+    model = randomize(keras.Model(ids, layers.Dense(3)(x)))
+    data = np.random.default_rng(0).integers(1, 9, (32, 6)).astype("int32")
+    data[:16, 4:] = 0
+    assert not quantization_report(model).float_layers
+    agrees(model, data, tolerance=40 * UNSEEN)
+    quantized = quantize_model(model, data)
+    [expected], [actual] = outputs(model, data), outputs(quantized, data)
+    for rows in (data == 0, data != 0):
+        error = actual[rows] - expected[rows]
+        assert np.square(expected[rows]).mean() > 500 * np.square(error).mean()
+    report = export_tflite(
+        quantized, tmp_path / "m.tflite", representative_dataset=data
+    )
+    assert not report.float_operators and report.agreement[0].ratio > 30
+
+
+def test_a_causal_mask_needs_no_zeros_behind():
+    x = keras.Input(SEQUENCE)
+    y = layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x, use_causal_mask=True)
+    assert agrees(keras.Model(x, y), values(3, *SEQUENCE)).count("Where") == 1
