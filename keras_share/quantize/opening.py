@@ -33,6 +33,7 @@ from keras_share.quantize.weight_rules import (
     product_then_bias,
     split_activation,
 )
+from keras_share.quantize.written_rules import products_of_two
 
 _ARITHMETIC = ("add", "divide", "multiply", "subtract", "true_divide")
 # Layers that are opened in ways of their own.
@@ -135,6 +136,8 @@ def _function(
         return pooling
     if operation_name(op) == "add" and len(args) == 2 and args[0] is args[1]:
         return lambda use, x, y: x * 2.0  # as a sum the converter can fail on it
+    if operation_name(op) == "einsum" and len(args) > 2:
+        return products_of_two
     if operation_name(op) == "cast" and args[0].dtype == "bool" and "float" in op.dtype:
         return lambda use, x: ops.where(x, 1.0, 0.0)
     if operation_name(op) in _ARITHMETIC and any(_is_integer(x) for x in args):

@@ -37,6 +37,8 @@ _MASKED = (
     "keras.layers.Softmax and attention with a mask are computed in integers"
 )
 _OF_MASKED = ("argmax", "argmin", "max", "min", "softmax")
+# Whose results are places, found with numbers in between.
+_SORTS = ("argpartition", "argsort")
 _NOT_READ = "nothing that is computed in integers reads it"
 _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
@@ -277,7 +279,9 @@ def place_alone(graph: FlatGraph, step: Step) -> Placement:
         return Placement("own")
     outputs = keras.tree.flatten(step.outputs)
     if not any("float" in x.dtype for x in outputs):
-        return Placement(reason=step.reason or "")
+        sorts = operation_name(op) in _SORTS
+        unknown = f"there is no rule for {type(op).__name__}" if sorts else ""
+        return Placement(reason=step.reason or unknown)
     if is_identity(op, step.args, step.kwargs) or _is_float_cast(step):
         return Placement("input")
     if isinstance(op, keras.layers.BatchNormalization):

@@ -83,6 +83,21 @@ def _power(use: LayerUse, x: Any, exponent: Any) -> Any:
     return x * x
 
 
+def products_of_two(use: LayerUse, x: Any, *others: Any) -> Any:
+    """An `einsum` of several tensors, of which the converter rounds no product."""
+    named, _, result = use.op.subscripts.partition("->")
+    letters, *terms = named.split(",")
+    if "->" not in use.op.subscripts or "." in named:
+        use.refuse("its axes are not all named")
+    for i, (other, term) in enumerate(zip(others, terms, strict=True), start=1):
+        left = {*result}.union(*terms[i:])
+        kept = "".join(x for x in dict.fromkeys(letters + term) if x in left)
+        kept = kept if terms[i:] else result
+        x = ops.einsum(f"{letters},{term}->{kept}", x, other)
+        letters = kept
+    return x
+
+
 @writes("unstack", how="int8, as slices")
 def _unstack(use: LayerUse, x: Any) -> Any:
     axis, number = use.op.axis, use.op.num

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from older_keras import marked
-from random_data import values
+from random_data import randomize, values
 from unrounded import agrees
 
+from keras_share import export_tflite, quantize_model
 from keras_share.quantize import quantization_report
 
 SEQUENCE, IMAGE = (6, 8), (6, 6, 8)
@@ -154,3 +155,37 @@ def test_gated_and_logarithmic_activations():
     for function in (ops.glu, ops.log_softmax):
         agrees(keras.Model(x, function(x)), values(4, *SEQUENCE))
         assert not quantization_report(keras.Model(x, function(x))).float_layers
+
+
+@pytest.mark.parametrize(
+    "subscripts", ["bnd,bde,bn->bne", "bnd,bmd,bn->bm", "bnd,bnd,bnd->bn"]
+)
+def test_products_of_several_tensors(subscripts, tmp_path):
+    x = keras.Input((6, 4))
+    own = {"bnd": 4, "bde": 4, "bmd": 4, "bn": 1}
+    terms = subscripts.split("->")[0].split(",")
+    parts = [layers.Dense(own[term])(x) for term in terms]
+    parts = [
+        part[..., 0] if term == "bn" else part[:, :4] if term == "bde" else part
+        for term, part in zip(terms, parts, strict=True)
+    ]
+    model = keras.Model(x, ops.einsum(subscripts, *parts))
+    assert agrees(model, values(8, 6, 4)).count("Einsum") == len(terms) - 1
+    quantized = quantize_model(model, values(8, 6, 4))
+    report = export_tflite(
+        quantized, tmp_path / "m.tflite", representative_dataset=values(8, 6, 4)
+    )
+    assert not report.float_operators
+
+
+def test_orders_are_found_in_floats(tmp_path):
+    x = keras.Input((6, 4))
+    y = layers.Dense(4)(x)
+    y = ops.take_along_axis(y, ops.argsort(y, axis=-1), axis=-1)
+    model = randomize(keras.Model(x, layers.Dense(3)(y)))
+    with pytest.warns(UserWarning, match="no rule for Argsort"):
+        quantized = quantize_model(model, values(8, 6, 4))
+    report = export_tflite(
+        quantized, tmp_path / "m.tflite", representative_dataset=values(8, 6, 4)
+    )
+    assert "TOPK_V2" in report.float_operators
