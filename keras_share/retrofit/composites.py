@@ -106,8 +106,9 @@ class _Opener(TiedCloner):
             if mask_of(x) is not None:
                 set_mask(new, fresh[mask_of(x)])
         inputs = list(fresh.values())
+        args, kwargs = replaced((args, dict(kwargs)), fresh)
         try:
-            program = Program(layer, *replaced((args, dict(kwargs)), fresh), False)
+            program = Program(layer, args, kwargs, inference=False)
         except Refusal as refusal:
             self._closed[layer.name] = str(refusal)
             return None
