@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantization import Quantization
 
+_ONE_AT_A_TIME = Lock()
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
 
 
@@ -97,16 +99,13 @@ def _dilations_kept() -> Iterator[None]:
     """
     import tensorflow as tf
 
-    before = {
-        name: getattr(tf.nn, name) for name in ("convolution", "depthwise_conv2d")
-    }
-
+    # By the names of TensorFlow's arguments, as layers of users' own may call them.
     def convolution(
-        x: Any, kernel: Any, strides: Any = None, padding: str = "VALID", **kwargs: Any
+        input: Any, filters: Any, strides: Any = None, padding: str = "VALID", **kwargs
     ) -> Any:
         known = {1: tf.nn.conv1d, 2: tf.nn.conv2d}
-        function = known.get(len(kernel.shape) - 2, before["convolution"])
-        return function(x, kernel, strides or 1, padding, **kwargs)
+        function = known.get(len(filters.shape) - 2, before["convolution"])
+        return function(input, filters, strides or 1, padding, **kwargs)
 
     def depthwise_conv2d(
         *given: Any, data_format: Any = None, dilations: Any = None, **kwargs: Any
@@ -118,12 +117,14 @@ def _dilations_kept() -> Iterator[None]:
         steps[first : first + 2] = dilations or (1, 1)
         return whole(*given, data_format=data_format, dilations=steps, **kwargs)
 
-    tf.nn.convolution, tf.nn.depthwise_conv2d = convolution, depthwise_conv2d
-    try:
-        yield
-    finally:
-        for name, function in before.items():
-            setattr(tf.nn, name, function)
+    ours = {"convolution": convolution, "depthwise_conv2d": depthwise_conv2d}
+    with _ONE_AT_A_TIME:
+        before = {name: getattr(tf.nn, name) for name in ours}
+        try:
+            vars(tf.nn).update(ours)
+            yield
+        finally:
+            vars(tf.nn).update(before)
 
 
 def _uneven(value: np.ndarray) -> np.ndarray:
