@@ -32,10 +32,14 @@ def audit(source: str, model: str | None, strict: bool) -> Outcome:
     Each weight with its uses, what is stored twice, what each kind of operator costs,
     and an estimate of the memory that the runtime takes, as it is and rolled.
     """
-    from keras_share.retrofit.keras_file import load_keras_file
     from keras_share.tflite.inspect.audit import audit
 
-    report = audit(source, None if model is None else load_keras_file(model))
+    exported = None
+    if model is not None:
+        from keras_share.retrofit.keras_file import load_keras_file
+
+        exported = load_keras_file(model)
+    report = audit(source, exported)
     text = "\n".join(filter(None, (str(report), report.complaint())))
     failed = strict and (report.duplicate_bytes or report.untied)
     broken = (
