@@ -271,7 +271,10 @@ class ReadError(Refusal):
     def __init__(self, weights: list[keras.Variable]):
         self.weights = list({id(v): v for v in weights}.values())
         paths = [v.path for v in self.weights]
-        super().__init__(f"it uses weights outside of their layers' calls: {paths}")
+        super().__init__(
+            f"it uses weights outside of their layers' calls: {paths} "
+            "(`keras_share.Transposed` is a second use of a table or kernel)"
+        )
 
 
 def _direct_parts(layer: keras.Layer) -> list[keras.Layer]:

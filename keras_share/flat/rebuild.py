@@ -11,7 +11,7 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.tensors import corresponding, new_input, replaced, tensors
-from keras_share.layers.copying import copy_or_keep
+from keras_share.layers.copying import NoCopyError, copy_or_keep
 from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
@@ -141,7 +141,15 @@ class Rebuilder:
                 return tied
         # In full precision, whatever the policy.
         with rebuilding(copy.bare for copy in self._all_copies()):
-            bare = copy_or_keep(step.op, self._keeps, name=step.name, dtype="float32")
+            try:
+                bare = copy_or_keep(
+                    step.op, self._keeps, name=step.name, dtype="float32"
+                )
+            except NoCopyError as error:
+                if step.reason is None:
+                    raise
+                whole = f"It is copied as a whole, as {step.reason}."
+                raise NoCopyError(f"{str(error).rstrip('.')}. {whole}") from error
         if bare is not step.op:
             bare.trainable = step.op.trainable
         copies.append(_Copy(weights, self._wrap(bare, step.op), bare))

@@ -288,3 +288,23 @@ def test_what_a_layer_is_called_with_is_done(tmp_path):
     assert not report.float_operators
     found = keras_share.predict_tflite(path, x)
     assert agreement_of("", np.asarray(model(x)), found, None).ratio > 28
+
+
+class TiedHead(keras.Model):
+    """Scores by the table that it looks up in, as many write it."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = layers.Embedding(9, 4)
+
+    def call(self, ids):
+        return ops.matmul(self.table(ids), ops.transpose(self.table.embeddings))
+
+
+def test_a_model_that_cannot_be_copied_tells_why_it_would_be():
+    ids = keras.Input((5,), dtype="int32")
+    model = keras.Model(ids, TiedHead()(ids))
+    with pytest.raises(
+        ValueError, match=r"get_config.*uses weights.*`keras_share\.Tra"
+    ):
+        quantize_model(model, np.zeros((4, 5), "int32"))
