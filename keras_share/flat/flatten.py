@@ -221,10 +221,7 @@ class _Flattener:
             variable = weight.variable
             key = (weight.owner, "held", id(variable))
             if key not in self.parts:
-                part = HeldWeight(variable.shape, variable.dtype)
-                part.build()
-                part.trainable = weight.owner.trainable and variable.trainable
-                self.parts[key] = part
+                self.parts[key] = HeldWeight.of(variable, weight.owner)
             part = self.parts[key]
             stand_ins = VariableMap(use.stand_ins)
             stand_ins[part.weight] = use.stand_ins.of(variable)

@@ -7,7 +7,7 @@ public, and between them they open composite layers without a list of known ones
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import keras
@@ -304,16 +304,23 @@ def _check_functions(calls: list[Call]) -> None:
     """Refuses functions of a record, of a loop or a branch, that read tensors of it."""
     for op, args, kwargs, _ in calls:
         given = [] if isinstance(op, keras.Layer) else [vars(op), args, kwargs]
-        if any(map(_reads_tensors, tree.flatten(given))):
+        if any(map(_reads_tensors, filter(inspect.isfunction, tree.flatten(given)))):
             raise Refusal(f"a function inside {op.name} reads a tensor from outside")
 
 
-def _reads_tensors(x: Any) -> bool:
-    read = inspect.getclosurevars(x).nonlocals if inspect.isfunction(x) else {}
-    return any(
-        isinstance(value, keras.KerasTensor) or _reads_tensors(value)
-        for value in tree.flatten(read)
-    )
+def _reads_tensors(function: Any) -> bool:
+    left, seen = [function], set()
+    while left:
+        x = left.pop()
+        if isinstance(x, keras.KerasTensor):
+            return True
+        if not inspect.isfunction(x) or id(x) in seen:
+            continue
+        seen.add(id(x))  # one that calls itself reads itself
+        for cell in x.__closure__ or ():
+            with suppress(ValueError):  # of a name that has no value
+                left += tree.flatten(cell.cell_contents)
+    return False
 
 
 def _check_constants(layer: keras.Layer, calls: list[Call]) -> None:

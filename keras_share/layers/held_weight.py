@@ -27,6 +27,16 @@ class HeldWeight(keras.layers.Layer):
         self.shape = tuple(shape)
         self.weight_dtype = weight_dtype
 
+    @classmethod
+    def of(
+        cls, variable: keras.Variable, owner: keras.Layer, **kwargs: Any
+    ) -> "HeldWeight":
+        """One built like a weight of a layer, and trainable where that is."""
+        held = cls(variable.shape, variable.dtype, **kwargs)
+        held.build()
+        held.trainable = owner.trainable and variable.trainable
+        return held
+
     def build(self, input_shape: Any = None) -> None:
         """Creates the weight."""
         self.weight = self.add_weight(

@@ -12,7 +12,7 @@ from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.flatten import flatten
 from keras_share.flat.tensors import corresponding, new_input, replaced, tensors
 from keras_share.quantize.attention_rules import masked_softmax
-from keras_share.quantize.placement import LARGE
+from keras_share.quantize.large_numbers import LARGE
 from keras_share.quantize.rules import operation_name
 
 _LEAST = ("min", "argmin")

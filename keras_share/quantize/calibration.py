@@ -15,10 +15,9 @@ from keras_share.layers.sublayers import sublayers
 from keras_share.quantize.fake_quantize import LEAST, FakeQuantize
 from keras_share.quantize.float_edge import FloatEdge
 from keras_share.quantize.look_up import LookUp
-from keras_share.quantize.placement import ORDERS
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.representative import Representative, batches
-from keras_share.quantize.rules import operation_name
+from keras_share.quantize.rules import ORDERS, operation_name
 
 # A score by so much below the largest gets no weight: exp(-12) is less than half a step
 # of a softmax in 16 bits.

@@ -17,7 +17,8 @@ from keras_share.flat.folding import (
     scale_would_fold,
 )
 from keras_share.layers.relax.affine import Affine
-from keras_share.quantize.rules import QuantizeRule, find_rule, operation_name
+from keras_share.quantize.large_numbers import MASKED, is_masked, reads_large
+from keras_share.quantize.rules import ORDERS, QuantizeRule, find_rule, operation_name
 from keras_share.quantize.signs import is_never_negative
 from keras_share.quantize.weight_rules import FUSED_ACTIVATIONS
 
@@ -26,17 +27,6 @@ MAGNIFIES = (
     *("divide", "log", "log10", "log1p", "log2", "power", "reciprocal", "rsqrt"),
     *("sqrt", "true_divide"),
 )
-# By these a mask reaches scores, as a large negative number.
-_MASKS = (
-    *("add", "broadcast_to", "cast", "divide", "expand_dims", "minimum", "multiply"),
-    *("negative", "reshape", "subtract", "true_divide", "where"),
-)
-LARGE = 1e3
-_MASKED = (
-    "large numbers mask what it reads, beside which integers can't tell others apart; "
-    "keras.layers.Softmax and attention with a mask are computed in integers"
-)
-_OF_MASKED = ("argmax", "argmin", "max", "min", "softmax")
 # Whose results are places, found with numbers in between.
 _SORTS = ("argpartition", "argsort")
 _NOT_READ = "nothing that is computed in integers reads it"
@@ -44,8 +34,6 @@ _MOST_SHARES = 256  # the integers of a softmax are so many in 1
 _REDUCES = ("mean", "sum")
 # Whose output holds values of each input, of which some may be constants.
 OF_SEVERAL = ("concatenate", "maximum", "minimum", "stack", "where")
-# Of two of these one may undo the other.
-ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 _FUSING = (
     *(*KERNEL_LAYERS, Affine),
     *(keras.layers.BatchNormalization, keras.layers.Rescaling),
@@ -123,10 +111,9 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
     masked: set[Step] = set()
     for step in reversed(graph.steps):
         name = operation_name(step.op)
-        hides = name in _OF_MASKED and _is_masked(graph, step.inputs[0])
-        if hides or _reads_filled(graph, step):
+        if reads_large(graph, step):
             if not placements[step].is_float:
-                placements[step] = Placement(reason=_MASKED)
+                placements[step] = Placement(reason=MASKED)
             pulls[step] = step.name
             masked.add(step)
         if placements[step].is_float:
@@ -146,56 +133,15 @@ def _keep_precise(graph: FlatGraph, placements: dict[Step, Placement]) -> None:
             continue
         root = pulls[readers[0]]
         if masked.intersection(readers):
-            if not any(_is_masked(graph, x) for x in outputs):
+            if not any(is_masked(graph, x) for x in outputs):
                 continue
-            reason = _MASKED
+            reason = MASKED
             masked.add(step)
         else:
             reason = f"'{root}' reads it, for which integers are too coarse near zero"
         placements[step] = Placement(reason=reason)
         if name not in _REDUCES:
             pulls[step] = root
-
-
-def _reads_filled(graph: FlatGraph, step: Step) -> bool:
-    """Whether a step reads what a choice put a large number into, or gives it away."""
-    if operation_name(step.op) in ORDERS:
-        return False  # whoever reads the result does
-    own = [x for x in keras.tree.flatten(step.outputs) if graph.is_output(x)]
-    return any(_is_filled(graph, x) for x in (*step.inputs, *own))
-
-
-def _is_filled(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
-    step = graph.producer(tensor)
-    name = "" if step is None else operation_name(step.op)
-    if step is None or name in ORDERS:
-        return step is not None and _is_filled(graph, step.inputs[0])
-    return name == "where" and any(
-        np.max(np.abs(x), initial=0) >= LARGE
-        for x in step.args[1:]
-        if not isinstance(x, keras.KerasTensor)
-    )
-
-
-def _is_masked(graph: FlatGraph, tensor: keras.KerasTensor) -> bool:
-    """Whether a tensor has numbers so large that no step tells scores apart."""
-    left = [tensor]
-    seen: set[Step] = set()
-    while left:
-        step = graph.producer(left.pop())
-        scaled = step is not None and isinstance(step.op, keras.layers.Rescaling)
-        if step is None or step in seen:
-            continue
-        if not scaled and operation_name(step.op) not in _MASKS:
-            continue
-        seen.add(step)
-        parts = [x for x in keras.tree.flatten(step.args) if x is not None]
-        parts += [step.op.scale, step.op.offset] if scaled else []
-        constants = [x for x in parts if not isinstance(x, keras.KerasTensor)]
-        if any(np.max(np.abs(x), initial=0) >= LARGE for x in constants):
-            return True
-        left += step.inputs
-    return False
 
 
 def _is_before(

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import keras
 
 Write = TypeVar("Write", bound=Callable[..., Any])
+# Of two operations of these one may undo the other.
+ORDERS = ("expand_dims", "moveaxis", "reshape", "squeeze", "swapaxes", "transpose")
 Channels = tuple[int, ...] | Callable[[keras.Layer], tuple[int, ...]]
 
 

@@ -59,10 +59,8 @@ def open_composites(
 def _held(layer: keras.Layer, variable: keras.Variable) -> HeldWeight:
     """A layer that has a weight of one that is opened, which operations read."""
     name = "_".join(variable.path.split("/")[-2:])
-    held = HeldWeight(variable.shape, variable.dtype, name=name)
-    held.build()
+    held = HeldWeight.of(variable, owner_of(layer, variable), name=name)
     held.weight.assign(variable)
-    held.trainable = owner_of(layer, variable).trainable and variable.trainable
     return held
 
 

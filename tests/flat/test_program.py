@@ -204,6 +204,22 @@ class Decaying(layers.Layer):
         return ops.scan(step, ops.zeros_like(x[:, 0]), states)[1][-1]
 
 
+class Halving(layers.Layer):
+    """A loop whose function has one in it that calls itself."""
+
+    def call(self, x):
+        def halved(y, times):
+            return y if times == 0 else halved(y * 0.5, times - 1)
+
+        return ops.fori_loop(0, 2, lambda i, y: halved(y, 2), x)
+
+
+def test_functions_that_call_themselves():
+    model, x = model_of(layers.Dense(8), Halving(name="own")), values(8, *SHAPE)
+    quantized = quantize_model(model, x)
+    np.testing.assert_allclose(quantized(x), model(x), atol=0.01)
+
+
 @pytest.mark.parametrize("kind", ["branch", "scan"])
 def test_functions_that_read_tensors_stay_in_their_layer(kind, tmp_path):
     model = model_of(layers.Dense(8), Decaying(kind, name="own"), layers.Dense(3))
