@@ -169,9 +169,13 @@ class _Reach:
         return -math.inf
 
     def _rounds(self, tensor: keras.KerasTensor) -> FakeQuantize | None:
-        """What rounded a tensor, which may have been moved since."""
-        step = self.graph.producer(tensor)
-        if step is None or isinstance(step.op, FakeQuantize):
-            return None if step is None else step.op
-        moves = isinstance(step.op, FloatEdge) or operation_name(step.op) in _MOVES
-        return self._rounds(step.inputs[0]) if moves else None
+        return rounded_by(self.graph, tensor)
+
+
+def rounded_by(graph: FlatGraph, tensor: keras.KerasTensor) -> FakeQuantize | None:
+    """What rounded a tensor of a quantized model, which may have been moved since."""
+    step = graph.producer(tensor)
+    if step is None or isinstance(step.op, FakeQuantize):
+        return None if step is None else step.op
+    moves = isinstance(step.op, FloatEdge) or operation_name(step.op) in _MOVES
+    return rounded_by(graph, step.inputs[0]) if moves else None

@@ -44,6 +44,8 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         self.supports_masking = True
         self._observing = False
         self.least_top = np.inf  # the smallest largest number of a row
+        self.faint = 0.0  # the share of channels that differ by less than a step
+        self._ends_of: dict[int, np.ndarray] = {}  # of channels, by how many
         self._held: dict[str, Any] | None = None  # the range, in a loop
         self._seen: list[tuple[Any, Any]] = []
 
@@ -117,6 +119,7 @@ class FakeQuantize(InLoop, keras.layers.Layer):
             self.min.assign(0.0)  # TFLite needs zero to be in the range.
             self.max.assign(0.0)
             self.least_top = np.inf
+            self._ends_of = {}
             self._observing = True
 
     def stop_observing(self) -> None:
@@ -135,6 +138,10 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         elif (width := self.width) < LEAST:
             self.min.assign(self.min * (LEAST / width))
             self.max.assign(self.max * (LEAST / width))
+        spans = [high - low for low, high in self._ends_of.values()]
+        faint = [(span > 0) & (span < self.step) for span in spans]
+        self.faint = float(np.mean(np.concatenate(faint))) if faint else 0.0
+        self._ends_of = {}
 
     def _observe(self, inputs: Any) -> None:
         import tensorflow as tf
@@ -149,6 +156,12 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         tops = values.max(axis=-1, initial=-np.inf)
         self.min.assign(values.min(initial=low))
         self.max.assign(tops.max(initial=high))
+        if values.size:
+            rows = values.reshape(-1, values.shape[-1])
+            ends = np.stack([rows.min(axis=0), rows.max(axis=0)])
+            before = self._ends_of.setdefault(values.shape[-1], ends)
+            np.minimum(before[0], ends[0], out=before[0])
+            np.maximum(before[1], ends[1], out=before[1])
         # Of a row that is masked throughout any weights are right.
         seen = tops[tops > -_WHOLLY]
         self.least_top = min(self.least_top, float(seen.min(initial=np.inf)))

@@ -14,6 +14,7 @@ from keras_share.layers.tied_cloner import warn_of_lost_methods
 from keras_share.layers.transposed import Transposed
 from keras_share.quantize.builder import Builder
 from keras_share.quantize.calibration import calibrate
+from keras_share.quantize.drowned import warn_of_drowned
 from keras_share.quantize.opening import open_and_place
 from keras_share.quantize.quantization import (
     TRAINED,
@@ -138,16 +139,17 @@ def quantize_model(
         return *found, [row for row in report.float_layers if not row.skipped]
 
     graph, placements, left = opened()
-    dataset = representative_dataset
-    if left and dataset is not None and has_open_sizes(model):
-        rows = list(samples(dataset, model))
+    rows = None
+    if representative_dataset is not None:
+        # Read once: a generator function may not give the same samples again.
+        rows = list(samples(representative_dataset, model))
+    if left and rows is not None and has_open_sizes(model):
         shapes = [x.shape for x in rows[0]]
         *sized, fewer = opened(shapes)
         if len(fewer) < len(left):
             [graph, placements], left = sized, fewer
             rows = [row for row in rows if [x.shape for x in row] == shapes]
             warn_of_sizes("quantized model", model, shapes, stacklevel=3)
-        dataset = lambda: rows  # noqa: E731 (a generator may not give them again)
     _warn(left, strict)
     _warn_of_parted(graph)
 
@@ -164,17 +166,16 @@ def quantize_model(
                 output_names=output_names(model),
             )
         if calibrated:
-            calibrate(quantized, dataset)
+            calibrate(quantized, lambda: rows)
         return quantized, builder
 
-    calibrated = dataset is not None and quantization.activations is not None
+    calibrated = rows is not None and quantization.activations is not None
     apart = read_apart(graph, placements) if calibrated else set()
-    if apart:
-        rows = list(samples(dataset, model))
-        dataset = lambda: rows  # noqa: E731 (a generator may not give them again)
     quantized, builder = built(apart)
     if (finer := builder.finer(apart)) != apart:
         quantized, _ = built(finer)
+    if rows is not None:
+        warn_of_drowned(model, quantized, lambda: rows)
     warn_of_lost_methods(model, quantized)
     return quantized
 
