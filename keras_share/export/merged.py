@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from keras_share.export.rounded import Rounded
 from keras_share.flat.flat_graph import FlatGraph, Step
@@ -15,7 +15,7 @@ from keras_share.layers.held_weight import HeldWeight
 from keras_share.quantize.fake_quantize import FakeQuantize
 from keras_share.quantize.float_edge import BETWEEN, FloatEdge
 from keras_share.quantize.quantize_weights import QuantizeWeights
-from keras_share.quantize.rules import operation_name
+from keras_share.quantize.rules import find_rule, operation_name
 
 # What changes nothing as the second operand.
 _NEUTRAL = {"add": 0, "divide": 1, "multiply": 1, "subtract": 0, "true_divide": 1}
@@ -32,7 +32,37 @@ def call_unmerged(builder: Rebuilder, step: Step) -> Any:
     if _hands_on(graph, step):
         edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
         return ops.reshape(edge(builder.resolve(step.inputs[0])), step.output.shape)
-    return builder.call(step)
+    return _rounded_again(graph, step, builder.call(step))
+
+
+def _rounded_again(graph: FlatGraph, step: Step, outputs: Any) -> Any:
+    """What a step moved, rounded to the range it has where several read it.
+
+    If one of these averages, which is rounded to that range, too, the converter takes
+    the range from there, and computes in floating point what the others read.
+    """
+    rounds = _moved_from(graph, step)
+    if rounds is None:
+        return outputs
+
+    def again(tensor: keras.KerasTensor, output: Any) -> Any:
+        if len(graph.consumers(tensor)) < 2:
+            return output
+        return Rounded(rounds, f"{step.name}_range")(output)
+
+    return tree.map_structure(again, step.outputs, outputs)
+
+
+def _moved_from(graph: FlatGraph, step: Step | None) -> FakeQuantize | None:
+    """The range of what a step moves only, which has stayed what it was."""
+    if step is not None and len(step.inputs) == 1:
+        rule = find_rule(step.op)
+        if rule is not None and rule.output == "input" and rule.write is None:
+            before = graph.producer(step.inputs[0])
+            if before is not None and isinstance(before.op, FakeQuantize):
+                return before.op
+            return _moved_from(graph, before)
+    return None
 
 
 def _has_twin(graph: FlatGraph, step: Step) -> bool:

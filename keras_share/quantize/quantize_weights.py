@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from keras_share.layers.recurrent import InLoop
 from keras_share.layers.substitute import accepts_training, call_with
@@ -45,7 +45,7 @@ class QuantizeWeights(InLoop, keras.layers.Wrapper):
         kwargs["dtype"] = layer.dtype_policy
         super().__init__(layer, **kwargs)
         self.num_bits = num_bits
-        self.supports_masking = layer.supports_masking
+        self.supports_masking = True  # that of a layer that takes none ends here
         self._axes = {} if weights is None else {k: tuple(weights[k]) for k in weights}
         self._from_rule = weights is None
         self._baked = False
@@ -148,11 +148,20 @@ class QuantizeWeights(InLoop, keras.layers.Wrapper):
             kwargs["training"] = training
         if self._baked:
             return self.layer(inputs, *args, **kwargs)
+        if not self.layer.supports_masking:
+            # Without its mask: Keras would warn that it is lost here. Attention, of
+            # which this may be a part, has read it.
+            inputs = tree.map_structure(ops.copy, inputs)
         stand_ins = [(v, self.quantized(name)) for name, v in self.kernels().items()]
         outputs, losses = call_with(self.layer, stand_ins, inputs, *args, **kwargs)
         for loss in losses:
             self.add_loss(loss)
         return outputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        if self.layer.supports_masking:
+            return self.layer.compute_mask(inputs, previous_mask)
+        return None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)

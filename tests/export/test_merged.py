@@ -83,3 +83,27 @@ def test_a_block_of_one_channel(tmp_path):
     report = export_tflite(quantized, path, representative_dataset=samples)
     assert not report.float_operators
     assert all(found.ratio > 25 for found in report.agreement)
+
+
+MOVES = {
+    "crop": lambda x: x[:, 1:, 1:],
+    "pad": layers.ZeroPadding2D(1),
+    "split": lambda x: ops.split(x, 2, axis=1)[0],
+    "transpose": layers.Permute((2, 1, 3)),
+}
+
+
+@pytest.mark.parametrize("then", ["crop", "pad"])
+@pytest.mark.parametrize("first", MOVES)
+def test_what_was_moved_is_averaged_and_read_elsewhere(first, then, tmp_path):
+    """The converter would take its range from the average alone."""
+    x, samples = keras.Input((6, 6, 4)), values(16, 6, 6, 4)
+    moved = MOVES[first](layers.Conv2D(4, 3)(x))
+    averaged = layers.AveragePooling2D(2, 1, "same")(moved)
+    outputs = [y + layers.Conv2D(4, 1)(y) for y in (averaged, MOVES[then](moved))]
+    quantized = quantize_model(keras.Model(x, outputs), samples, strict=True)
+    report = export_tflite(
+        quantized, tmp_path / "m.tflite", representative_dataset=samples
+    )
+    assert not report.float_operators
+    assert all(found.steps < 2.01 for found in report.agreement)
