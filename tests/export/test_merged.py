@@ -106,4 +106,4 @@ def test_what_was_moved_is_averaged_and_read_elsewhere(first, then, tmp_path):
         quantized, tmp_path / "m.tflite", representative_dataset=samples
     )
     assert not report.float_operators
-    assert all(found.steps < 2.01 for found in report.agreement)
+    assert all(found.ratio > 30 for found in report.agreement)
