@@ -32,7 +32,25 @@ def call_unmerged(builder: Rebuilder, step: Step) -> Any:
     if _hands_on(graph, step):
         edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
         return ops.reshape(edge(builder.resolve(step.inputs[0])), step.output.shape)
+    if operation_name(step.op) == "clip":
+        return _call_rounded_first(builder, step)
     return _rounded_again(graph, step, builder.call(step))
+
+
+def _call_rounded_first(builder: Rebuilder, step: Step) -> Any:
+    """Calls a step that cuts numbers off on what is in the range of its output.
+
+    The converter has the limits as integers of the input's range, which may be coarse.
+    """
+    [reader, *others] = builder.graph.consumers(step.output) or [None]
+    if others or not isinstance(reader and reader.op, FakeQuantize):
+        return builder.call(step)
+    x = builder.resolve(step.args[0])
+    edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
+    builder.set(step.args[0], Rounded(reader.op, f"{edge.name}_range")(edge(x)))
+    outputs = builder.call(step)
+    builder.set(step.args[0], x)
+    return outputs
 
 
 def _rounded_again(graph: FlatGraph, step: Step, outputs: Any) -> Any:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from file_against_model import compare
+from file_against_model import check_steps, compare
 from keras import layers, ops
 from older_keras import newer_only
 from random_data import values
@@ -107,3 +107,14 @@ def test_what_was_moved_is_averaged_and_read_elsewhere(first, then, tmp_path):
     )
     assert not report.float_operators
     assert all(found.ratio > 30 for found in report.agreement)
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 0.5), (0.0, 6.0)])
+def test_limits_are_as_fine_as_what_they_leave(limits, tmp_path):
+    """The converter rounds them as it rounds what is cut off."""
+    x, samples = keras.Input((8,)), values(64, 8)
+    wide = layers.Dense(8, kernel_initializer=keras.initializers.RandomNormal(0, 10))
+    model = keras.Model(x, ops.clip(wide(x) + x, *limits))
+    quantized, path = quantize_model(model, samples), tmp_path / "m.tflite"
+    export_tflite(quantized, path, representative_dataset=samples)
+    check_steps(compare(quantized, path.read_bytes(), [samples]))
