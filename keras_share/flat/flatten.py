@@ -98,7 +98,7 @@ class _Flattener:
         # A recurrent layer holds its cell as a layer, but runs it in a loop; a
         # transposed use reads a weight of a layer that has steps of its own.
         self.leaves = (keras.layers.RNN, Transposed, *leaves)
-        self.parts: dict[tuple[Hashable, ...], keras.Layer] = {}
+        self.parts: dict[tuple[Hashable, ...], Any] = {}
         self.steps: list[Step] = []
         self.names: set[str] = set()
         # The layers that are open, outermost first, and their first steps.

@@ -45,14 +45,15 @@ class LayerUse:
         op: The layer or operation.
         stand_ins: What this use has in place of the variables of the layer.
         parts: Plain layers that stand for parts of other layers, one for each part: the
-            same for all its uses, which may each have other variables in it.
+            same for all its uses, which may each have other variables in it. And rows
+            of weights.
     """
 
     def __init__(
         self,
         op: keras.Operation,
         stand_ins: VariableMap,
-        parts: dict[tuple[Hashable, ...], keras.Layer],
+        parts: dict[tuple[Hashable, ...], Any],
     ):
         self.op = op
         self.stand_ins = VariableMap(stand_ins)
@@ -92,6 +93,20 @@ class LayerUse:
         return self.call(
             lambda: HeldWeight(weight.shape, name=weight.name), weight.name, x, [weight]
         )
+
+    def rows(self, weight: keras.Variable) -> list[keras.Variable]:
+        """The rows of a weight of the layer, as weights of their own."""
+        given = self.stand_ins.of(weight)
+        key = (self.op, id(given))
+        if key not in self._parts:
+            self._parts[key] = [
+                # Not of the numbers themselves: symbolic calls make variables later.
+                keras.Variable(
+                    keras.initializers.Constant(x), x.shape, name=weight.name
+                )
+                for x in keras.ops.convert_to_numpy(given)
+            ]
+        return self._parts[key]
 
     def call(
         self,

@@ -180,13 +180,11 @@ def _gru_cell(use: LayerUse, x: Any, states: Any, **_: Any) -> Any:
     [h] = tree.flatten(states)
     kernel = cell.recurrent_kernel
     if cell.reset_after and cell.use_bias:
-        # Two rows, as the bias has: of the input and of the state.
-        rows = [ops.expand_dims(use.dense(x, cell.kernel), 1)]
-        rows.append(ops.expand_dims(use.dense(h, kernel), 1))
-        both = use.affine(ops.concatenate(rows, axis=1), offset=cell.bias)
-        x, recurrent = (ops.squeeze(a, 1) for a in ops.split(both, 2, axis=1))
+        biases = use.rows(cell.bias)
     else:
-        x, recurrent = use.dense(x, cell.kernel, cell.bias), use.dense(h, kernel)
+        biases = [cell.bias, None]
+    x = use.dense(x, cell.kernel, biases[0])
+    recurrent = use.dense(h, kernel, biases[1])
     xz, xr, xg = ops.split(x, 3, axis=-1)
     hz, hr, hg = ops.split(recurrent, 3, axis=-1)
     z = activate(cell.recurrent_activation, xz + hz)
