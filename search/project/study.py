@@ -236,6 +236,18 @@ class Project:
                 self._set(number, name, value)
                 self._noted[number, name] = value
 
+    def complete(
+        self, number: int, params: Mapping[str, Any], distributions: Mapping[str, Any]
+    ) -> None:
+        """Adds the values of hyperparameters that a trial came upon while it ran."""
+        trial_id = self._trial_id(number)
+        known = patiently(self.storage.get_trial, trial_id).params
+        with contextlib.suppress(TakenError):
+            for name in distributions.keys() - known:
+                kind = distributions[name]
+                value = kind.to_internal_repr(params[name])
+                patiently(self.storage.set_trial_param, trial_id, name, value, kind)
+
     def is_hopeless(self, number: int) -> bool:
         """What the pruner says of a trial."""
         trial = patiently(self.storage.get_trial, self._trial_id(number))

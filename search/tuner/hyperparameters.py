@@ -12,7 +12,14 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
-from keras_share.search.engine import Float, HyperParameter, Int, Trial, TrialStatus
+from keras_share.search.engine import (
+    Fixed,
+    Float,
+    HyperParameter,
+    Int,
+    Trial,
+    TrialStatus,
+)
 from keras_share.search.policies import ValueSpace
 from keras_share.search.project.record import record_of
 from keras_share.search.space.pattern_space import SUFFIX, pattern_spaces
@@ -76,10 +83,16 @@ def value_space(parameters: Sequence[HyperParameter]) -> ValueSpace:
 def with_values(
     space: kt.HyperParameters, values: Mapping[str, Any]
 ) -> kt.HyperParameters:
-    """A copy of hyperparameters that has these values, and those that are fixed."""
+    """A copy of hyperparameters that has these values, and those that are fixed.
+
+    What else it lacks a trial came to be without, or takes its default of.
+    """
     found = space.copy()
     found.values = dict(values)
-    found.ensure_active_values()
+    for p in found.space:
+        active = all(condition.is_active(found.values) for condition in p.conditions)
+        if isinstance(p, Fixed) and active:
+            found.values.setdefault(p.name, p.default)
     return found
 
 

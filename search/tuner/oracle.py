@@ -201,7 +201,11 @@ class SharingOracle(kt.Oracle):
             for name, most in self.limits.items()
             if name in noted
         }
-        self.project.end(int(trial.trial_id), state, values, noted, exceeded)
+        number, used = int(trial.trial_id), trial.hyperparameters
+        known = distributions(used.space, used.values)
+        self.project.complete(number, used.values, known)
+        noted |= told_patterns(used.values)
+        self.project.end(number, state, values, noted, exceeded)
         del self.running[trial.trial_id]
 
     def release(self) -> None:

@@ -293,6 +293,37 @@ def test_several_patterns_and_none(tmp_path):
     assert board["num_groups"].isna().all()
 
 
+def test_what_a_trial_comes_upon_is_what_it_was_trained_with(tmp_path):
+    """KerasTuner learns of a hyperparameter when a trial asks for it."""
+
+    trained = []
+
+    class Late(Untrained):
+        def build(self, hp):
+            self.used = {"relax": hp.Choice("relax", ["none", "rank"])}
+            if self.used["relax"] == "rank":
+                self.used["rank"] = hp.Int("rank", 1, 64)
+                sharing_pattern(hp, 3, name="second")
+                self.used["second"] = hp.get("second")
+            return super().build(hp)
+
+        def fit(self, *args, **kwargs):
+            trained.append(self.used)
+            return super().fit(*args, **kwargs)
+
+    tuner = quick(SharingSearch, tmp_path, Late(), max_trials=8)
+    tuner.search(verbose=0)
+    assert {len(one) for one in trained} == {1, 3}
+    again = quick(SharingSearch, tmp_path, Late(), max_trials=8)
+    for oracle in (tuner.oracle, again.oracle):
+        assert len(oracle.project.records()) == 8
+        for one, _ in itertools.product(range(8), range(2)):
+            values = oracle.trials[str(one)].hyperparameters.values
+            assert trained[one].items() <= values.items()
+    for row, one in zip(again.results.records, trained, strict=True):
+        assert ("second" in row.pattern) >= ("second" in one)
+
+
 def test_seed_0_is_a_seed(tmp_path):
     tried = [in_order(tmp_path, seed=0).oracle.seed for _ in range(2)]
     assert len(set(tried)) == 1
