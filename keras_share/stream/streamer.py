@@ -40,7 +40,7 @@ class Streamer:
     def __init__(self, model: keras.Model, graph: FlatGraph, timing: Timing):
         self.graph = graph
         self.timing = timing
-        self.builder = Rebuilder(graph, wrap=_without_padding)
+        self.builder = Rebuilder(graph, wrap=_for_a_step)
         names = input_names(model)
         self.takes = named(names, graph.inputs, names[0])
         self.gives = named(output_names(model), graph.outputs, "output")
@@ -150,7 +150,7 @@ class Streamer:
 
     def _state(self, owner: str, shape: Any, dtype: str) -> tuple[Any, str]:
         number = 0
-        while state_name(owner, number) in self.inputs:
+        while state_name(owner, number) in {**self.inputs, **self.gives}:
             number += 1
         name = state_name(owner, number)
         self.inputs[name] = new_input(shape, dtype, name)
@@ -225,9 +225,12 @@ def _frames(x: Any, axis: int, first: int, last: int | None) -> Any:
     return x[key]
 
 
-def _without_padding(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
-    """A copied layer that reads the frames of the past, where it padded with zeros."""
+def _for_a_step(copy: keras.Layer, original: keras.Layer) -> keras.Layer:
+    """A copied layer that reads the frames of the past, and any number of frames."""
     layer = inner(copy)
     if getattr(layer, "padding", None) == "causal":
-        layer.padding = "valid"
+        layer.padding = "valid"  # the past is there, where it padded with zeros
+    if isinstance(layer, keras.layers.EinsumDense):
+        time, *sizes = layer.partial_output_shape
+        layer.partial_output_shape = (None if sizes else time, *sizes)
     return copy

@@ -17,6 +17,7 @@ from keras_share.quantize.quantization import quantization_of
 from keras_share.quantize.quantize_weights import QuantizeWeights
 from keras_share.quantize.quantized_model import QuantizedModel, patterns_of
 from keras_share.quantize.rules import find_rule
+from keras_share.stream.parted import parted
 from keras_share.stream.reach import CLOSED
 from keras_share.stream.streamer import Streamer, named
 from keras_share.stream.timing import Timing
@@ -29,8 +30,9 @@ def streaming(model: keras.Model, step: int = 1) -> keras.Model:
 
     The new model takes the next `step` frames and its states, and returns what the
     model computes for them and the new states: each frame is computed once. Inputs and
-    outputs are dicts; a state has one name in both, which ends with `.state`. It begins
-    with zeros (`keras_share.stream.initial_states`).
+    outputs are dicts; a state has one name in both, which ends with `.state`, or
+    `.state_1` and so on of a layer with several. It begins with zeros
+    (`keras_share.stream.initial_states`, whose keys are these names).
 
     Layers are copied with their weights. What is tied stays so: a stack that shares has
     its kernels once, and states of their own for each site. Convolutions and pooling
@@ -128,7 +130,7 @@ def _timed(model: keras.Model, step: int) -> tuple[FlatGraph, Timing]:
 def _open(op: keras.Operation, args: tuple, kwargs: dict) -> Any:
     """Recurrent layers are opened: what they do in each step is a graph of its own."""
     if not isinstance(op, layers.RNN):
-        return None
+        return parted(op, args, kwargs)
     rule = find_rule(op)
     return None if rule is None else rule.write
 

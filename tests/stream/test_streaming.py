@@ -43,6 +43,47 @@ def test_random_models_compute_the_same_in_steps(seed):
             streaming(model, n)
 
 
+PARTED = {
+    "padding": layers.ZeroPadding2D(((2, 0), (1, 1))),
+    "pad": lambda x: ops.pad(x, ((0, 0), (2, 0), (1, 1), (0, 0))),
+    "cropping": layers.Cropping2D(((2, 0), (1, 1))),
+    "slices": lambda x: x[:, 2:, 1:-1, :1],
+    "a place": lambda x: x[:, 2:, 1],
+}
+
+
+@pytest.mark.parametrize("kind", PARTED)
+def test_time_and_other_axes_at_once(kind):
+    inputs = keras.Input((None, 6, 3))
+    model = keras.Model(inputs, layers.Dense(2)(PARTED[kind](inputs)))
+    check_same(model, 2, np.random.default_rng(0).normal(size=(2, 12, 6, 3)))
+
+
+def test_layers_made_for_one_length(tmp_path):
+    inputs = keras.Input((12, 8))
+    x = layers.EinsumDense("abc,cd->abd", (12, 8))(inputs)
+    relax = keras_share.Templates(2)
+    x = keras_share.SharedStack(layers.Dense(8), "AAA", relax=relax)(x)
+    model, data = (
+        keras.Model(inputs, x),
+        np.random.default_rng(0).normal(size=(2, 12, 8)),
+    )
+    check_same(model, 2, data)
+    streaming(model, 2).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(run(loaded, data)["output"], model(data), atol=1e-5)
+
+
+def test_names_of_states_are_no_others():
+    inputs = keras.Input((None, 4), name="a")
+    x = layers.Conv1D(4, 3, padding="causal", name="conv")(inputs)
+    model = keras.Model(inputs, {"conv.state": x, "y": layers.Dense(2)(x)})
+    streamed = streaming(model, 2)
+    assert list(streamed.output) == ["conv.state", "y", "conv.state_1"]
+    assert list(initial_states(streamed)) == ["conv.state_1"]
+    check_same(model, 2, np.random.default_rng(0).normal(size=(2, 12, 4)))
+
+
 def stack(pattern="AAAA"):
     block = keras_share.blocks.SeparableConvBlock(3, rank=1, padding="causal")
     return keras_share.SharedStack(block, pattern, name="stack")

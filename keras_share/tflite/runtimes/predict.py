@@ -27,7 +27,8 @@ def predict_tflite(
     """Runs a file on samples in LiteRT's interpreter.
 
     They go in one after the other or, where the file leaves the batch size open, all
-    at once.
+    at once. A file with states of its own (`state="internal"`) goes on from one to the
+    next: to it they are the steps of one stream.
 
     Args:
         source: Path of a file with a signature, as `export_tflite` writes, or its
