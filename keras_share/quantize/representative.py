@@ -84,7 +84,7 @@ def random_sample(
     size = _size_that_fits(model, sizes)
     arrays = []
     for x in model.inputs:
-        shape = (1, *(dim or size for dim in x.shape[1:]))
+        shape = (1, *(size if dim is None else dim for dim in x.shape[1:]))
         if np.issubdtype(np.dtype(x.dtype), np.floating):
             arrays.append(rng.normal(size=shape).astype(x.dtype))
         else:
@@ -94,7 +94,10 @@ def random_sample(
 
 def _size_that_fits(model: keras.Model, sizes: Sequence[int]) -> int:
     for size in sizes:
-        shapes = [[1, *(dim or size for dim in x.shape[1:])] for x in model.inputs]
+        shapes = [
+            [1, *(size if dim is None else dim for dim in x.shape[1:])]
+            for x in model.inputs
+        ]
         inputs = [
             keras.KerasTensor(shape, x.dtype)
             for shape, x in zip(shapes, model.inputs, strict=True)

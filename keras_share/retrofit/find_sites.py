@@ -19,9 +19,10 @@ def find_sites(model: keras.Model) -> "pandas.DataFrame":
     with the same connections, residual ones included. Two layers can share if their
     classes, configs and shapes of weights are equal, whatever their names, seeds and
     initializers. Layers without weights may differ. Blocks are found where they
-    repeat in a row; what equals them elsewhere is a site as well. Not listed are
-    blocks of normalization alone, and layers that are used several times already, or
-    are part of a `Tied` or hold one.
+    repeat in a row; what equals them elsewhere is a site as well. A nested model that
+    is called several times, as the encoder of two inputs is, counts once. Not listed
+    are blocks of normalization alone, and layers that a model calls several times, or
+    that are part of a `Tied` or hold one.
 
     Args:
         model: A built Sequential or Functional model. Nested ones are opened, and

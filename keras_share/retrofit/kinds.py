@@ -64,9 +64,12 @@ def not_seen(closed: Mapping[str, str]) -> str:
     )
 
 
-def shareable(nodes: list[Node]) -> set[Node]:
-    """The nodes of layers with weights that nothing else in the model uses."""
-    uses = Counter(node.op for node in nodes)
+def shareable(nodes: list[Node], several: bool = False) -> set[Node]:
+    """The nodes of layers with weights that nothing else in the model uses.
+
+    With `several` also those of layers that the model calls several times.
+    """
+    uses = Counter({node.op for node in nodes} if several else [n.op for n in nodes])
     for node in nodes:
         parts = list(sublayers(node.op)) if node.has_weights else []
         if any(isinstance(part, Tied) for part in parts):

@@ -46,7 +46,8 @@ class Node:
 def walk(model: keras.Model) -> list[Node]:
     """Lists the nodes of a model, each after those that it reads.
 
-    Depth first, so that the nodes of a block stand together even where two towers of
+    A nested model that is called several times, as the encoder of two inputs, is opened
+    where it is called first. Depth first, so that the nodes of a block stand together even where two towers of
     a model run side by side.
 
     Raises:
@@ -62,7 +63,8 @@ def walk(model: keras.Model) -> list[Node]:
         )
     order: list[Node] = []
     seen: set[Node] = set()
-    stack = [(node, False) for node in reversed(list(_enter(model, [], "")))]
+    ends = list(_enter(model, [], "", set()))
+    stack = [(node, False) for node in reversed(ends)]
     while stack:
         node, has_sources = stack.pop()
         if has_sources:
@@ -74,13 +76,15 @@ def walk(model: keras.Model) -> list[Node]:
     return order
 
 
-def _enter(model: keras.Model, sources: list[Node], prefix: str) -> Iterable[Node]:
+def _enter(
+    model: keras.Model, sources: list[Node], prefix: str, known: set[keras.Model]
+) -> Iterable[Node]:
     """The nodes that make the outputs of a model fed by `sources`."""
     check_graph(model)
     if isinstance(model, keras.Sequential):
         node = sources[0] if sources else Node(None, model.inputs[0].name)
         for layer in model.layers:
-            node = next(iter(_call(layer, [node], prefix)))
+            node = next(iter(_call(layer, [node], prefix, known)))
         return [node]
     run, calls = record(plain_model(model))
     # What is not passed to a nested model is an optional input.
@@ -88,14 +92,18 @@ def _enter(model: keras.Model, sources: list[Node], prefix: str) -> Iterable[Nod
     nodes.update(zip(run.inputs, sources, strict=False))
     for op, args, kwargs, outputs in calls:
         read = [nodes[x] for x in tensors((args, kwargs))]
-        nodes.update(zip(tensors(outputs), _call(op, read, prefix), strict=False))
+        made = _call(op, read, prefix, known)
+        nodes.update(zip(tensors(outputs), made, strict=False))
     return [nodes[x] for x in run.outputs]
 
 
-def _call(op: keras.Operation, sources: list[Node], prefix: str) -> Iterable[Node]:
+def _call(
+    op: keras.Operation, sources: list[Node], prefix: str, known: set[keras.Model]
+) -> Iterable[Node]:
     path = prefix + op.name
-    if is_nested(op):
-        return _enter(op, sources, f"{path}/")
-    node = Node(op, path, tuple(sources))
+    if is_nested(op) and op not in known:
+        known.add(op)
+        return _enter(op, sources, f"{path}/", known)
+    node = Node(None if is_nested(op) else op, path, tuple(sources))
     passes = not node.has_weights and len(set(sources)) == 1
-    return repeat(sources[0] if passes else node)
+    return repeat(sources[0] if passes and node.op is not None else node)

@@ -243,7 +243,7 @@ def _named_groups(
     nodes: list[Node], pattern: Sequence, closed: Mapping[str, str]
 ) -> list[list[keras.Layer]]:
     by_path = {node.path: node for node in nodes if node.has_weights}
-    free = shareable(nodes)
+    free = shareable(nodes, several=True)
     seen: set[str] = set()
     groups = []
     for names in pattern:
@@ -285,7 +285,6 @@ def _check_layer(
         )
     if by_path[name] not in free:
         raise ValueError(
-            f"The layer '{name}' is shared already: it is used several times, or is "
-            "part of a `Tied` or holds one. Take it apart with "
-            "`keras_share.untie` first."
+            f"The layer '{name}' is shared already: it is part of a `Tied` or holds "
+            "one. Take it apart with `keras_share.untie` first."
         )

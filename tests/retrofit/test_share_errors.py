@@ -59,7 +59,6 @@ def by_hand():
         ),
         (mismatched, [["square", "relu"]], {}, "'activation' in the config, 'linear'"),
         (mismatched, [["square", "norm"]], {}, "the class, Dense and LayerNorm"),
-        (mismatched, [["square", "twice"]], {}, "'twice' is shared already"),
         (by_hand, [["dense", "tied"]], {}, "no layer|is shared already"),
         (lambda: keras.Sequential([layers.Dense(4)]), "AA", {}, "is not built"),
     ],
