@@ -47,6 +47,7 @@ from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.model import quantize_model
 from keras_share.quantize.quantization import (
     CONVERTED,
+    TRAINED,
     Quantization,
     find_quantization,
     quantization_of,
@@ -254,6 +255,12 @@ def _quantization(model: keras.Model, asked: str | None, target: str) -> Quantiz
         raise ValueError(
             "A model from quantize_model is exported as it was trained: leave "
             f"`quantization` None. Received: quantization={asked!r}"
+        )
+    if asked in TRAINED and asked not in CONVERTED:
+        raise ValueError(
+            f"`quantization` must be one of {', '.join(CONVERTED)} for a float model. "
+            f"Received: quantization={asked!r}. Quantize it first and export that: "
+            f"`quantize_model(model, samples, quantization={asked!r})`."
         )
     return find_quantization(asked, CONVERTED)
 

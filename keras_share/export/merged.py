@@ -42,12 +42,12 @@ def _call_rounded_first(builder: Rebuilder, step: Step) -> Any:
 
     The converter has the limits as integers of the input's range, which may be coarse.
     """
-    [reader, *others] = builder.graph.consumers(step.output) or [None]
-    if others or not isinstance(reader and reader.op, FakeQuantize):
+    readers = [reader.op for reader in builder.graph.consumers(step.output)]
+    if len(readers) != 1 or not isinstance(readers[0], FakeQuantize):
         return builder.call(step)
     x = builder.resolve(step.args[0])
     edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-    builder.set(step.args[0], Rounded(reader.op, f"{edge.name}_range")(edge(x)))
+    builder.set(step.args[0], Rounded(readers[0], f"{edge.name}_range")(edge(x)))
     outputs = builder.call(step)
     builder.set(step.args[0], x)
     return outputs

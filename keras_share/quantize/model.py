@@ -139,11 +139,11 @@ def quantize_model(
         return *found, [row for row in report.float_layers if not row.skipped]
 
     graph, placements, left = opened()
-    rows = None
+    rows: list = []
     if representative_dataset is not None:
         # Read once: a generator function may not give the same samples again.
         rows = list(samples(representative_dataset, model))
-    if left and rows is not None and has_open_sizes(model):
+    if left and rows and has_open_sizes(model):
         shapes = [x.shape for x in rows[0]]
         *sized, fewer = opened(shapes)
         if len(fewer) < len(left):
@@ -169,12 +169,12 @@ def quantize_model(
             calibrate(quantized, lambda: rows)
         return quantized, builder
 
-    calibrated = rows is not None and quantization.activations is not None
+    calibrated = bool(rows) and quantization.activations is not None
     apart = read_apart(graph, placements) if calibrated else set()
     quantized, builder = built(apart)
     if (finer := builder.finer(apart)) != apart:
         quantized, _ = built(finer)
-    if rows is not None:
+    if rows:
         warn_of_drowned(model, quantized, lambda: rows)
     warn_of_lost_methods(model, quantized)
     return quantized

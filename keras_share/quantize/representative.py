@@ -130,7 +130,7 @@ def in_order(structure: Any, model: keras.Model) -> list[np.ndarray]:
         raise ValueError(
             f"`representative_dataset` must give one array per input of the model "
             f"({len(model.inputs)}: {[x.name for x in model.inputs]}). "
-            f"Received: {len(arrays)}"
+            f"Received: {len(arrays)}. A list of numbers is no array: `np.asarray`."
         )
     return [np.asarray(array) for array in arrays]
 

@@ -47,8 +47,8 @@ def walk(model: keras.Model) -> list[Node]:
     """Lists the nodes of a model, each after those that it reads.
 
     A nested model that is called several times, as the encoder of two inputs, is opened
-    where it is called first. Depth first, so that the nodes of a block stand together even where two towers of
-    a model run side by side.
+    where it is called first. Depth first, so that the nodes of a block stand together
+    even where two towers of a model run side by side.
 
     Raises:
         ValueError: If `model` is not a built Sequential or Functional model, or a

@@ -61,8 +61,9 @@ def _parted_pad(op: keras.Operation, kwargs: dict) -> Callable[..., Any] | None:
 
 def _parted_slices(key: tuple) -> Callable[..., Any] | None:
     whole = slice(None)
-    batch, time, *others = [*key, whole, whole][: max(2, len(key))]
-    plain = [isinstance(k, (slice, int)) for k in (time, *others)]
-    if batch != whole or not all(plain) or whole in (time, *others[:1]) or not others:
+    if len(key) < 3 or key[0] != whole or key[1] == whole or key[2] == whole:
         return None
-    return lambda use, x, *_, **__: x[(whole, whole, *others)][:, time]
+    if not all(isinstance(k, (int, slice)) for k in key):
+        return None
+    others = (whole, whole, *key[2:])
+    return lambda use, x, *_, **__: x[others][:, key[1]]

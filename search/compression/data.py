@@ -103,7 +103,8 @@ class Data:
         if len(set(lengths)) > 1 or lengths[0] < _FEWEST:
             raise ValueError(
                 f"The arrays of `{self.name}` must have equally many samples, and at "
-                f"least {_FEWEST} samples: fewer tell nothing. Received: {lengths}"
+                f"least {_FEWEST} samples: fewer tell nothing. Received: "
+                f"{lengths[:5]}, of {len(lengths)} arrays. Lists of numbers are none."
             )
         return whole
 

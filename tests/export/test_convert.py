@@ -280,7 +280,7 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     "model, kwargs, message",
     [
-        (small, {"quantization": "int4"}, "must be one of float32.*'int4'"),
+        (small, {"quantization": "int4"}, "one of float32.*'int4'. Quantize it first"),
         (small, {"quantization": "int8"}, "`representative_dataset` is needed"),
         (lambda: keras.Sequential([layers.Dense(2)]), {}, "is not built: add a"),
         (Subclassed, {}, r"(?s)Subclassed has no inputs.*keras.Model\(x, model\(x\)\)"),

@@ -131,7 +131,8 @@ def _complaint(
         return (
             "TensorFlow Lite Micro must have every operator of the file. It lacks "
             f"{', '.join(_unknown_operators(model, timeout))}. Received: {origin}. "
-            "Build the model of other layers, such as ReLU in the place of GELU."
+            "Build the model of layers that have others: ReLU in the place of GELU, "
+            "say."
         )
     return (
         f"TensorFlow Lite Micro must be able to run the file: {error}. "
