@@ -102,7 +102,10 @@ class LayerUse:
             self._parts[key] = [
                 # Not of the numbers themselves: symbolic calls make variables later.
                 keras.Variable(
-                    keras.initializers.Constant(x), x.shape, name=weight.name
+                    keras.initializers.Constant(x),
+                    x.shape,
+                    trainable=given.trainable,
+                    name=weight.name,
                 )
                 for x in keras.ops.convert_to_numpy(given)
             ]

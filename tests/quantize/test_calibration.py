@@ -119,6 +119,19 @@ def test_many_places_under_a_mask(places, float_operators, tmp_path):
     assert set(report.float_operators) == float_operators
 
 
+def test_the_more_places_the_lower_the_scores_that_count():
+    """All that have no weight have none together."""
+    lows = []
+    for places in (8, 200):
+        x = keras.Input((places,))
+        scores = np.full((8, places), -90.0, "float32")
+        scores[:, 0] = 0.0
+        model = keras.Model(x, layers.Dense(2)(ops.softmax(x)))
+        quantized = quantize_model(model, scores)
+        lows.append(min(low for low, _ in ranges(quantized).values()))
+    assert lows[0] - lows[1] == pytest.approx(np.log(25), abs=0.01)
+
+
 def test_scores_within_reach_of_a_softmax_keep_their_range():
     x = samples(-5.0)
     quantized = quantize_model(attention(depth=1), x)

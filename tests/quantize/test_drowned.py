@@ -7,6 +7,7 @@ from keras import layers
 from random_data import randomize, values
 
 from keras_share import quantize_model
+from keras_share.quantize import FakeQuantize
 
 
 def network(*more):
@@ -73,7 +74,7 @@ def test_two_steps_of_an_output_are_no_fault():
     """As of scores that hardly differ beside a bias that one sample alone crosses."""
     model = network()
     model.get_layer("y").set_weights([np.eye(4, 2), np.zeros(2)])
-    x = np.full((40, 4), 0.3, "float32")
+    x = np.full((40, 4), 0.15, "float32")
     x[-1] = 100.0  # is seen in calibration, and not among those that are compared
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Rounding")
@@ -87,3 +88,13 @@ def test_weights_of_four_bits_count():
     model.get_layer("y").set_weights([kernel, np.zeros(2)])
     with pytest.warns(UserWarning, match="Rounding drowns"):
         quantize_model(model, x, quantization="int4")
+
+
+def test_channels_that_are_constant_are_not_faint():
+    layer = FakeQuantize()
+    layer.build((None, 4))
+    layer.start_observing()
+    for x in ([[5.0, 100.0, 0.1, 7.0]], [[5.0, -100.0, 0.2, 9.0]]):
+        layer(np.float32(x))
+    layer.stop_observing()
+    assert layer.faint == 0.25

@@ -3,7 +3,12 @@ import pytest
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
-from keras_share.tflite.runtimes.agreement import difference, random_inputs
+from keras_share.tflite.runtimes.agreement import (
+    MOST,
+    agreement_of,
+    difference,
+    random_inputs,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -147,3 +152,9 @@ def test_each_output_has_its_own_measure():
 
 def test_flatbuffer_types_are_those_of_numpy():
     assert flatbuffer.dtype_name(schema.TensorType.BOOL) == np.dtype(bool).name
+
+
+@pytest.mark.parametrize("other, ratio", [(NAN, -MOST), (INF, -MOST), (1.0, MOST)])
+def test_what_is_not_finite_is_infinitely_far(other, ratio):
+    right = np.array([1.0, NAN, INF])
+    assert agreement_of("y", right, np.array([other, NAN, INF])).ratio == ratio
