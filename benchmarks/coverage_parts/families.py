@@ -59,11 +59,19 @@ _APPLICATIONS = {
 }
 
 
+_FADES = {
+    "NASNetMobile": "769 layers that nobody trained round one after another; "
+    "TensorFlow's own int8 loses as much (benchmarks/application_files.py)",
+    "ViTBackbone": "its class token, untrained, is next to nothing beside the patches "
+    "whose range it has, and a normalization enlarges it",
+}
+
+
 class _Application(Case):
     """A model of keras.applications."""
 
     def __init__(self, name: str, size: int):
-        super().__init__(_no_layer, ((size, size, 3),))
+        super().__init__(_no_layer, ((size, size, 3),), jumps=_FADES.get(name, ""))
         object.__setattr__(self, "name", name)
 
     def model(self) -> keras.Model:
@@ -143,12 +151,6 @@ _HUB: dict[str, dict[str, Any]] = {
         "hidden_dim": 16,
         "mlp_dim": 32,
     },
-}
-
-
-_FADES = {
-    "ViTBackbone": "its class token, untrained, is next to nothing beside the patches "
-    "whose range it has, and a normalization enlarges it",
 }
 
 
