@@ -23,6 +23,12 @@ def measure(task: str, folder: Path) -> None:
     frame["file"] = [Path(name).name for name in frame.file]
     frame.insert(0, "task", task)
     if path.exists():
-        known = pd.read_csv(path)
-        frame = pd.concat([known[known.task != task], frame])
+        # Of other budgets the files may be on another machine.
+        known, now = pd.read_csv(path), set(frame.file.map(_compared))
+        frame = pd.concat([known[~known.file.map(_compared).isin(now)], frame])
     write_atomically(path, frame.to_csv(index=False).encode())
+
+
+def _compared(name: str) -> str:
+    """What names of files of one task and budget begin with."""
+    return "_".join(name.split("_")[:2])
