@@ -14,17 +14,17 @@ from keras_share.tflite.runtimes.micro import run_micro
 # The last layer that is taken, by which all kinds of layers of the family have come.
 FAMILIES = {
     "ConvNeXtTiny": "convnext_tiny_stage_0_block_1_identity",
-    "DenseNet121": "conv3_block1_concat",
-    "EfficientNetB0": "block2b_add",
+    "DenseNet121": "conv2_block2_concat",
+    "EfficientNetB0": "block2a_project_bn",
     "EfficientNetV2B0": "block4a_project_bn",
     "InceptionResNetV2": "block35_1_ac",
     "InceptionV3": "mixed0",
-    "MobileNet": "conv_pw_4_relu",
-    "MobileNetV2": "block_4_add",
-    "MobileNetV3Small": "expanded_conv_4_add",
+    "MobileNet": "conv_pw_2_relu",
+    "MobileNetV2": "block_2_add",
+    "MobileNetV3Small": "expanded_conv_3_project_bn",
     "NASNetMobile": "reduction_concat_stem_1",
-    "ResNet50": "conv2_block2_out",
-    "ResNet50V2": "conv2_block3_out",
+    "ResNet50": "conv2_block1_out",
+    "ResNet50V2": "conv2_block1_out",
     "VGG16": "block2_pool",
     "Xception": "block3_pool",
 }
@@ -57,16 +57,11 @@ def test_integers_on_each_runtime(family, tmp_path):
     options = {"target": "cpu", "quantization": "int8", "representative_dataset": x}
     report = export_tflite(model, path, **options)
     assert not report.float_operators
+    assert report.agreement[0].ratio > 14  # of XNNPACK's kernels
     calls = [{"image": row[None]} for row in x]
-    reference, phones = (
-        np.concatenate([row["scores"] for row in rows])
-        for rows in (
-            run_apart("run_rows", mode, str(path), calls, timeout=60, fresh=False)
-            for mode in ("reference", "interpreter")
-        )
-    )
+    rows = run_apart("run_rows", "reference", str(path), calls, timeout=60, fresh=False)
+    reference = np.concatenate([row["scores"] for row in rows])
     assert agreement_of("", right, reference).ratio > 14
-    assert agreement_of("", reference, phones).ratio > 14
     if not family.startswith(NOT_IN_MICRO):
         pytest.importorskip("tflite_micro")
         micro = run_micro(path, x).outputs
