@@ -136,3 +136,11 @@ def test_low_rank_adaptation_is_merged(tmp_path):
     x = values(8, 4)
     assert abs(merged(x) - model(x)).numpy().max() < 1e-6
     quantize_model(merged, x)
+
+
+@pytest.mark.parametrize("names", [{"name": "größe"}, {"name": "m", "layer": "a b"}])
+def test_names_that_tensorflow_does_not_take(names, tmp_path):
+    layer = layers.Dense(2, name=names.pop("layer", None))
+    model = keras.Sequential([keras.Input((4,)), layer], **names)
+    with pytest.raises(ValueError, match="is not a valid .* Give it a name of the let"):
+        export_tflite(model, tmp_path / "model.tflite")
