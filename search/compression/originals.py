@@ -97,6 +97,13 @@ def _checked(model: Any) -> keras.Model:
             "`model.compile(optimizer, loss, metrics=...)` before `model.save`, or "
             "before it is passed."
         )
+    if "__lambda__" in keras.tree.flatten(model.get_compile_config()):
+        raise ValueError(
+            "What a model to compress was compiled with must have names, so that "
+            "candidates get it from its config. Received: a lambda among the loss, the "
+            f"metrics and the optimizer of '{model.name}'. Write it as a function, and "
+            "register that with `keras.saving.register_keras_serializable()`."
+        )
     for variable in model.weights:
         value = keras.ops.convert_to_numpy(variable)
         if value.dtype.kind == "f" and not np.isfinite(value).all():

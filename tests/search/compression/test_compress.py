@@ -140,9 +140,16 @@ def broken():
     return model
 
 
+def with_lambda():
+    model = network(compiled=False)
+    model.compile("adam", lambda y, logits: keras.ops.mean(logits))
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "train", "options", "message"),
     [
+        (with_lambda, TRAIN, {}, "a lambda among the loss.* Write it as a function"),
         (broken, TRAIN, {}, "weights of a model to compress must be finite"),
         (lambda: network(compiled=False), TRAIN, {}, "not compiled"),
         (lambda: network(sites=1), TRAIN, {}, "nothing can be shared"),
