@@ -91,7 +91,7 @@ def check_operators(file: flatbuffer.schema.ModelT, model: keras.Model) -> None:
 def _told(cause: str, model: keras.Model) -> str:
     return (
         f"TensorFlow's converter can't write the model '{model.name}': {cause} "
-        f"{_advice(model, cause)}"
+        f"{_advice(model)}"
     )
 
 
@@ -127,9 +127,7 @@ def _cause(error: Exception, model: keras.Model) -> str:
     return first_sentence(error)
 
 
-def _advice(model: keras.Model, cause: str) -> str:
-    if "scope name" in cause:
-        return "Give it a name of the letters A to Z, digits, '_', '-' and '.' alone."
+def _advice(model: keras.Model) -> str:
     free = [x for x in model.inputs if None in x.shape[1:]]
     if free:
         fixed = tuple(size or 32 for size in free[0].shape[1:])

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantization import Quantization
 
 _ONE_AT_A_TIME = Lock()
+_ROOT, _INNER = (
+    r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*",
+    r"[A-Za-z0-9_.\\/>-]*",
+)  # TensorFlow's
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
 
 
@@ -35,8 +40,28 @@ def convert(model: keras.Model, quantization: Quantization, ends: Ends) -> bytes
     Raises:
         ValueError: If TensorFlow can't.
     """
+    _check_names(model)
     with explained(model):
         return _convert(model, quantization, ends)
+
+
+def _check_names(model: keras.Model) -> None:
+    """Raises ValueError for names that TensorFlow doesn't take.
+
+    Keras finds them too late: it leaves the process with them before all other names.
+    """
+    inputs = keras.layers.InputLayer  # of any name: the file has them by number
+    parts = [
+        x for x in sublayers(model) if x is not model and not isinstance(x, inputs)
+    ]
+    names = [part.name for part in parts]
+    for name, form in [(model.name, _ROOT), *((name, _INNER) for name in names)]:
+        if not re.fullmatch(form, name):
+            raise ValueError(
+                "In a file names must be of the letters A to Z, digits, '_', '-' and "
+                "'.', and that of the model must begin with a letter, a digit or '.'. "
+                f"Received: {name!r} in the model '{model.name}'. Give it another name."
+            )
 
 
 def _convert(model: keras.Model, quantization: Quantization, ends: Ends) -> bytes:
