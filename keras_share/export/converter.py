@@ -21,10 +21,9 @@ from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantization import Quantization
 
 _ONE_AT_A_TIME = Lock()
-_ROOT, _INNER = (
-    r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*",
-    r"[A-Za-z0-9_.\\/>-]*",
-)  # TensorFlow's
+# As TensorFlow has them: the names of what stands outermost, and of what is inside.
+_ROOT = r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*"
+_INNER = r"[A-Za-z0-9_.\\/>-]*"
 _LARGE = 2**14  # numbers; a graph holds at most 2 GB of constants
 
 

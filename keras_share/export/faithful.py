@@ -94,7 +94,8 @@ def check_outputs(
         if poor and rounded is not None:
             # Raises if that is not what the file computes.
             check_outputs(rounded, data, dataset, quantization, True, ends)
-            return agreements  # of which `quantize_model` has warned
+            _warn(agreements[poor[0]], "the quantized model is so, too")
+            return agreements
         integers = quantization.activations is not None
         others = file.run_by_reference(batches) if poor and integers else []
     if others:
@@ -112,14 +113,7 @@ def check_outputs(
                 f"differs: {found}, less than the {least:g} dB that {quantization} "
                 "asks for; nothing was written."
             )
-        warnings.warn(
-            f"Rounding drowns the output '{found.name}': {found}; LiteRT's own kernels "
-            f"are {apart[i].ratio:.1f} dB apart. So it is with many deep networks "
-            "before they are trained. If this one is trained, train it on with "
-            "rounding (`quantize_model`, then `fit`), or give `quantize_model` "
-            "quantization='int16' or 'dynamic'.",
-            stacklevel=4,
-        )
+        _warn(found, f"LiteRT's own kernels are {apart[i].ratio:.1f} dB apart")
     return agreements
 
 
@@ -211,6 +205,16 @@ def _compared(
 def _is_near(found: Agreement, least: float) -> bool:
     few = found.steps is not None and found.steps <= _STEPS
     return few or found.ratio >= least  # NaN is not
+
+
+def _warn(found: Agreement, why: str) -> None:
+    warnings.warn(
+        f"Rounding drowns the output '{found.name}': {found}; {why}. So it is with "
+        "many deep networks before they are trained. If this one is trained, train it "
+        "on with rounding (`quantize_model`, then `fit`), or give `quantize_model` "
+        "quantization='int16' or 'dynamic'.",
+        stacklevel=4,
+    )
 
 
 def _check_alone(model: keras.Model, rows: list[list[np.ndarray]]) -> None:

@@ -45,12 +45,7 @@ def _call_rounded_first(builder: Rebuilder, step: Step) -> Any:
     readers = [reader.op for reader in builder.graph.consumers(step.output)]
     if len(readers) != 1 or not isinstance(readers[0], FakeQuantize):
         return builder.call(step)
-    x = builder.resolve(step.args[0])
-    edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-    builder.set(step.args[0], Rounded(readers[0], f"{edge.name}_range")(edge(x)))
-    outputs = builder.call(step)
-    builder.set(step.args[0], x)
-    return outputs
+    return _call_after(builder, step, readers[0])
 
 
 def _rounded_again(graph: FlatGraph, step: Step, outputs: Any) -> Any:
@@ -113,9 +108,15 @@ def _call_rounded(builder: Rebuilder, step: Step) -> Any:
         rounds = builder.graph.producer(rounds.inputs[0])
     if rounds is None:
         return builder.call(step)
+    return _call_after(builder, step, rounds.op)
+
+
+def _call_after(builder: Rebuilder, step: Step, rounds: FakeQuantize) -> Any:
+    """Calls a step on its input as a range rounds it, for this step alone."""
+    tensor = step.inputs[0]
     x = builder.resolve(tensor)
     edge = FloatEdge(BETWEEN, name=f"{step.name}_before")
-    builder.set(tensor, Rounded(rounds.op, f"{edge.name}_range")(edge(x)))
+    builder.set(tensor, Rounded(rounds, f"{edge.name}_range")(edge(x)))
     outputs = builder.call(step)
     builder.set(tensor, x)
     return outputs

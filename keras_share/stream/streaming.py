@@ -128,7 +128,11 @@ def _timed(model: keras.Model, step: int) -> tuple[FlatGraph, Timing]:
 
 
 def _open(op: keras.Operation, args: tuple, kwargs: dict) -> Any:
-    """Recurrent layers are opened: what they do in each step is a graph of its own."""
+    """What writes a layer that is opened.
+
+    A recurrent one, as what it does in each step is a graph of its own, and pads and
+    crops of several axes.
+    """
     if not isinstance(op, layers.RNN):
         return parted(op, args, kwargs)
     rule = find_rule(op)

@@ -136,16 +136,3 @@ def test_low_rank_adaptation_is_merged(tmp_path):
     x = values(8, 4)
     assert abs(merged(x) - model(x)).numpy().max() < 1e-6
     quantize_model(merged, x)
-
-
-@pytest.mark.parametrize("names", [("größe", "a"), ("_m", "a"), ("m", "a b")])
-def test_names_that_tensorflow_does_not_take(names, tmp_path):
-    name, inner = names
-    layer = layers.Dense(2, name=inner)
-    model = keras.Sequential([keras.Input((4,)), layer], name=name)
-    with pytest.raises(ValueError, match=r"names must be .* Give it another name"):
-        export_tflite(model, tmp_path / "model.tflite")
-    assert layers.Dense(2, name="later").name == "later"
-    later = layers.Dense(2, name="later")
-    later.build((None, 4))
-    assert later.kernel.path == "later/kernel"

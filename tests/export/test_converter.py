@@ -209,3 +209,16 @@ def test_dilated_convolutions_of_one_tensor(kind, tmp_path):
         kinds = {cost.name for cost in report.costs}
         assert "SPACE_TO_BATCH_ND" not in kinds, scheme
         assert not (report.float_operators and given is quantized)
+
+
+@pytest.mark.parametrize("names", [("größe", "a"), ("_m", "a"), ("m", "a b")])
+def test_names_that_tensorflow_does_not_take(names, tmp_path):
+    name, inner = names
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(2, name=inner)], name=name
+    )
+    with pytest.raises(ValueError, match=r"names must be .* Give it another name"):
+        export_tflite(model, tmp_path / "model.tflite")
+    later = layers.Dense(2, name="later")
+    later.build((None, 4))
+    assert later.kernel.path == "later/kernel"

@@ -322,22 +322,6 @@ def test_frozen_layers_can_be_unfrozen():
 
 
 @pytest.mark.parametrize(
-    "make",
-    [
-        layers.LayerNormalization,
-        lambda: layers.GRU(4, return_sequences=True),
-        lambda: layers.TimeDistributed(layers.Dense(4)),
-    ],
-)
-def test_what_is_written_of_a_frozen_layer_is_frozen(make):
-    frozen = make()
-    model = keras.Sequential([keras.Input((6, 4)), frozen, layers.Dense(3)])
-    frozen.trainable = False
-    quantized = quantize_model(model)
-    assert len(quantized.trainable_weights) == 2
-
-
-@pytest.mark.parametrize(
     "call, message",
     [
         (lambda m: quantize_model(m, values(3, 5)), r"\(None, 6, 6, 6\).*\(1, 5\)"),

@@ -189,3 +189,19 @@ def test_orders_are_found_in_floats(tmp_path):
         quantized, tmp_path / "m.tflite", representative_dataset=values(8, 6, 4)
     )
     assert "TOPK_V2" in report.float_operators
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        layers.LayerNormalization,
+        lambda: layers.GRU(4, return_sequences=True),
+        lambda: layers.TimeDistributed(layers.Dense(4)),
+    ],
+)
+def test_what_is_written_of_a_frozen_layer_is_frozen(make):
+    frozen = make()
+    model = keras.Sequential([keras.Input((6, 4)), frozen, layers.Dense(3)])
+    frozen.trainable = False
+    quantized = quantize_model(model)
+    assert len(quantized.trainable_weights) == 2
