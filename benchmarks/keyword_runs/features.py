@@ -17,7 +17,13 @@ from sklearn.model_selection import GroupKFold
 from keras_share.atomic import write_atomically
 
 AUGMENTATION = Augmentation(
-    speed=0.25, noise=15.0, mask_frames=8, mask_mels=4, tempo=1.4, shift_mels=1
+    speed=0.25,
+    noise=15.0,
+    mask_frames=8,
+    mask_mels=4,
+    tempo=1.4,
+    shift_mels=1,
+    tone=1.0,
 )
 FOLDS = 4
 

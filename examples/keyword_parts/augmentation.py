@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _CHUNK = 64  # recordings whose features are computed at once
+_KNOTS = 4  # of the curve by which bands get louder and softer
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Augmentation:
             their pitch kept.
         shift_mels: Furthest that features move up or down, in bands, as of a longer
             or shorter vocal tract.
+        tone: Furthest that bands get louder or softer, along a smooth curve, as of
+            another voice or microphone: in units of the features, which are logarithms
+            and 0 in silence. It takes long trainings.
     """
 
     shift: float = 0.1
@@ -33,6 +37,7 @@ class Augmentation:
     mask_mels: int = 3
     tempo: float = 1.0
     shift_mels: int = 0
+    tone: float = 0.0
 
     def disguise(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Changes waveforms `(n, samples)` from -1 to 1."""
@@ -51,10 +56,11 @@ class Augmentation:
         return np.clip((x + noise) * gain, -1, 1).astype("float32")
 
     def warp(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Features `(n, frames, mels)` of other tempo and in other bands.
+        """Features `(n, frames, mels)` of other tempo, in other bands, of another tone.
 
         Reference:
         - [Ko et al., 2015](https://doi.org/10.21437/Interspeech.2015-711)
+        - [Nam et al., 2022](https://arxiv.org/abs/2110.03282)
         - [Jaitly and Hinton, 2013](https://www.cs.toronto.edu/~hinton/absps/perturb.pdf)
         """
         count, frames, mels = x.shape
@@ -66,6 +72,10 @@ class Augmentation:
             moves = rng.integers(-self.shift_mels, self.shift_mels + 1, (count, 1))
             bands = np.clip(np.arange(mels) + moves, 0, mels - 1)
             x = np.take_along_axis(x, bands[:, None], axis=2)
+        if self.tone:
+            knots = rng.uniform(-self.tone, self.tone, (count, _KNOTS))
+            curve = _between(knots, np.linspace(0, _KNOTS - 1, mels)[None])
+            x = np.where(x > 0, np.maximum(x + curve[:, None], 0), x)
         return x
 
     def mask(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

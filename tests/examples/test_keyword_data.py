@@ -305,6 +305,20 @@ def test_warped_features_keep_what_is_in_the_middle():
     assert moved[:, :, 0].min() == 0 and moved[:, :, 5].max() == 0
 
 
+def test_another_tone_is_smooth_over_the_bands_and_leaves_silence():
+    rng = np.random.default_rng(0)
+    x = np.full((500, 9, 10), 3.0)
+    x[:, 4] = 0
+    toned = Augmentation(tone=1.5).warp(x, rng)
+    assert not toned[:, 4].any()
+    curves = toned[:, 0] - 3
+    np.testing.assert_array_equal(toned[:, 8] - 3, curves)
+    assert 1.4 < np.abs(curves).max() <= 1.5 and abs(curves.mean()) < 0.1
+    assert np.abs(np.diff(curves)).max() <= 1  # a third of the way between two knots
+    np.testing.assert_allclose(np.diff(curves[:, :4], 2), 0, atol=1e-9)
+    assert Augmentation(tone=9.0).warp(x, rng).min() == 0
+
+
 def test_masks():
     rng = np.random.default_rng(0)
     x = np.ones((500, 20, 10), "float32")
