@@ -1,7 +1,7 @@
 """Running a `.tflite` file in the LiteRT interpreter."""
 
 import os
-import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def predict_tflite(
 
     Returns:
         The outputs along the first axis; for several outputs, a dict from their names
-        in the file to arrays.
+        in the file to arrays, in its order.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -65,7 +65,8 @@ def predict_tflite(
     runner = Interpreter(model_content=data).get_signature_runner(called.key)
     details = runner.get_input_details()
     takes = [_end(name, details[name]) for name in called.inputs]
-    gives = [_end(*i) for i in sorted(runner.get_output_details().items(), key=_place)]
+    found = runner.get_output_details()
+    gives = [_end(name, found[name]) for name in _in_order(called.outputs)]
     is_open = all(list(d["shape_signature"][:1]) == [-1] for d in details.values())
     rows = []
     for batch in batches(inputs, takes):
@@ -99,6 +100,9 @@ def _end(name: str, details: dict[str, Any]) -> End:
     return End(name, shape, np.dtype(details["dtype"]), *details["quantization"])
 
 
-def _place(item: tuple[str, Any]) -> list[Any]:
-    """Orders output_2 before output_10."""
-    return [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", item[0])]
+def _in_order(names: Iterable[str]) -> list[str]:
+    """The file's order, but for names of the converter: output_2 before output_10."""
+    numbers = {name: name.removeprefix("output_") for name in names}
+    if all(number.isdecimal() for number in numbers.values()):
+        return sorted(numbers, key=lambda name: int(numbers[name]))
+    return list(numbers)

@@ -19,6 +19,25 @@ def test_lists_are_in_the_order_of_the_model(tmp_path):
         np.testing.assert_allclose(result, q - d, atol=1e-6)
 
 
+def test_outputs_are_in_the_order_of_the_model(tmp_path):
+    image = keras.Input((4,))
+    names = ["zebra", "apple", "b10", "b9"]
+    outputs = [keras.layers.Dense(1, name=name)(image) for name in names]
+    ks.export_tflite(keras.Model(image, outputs), tmp_path / "model.tflite")
+    assert list(ks.predict_tflite(tmp_path / "model.tflite", values(2, 4))) == names
+
+
+def test_outputs_of_the_converter_are_in_the_order_of_their_numbers():
+    @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.float32)])
+    def call(x):
+        return {f"output_{i}": x * float(i) for i in range(12)}
+
+    function = call.get_concrete_function()
+    data = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    found = ks.predict_tflite(data, values(2, 4))
+    assert list(found) == [f"output_{i}" for i in range(12)]
+
+
 class Codec(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.float32)])
     def encode(self, x):
