@@ -27,13 +27,16 @@ def test_outputs_are_in_the_order_of_the_model(tmp_path):
     assert list(ks.predict_tflite(tmp_path / "model.tflite", values(2, 4))) == names
 
 
-def test_outputs_of_the_converter_are_in_the_order_of_their_numbers():
+class Many(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.float32)])
-    def call(x):
+    def call(self, x):
         return {f"output_{i}": x * float(i) for i in range(12)}
 
-    function = call.get_concrete_function()
-    data = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+
+def test_outputs_of_the_converter_are_in_the_order_of_their_numbers():
+    many = Many()
+    function = many.call.get_concrete_function()
+    data = tf.lite.TFLiteConverter.from_concrete_functions([function], many).convert()
     found = ks.predict_tflite(data, values(2, 4))
     assert list(found) == [f"output_{i}" for i in range(12)]
 
