@@ -287,6 +287,8 @@ class _Flattener:
         return outputs
 
     def _unique(self, name: str) -> str:
+        if keras.backend.backend() == "torch":  # it takes no dots in names of weights
+            name = name.replace(".", "_")
         candidate, use = name, 1
         while candidate in self.names:
             use += 1
