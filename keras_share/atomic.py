@@ -33,7 +33,7 @@ def check_writable(path: str | os.PathLike) -> Path:
     return path
 
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+def write_atomically(path: str | os.PathLike, data: bytes | str) -> None:
     """Writes `data` to `path` whole or not at all.
 
     The bytes go to a temporary name in the same folder, which then takes the place of
@@ -43,13 +43,16 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     Args:
         path: Where to write. The folder must exist; an existing file is replaced, and
             its mode stays.
-        data: The bytes of the file.
+        data: The bytes of the file, or its text, written in UTF-8 with `?` for what
+            has none (half of a pair of surrogates).
 
     Raises:
         ValueError: If `path` exists and is no regular file.
         OSError: If the folder does not exist or cannot be written.
     """
     path = check_writable(path)
+    if isinstance(data, str):
+        data = data.encode(errors="replace")
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:

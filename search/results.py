@@ -287,11 +287,11 @@ class SearchResults:
         """
         from keras_share.search.reporting.page import render_page
 
-        write_atomically(path, render_page(self, winner).encode())
+        write_atomically(path, render_page(self, winner))
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the leaderboard as a CSV file, whole or not at all."""
-        write_atomically(path, self.leaderboard().to_csv(index=False).encode())
+        write_atomically(path, self.leaderboard().to_csv(index=False))
 
     def points(self, table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
         """Columns of a table as floats of which less is better, missing ones NaN."""

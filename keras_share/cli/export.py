@@ -1,7 +1,6 @@
 """`keras-share export`."""
 
 import os
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,23 +111,36 @@ def export(
     if representative_dataset is not None:
         arguments["representative_dataset"] = _samples(representative_dataset)
     if labels is not None:
-        lines = Path(labels).read_text(encoding="utf-8").splitlines()
-        arguments["metadata"] = {"labels": lines}
+        arguments["metadata"] = {"labels": _lines(labels)}
     with progress("exporting and comparing"):
         report = export_tflite(load_keras_file(model), output, **arguments)
     return Outcome(str(report), report.to_dict())
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`labels` must be a file of text in UTF-8. Received: {path!r} ({error})"
+        ) from error
 
 
 def _samples(path: str) -> "np.ndarray | list[np.ndarray] | dict[str, np.ndarray]":
     """Arrays of a file; a list where they have no names of inputs."""
     import numpy as np
 
+    from keras_share.archive import check_unpacked
+
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
+        check_unpacked(path)
         arrays = dict(loaded)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise what a damaged file leads to
         raise ValueError(
             "`representative_dataset` must be a file of numpy.save or numpy.savez, "
             f"without objects. Received: {path!r} ({error})"

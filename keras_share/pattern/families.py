@@ -14,6 +14,7 @@ GROUPED_FAMILIES = ("sequence", "cycle", "cycle_rev")
 MIDDLE_FAMILIES = ("middle_sequence", "middle_cycle")
 # Families that know their number of sites.
 SIZED_FAMILIES = ("core", "repeats")
+MOST_SITES = 4096  # of a network; a file that asks for more is not believed
 FAMILIES = (
     "unshared",
     "shared",
@@ -239,10 +240,11 @@ def _between_ends(middle: list[int]) -> list[int]:
 
 
 def check_sites(num_sites: int) -> int:
-    """Returns `num_sites`; raises ValueError unless it is an integer of at least 1."""
-    if not isinstance(num_sites, int) or num_sites < 1:
+    """Returns `num_sites`; raises ValueError unless it is from 1 to `MOST_SITES`."""
+    if not isinstance(num_sites, int) or not 1 <= num_sites <= MOST_SITES:
         raise ValueError(
-            f"`num_sites` must be an integer of at least 1. Received: {num_sites!r}"
+            f"`num_sites` must be an integer of at least 1, and at most {MOST_SITES}. "
+            f"Received: {num_sites!r}"
         )
     return num_sites
 

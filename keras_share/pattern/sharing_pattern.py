@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any, TypeAlias
 
 from keras_share.pattern import draw, families, partitions
-from keras_share.pattern.families import FAMILIES
+from keras_share.pattern.families import FAMILIES, MOST_SITES
 
 _LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
@@ -56,6 +56,11 @@ class SharingPattern:
                 "`labels` must name at least one site, for example 'AABB'. "
                 f"Received: labels={labels!r}"
             )
+        if len(canonical) > MOST_SITES:
+            raise ValueError(
+                f"A pattern must be of at most {MOST_SITES} sites. Received: labels of "
+                f"{len(canonical)}"
+            )
         object.__setattr__(self, "labels", canonical)
 
     # Reading a pattern.
@@ -73,10 +78,10 @@ class SharingPattern:
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """The sites of each group, groups in order of first appearance."""
-        return tuple(
-            tuple(site for site, label in enumerate(self.labels) if label == group)
-            for group in range(self.num_groups)
-        )
+        sites: list[list[int]] = [[] for _ in range(self.num_groups)]
+        for site, label in enumerate(self.labels):
+            sites[label].append(site)
+        return tuple(map(tuple, sites))
 
     @property
     def names(self) -> tuple[str, ...]:

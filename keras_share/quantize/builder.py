@@ -96,7 +96,8 @@ class Builder:
             outputs = tree.flatten(self._call(step))
             for tensor, output in zip(tensors, outputs, strict=True):
                 rounded = self._is_rounded(step, tensor)
-                x = output if rounded else self._round(tensor, output)
+                mean = operation_name(step.op) == "average_pool"
+                x = output if rounded else self._round(tensor, output, mean)
                 self.rebuilder.set(tensor, x)
 
     def _loop(self, step: Step, body: FlatGraph) -> Any:
@@ -211,9 +212,11 @@ class Builder:
         inputs = [self.ranges.get(x) for x in values_of(step)]
         return moved and self.ranges.get(tensor) in inputs
 
-    def _round(self, tensor: keras.KerasTensor, x: Any) -> Any:
+    def _round(self, tensor: keras.KerasTensor, x: Any, is_mean: bool = False) -> Any:
         fake = self._fake(tensor)
-        return x if fake is None else self.rebuilder.here(fake)(x)
+        if fake is None:
+            return x
+        return self.rebuilder.here(fake)(x, **{"is_mean": True} if is_mean else {})
 
     def _rounder(self, tensor: keras.KerasTensor) -> str | None:
         """The name of the layer that rounds a tensor."""

@@ -12,6 +12,7 @@ from keras_share.quantize.tfmot import RangeOwner, activation_quantizer
 UNTRAINED = (-6.0, 6.0)  # where TFMOT's quantizers begin
 
 LEAST = 1.001e-6  # TensorFlow's converter widens narrower ranges to 1e-6
+_NEAR = 5e-4  # steps; a mean of 500 integers is as far from a tie, or it is one
 _SMALL = 1e-3  # a range for what was zero in all samples
 _WHOLLY = 1e3  # below it are only masks, such as -1e4 or -1e9
 
@@ -57,7 +58,12 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         self._range = self._quantizer.build(input_shape, "range", RangeOwner(self))
         self.min, self.max = self._range["min_var"], self._range["max_var"]
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(
+        self, inputs: Any, training: bool | None = None, is_mean: bool = False
+    ) -> Any:
+        """Rounds; a mean of few integers as TFLite's kernels do where it is a tie."""
+        if is_mean and self.num_bits == 8 and not self._observing:
+            inputs = inputs + self._from_ties(inputs)
         if self._held is not None:
             if self.watches(training):
                 values = ops.cast(ops.stop_gradient(inputs), "float32")
@@ -73,6 +79,17 @@ class FakeQuantize(InLoop, keras.layers.Layer):
         # The TensorFlow variables themselves, which the quantizer assigns to.
         weights = {name: v.value for name, v in self._range.items()}
         return self._quantizer(inputs, self._moves(training), weights)
+
+    def _from_ties(self, x: Any) -> Any:
+        # The kernels round half integers away from zero, TensorFlow upwards, or as
+        # the last digit of a float has it. Zero is that of the integers in the file.
+        if self._held is not None:
+            low, high = self._held["min_var"], self._held["max_var"]
+        else:
+            low, high = self.ends() if self.fixed else (self.min, self.max)
+        step = (high - low) / (2**self.num_bits - 1)
+        middle = (128 - ops.round(-low / step)) * step
+        return ops.stop_gradient(_NEAR * step * ops.sign(x - middle + _NEAR * step))
 
     def _moves(self, training: bool | None) -> bool:
         # A frozen range stays as it is, as statistics do in Keras.

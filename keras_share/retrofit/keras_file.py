@@ -1,9 +1,11 @@
 """Reading a `.keras` file that somebody gave."""
 
 import os
+import zipfile
 
 import keras
 
+from keras_share.archive import check_unpacked
 from keras_share.flat.first_sentence import first_sentence
 
 
@@ -12,13 +14,16 @@ def load_keras_file(path: str | os.PathLike, compile: bool = False) -> keras.Mod
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no model that loads.
+        ValueError: If the file is no model that loads, or one that unpacks to far more
+            bytes than it has.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(
             "A Keras model must be an existing .keras file, as model.save(path) "
             f"writes it. Received: {os.fspath(path)!r}"
         )
+    if zipfile.is_zipfile(path):
+        check_unpacked(path)
     try:
         return keras.saving.load_model(path, compile=compile)
     # Keras follows a damaged file until something breaks, in Keras or below it.

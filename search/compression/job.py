@@ -300,7 +300,7 @@ class Job:
         now = json.loads(json.dumps(now))
         path = self.work / "begun.json"
         if not path.exists():
-            write_atomically(path, json.dumps(now).encode())
+            write_atomically(path, json.dumps(now))
             return False
         before = json.loads(path.read_text(encoding="utf-8"))
         names = dict.fromkeys([*before, *now])

@@ -1,5 +1,6 @@
 """`Compression`: what came of a compression, as values and as reports."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,16 +109,20 @@ class Compression:
             front = self.results.pareto_front()[columns]
             front = front.rename(columns=lambda name: name.removeprefix("hp/"))
             told += f"\n## The front of what was tried\n\n{markdown(front)}\n"
-        write_atomically(self.folder / "report.md", told.encode())
+        write_atomically(self.folder / "report.md", told)
         winner = self.folder / "model.tflite"
         page = render_page(self.results, winner, "compression.html", outcome=self)
-        write_atomically(self.folder / "report.html", page.encode())
+        write_atomically(self.folder / "report.html", page)
         self.results.to_csv(self.folder / "trials.csv")
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown."""
-    lines = [list(table.columns), ["---", *["---:"] * (len(table.columns) - 1)]]
-    rows = table.itertuples(index=False, name=None)
-    lines += [[format_number(value) for value in row] for row in rows]
+    """A table in Markdown; what has a meaning there stands for itself."""
+    rows = [list(table.columns), *table.itertuples(index=False, name=None)]
+    lines = [[_cell(format_number(value)) for value in row] for row in rows]
+    lines.insert(1, ["---", *["---:"] * (len(table.columns) - 1)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([\\|<>`*_\[\]])", r"\\\1", " ".join(text.split()))

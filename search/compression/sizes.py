@@ -33,7 +33,7 @@ class Sizes:
         numbers, sort = kernel_numbers(model), _sort(candidate)
         if sort not in self._known:
             self._known[sort] = numbers, self._measure(model, candidate)
-            write_atomically(self._path, json.dumps(self._known).encode())
+            write_atomically(self._path, json.dumps(self._known))
         like, size = self._known[sort]
         return round(size + self._bytes_each(candidate.quantization) * (numbers - like))
 

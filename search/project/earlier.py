@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def observations(
             "`project_name`) or the CSV file of its leaderboard. Received: "
             f"{os.fspath(source)!r}, which does not exist"
         )
-    table = _of_project(path) if path.is_dir() else _of_csv(path)
+    table = _of_project(path) if path.is_dir() else _of_csv(path, objectives)
     if "status" in table:
         table = table[table["status"] == "COMPLETED"]
     signs = read_objectives.signs(objectives)
@@ -54,7 +54,14 @@ def observations(
         }
         if all(math.isfinite(numbers.get(name, math.nan)) for name in objectives):
             scores = [s * numbers[n] for s, n in zip(signs, objectives, strict=True)]
-            point = _point(present)
+            try:
+                point = _point(present)
+            except ValueError as error:
+                raise ValueError(
+                    "The patterns of an earlier search must be as it wrote them. "
+                    f"Received: {os.fspath(source)!r}, trial "
+                    f"{present.get('trial_id')!r} ({error})"
+                ) from error
             kept.append(Observation(point, tuple(scores), numbers, is_earlier=True))
     if not kept:
         raise ValueError(
@@ -70,11 +77,22 @@ def _of_project(folder: Path) -> pd.DataFrame:
     return leaderboard(project.records(), *next(iter(project.objectives.items())))
 
 
-def _of_csv(path: Path) -> pd.DataFrame:
+def _of_csv(path: Path, objectives: Iterable[str]) -> pd.DataFrame:
     try:
         # By default pandas 2 reads another number than was written.
-        return pd.read_csv(path, dtype={"pattern": str}, float_precision="round_trip")
-    except ValueError as error:  # of the decoding or of the parser
+        table = pd.read_csv(
+            path,
+            dtype={"pattern": str},
+            float_precision="round_trip",
+            compression=None,  # it may unpack to any size
+            index_col=False,  # a row with commas too many would move the others
+        )
+        # One word among the numbers would make words of all.
+        for name in table.columns.intersection(list(objectives)):
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+        return table
+    # Of the decoding or of the parser; Python's, of numbers of many digits.
+    except (ValueError, OverflowError) as error:
         raise ValueError(
             "`earlier` must be a folder or a CSV file, such as `SearchResults.to_csv` "
             f"writes. Received: {os.fspath(path)!r} ({error})"

@@ -19,6 +19,7 @@ _STATUS = {
 # Attributes of a trial in the study; those that begin with an underscore are our own.
 MESSAGE, WORKER = "message", "worker"
 MEASURES, REJECTED = "_measures", "_rejected"
+_LARGEST = 2**1000  # that floats have
 _NO_RESULT = ("planned_epochs",)  # a number that is none
 
 _LOST = (
@@ -104,24 +105,28 @@ class TrialRecord:
 def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
     """The record of a trial that has ended, of a search or of any study."""
     found = trial.user_attrs
-    measures = found.get(MEASURES, ())
+    measures = found.get(MEASURES)
+    measures = list(map(str, measures)) if isinstance(measures, list | tuple) else []
     status = "REJECTED" if REJECTED in found else _STATUS[trial.state]
     if trial.state == TrialState.COMPLETE and MEASURES not in found:
         found = {**found, **dict(zip(objectives, trial.values, strict=True))}
+    # Attributes of a study are the user's, too, and of any name and type.
     numbers = {
         name: value
         for name, value in found.items()
-        if isinstance(value, int | float) and name[0] != "_" and name not in _NO_RESULT
+        if _is_number(value) and name[:1] not in ("", "_") and name not in _NO_RESULT
     }
     parameters: Any = numbers.pop("parameters", None)
+    message = found.get(MESSAGE, _LOST if status == "FAILED" else None)
+    score = found.get(next(iter(objectives))) if status == "COMPLETED" else None
     started, ended = trial.datetime_start, trial.datetime_complete
     return TrialRecord(
         trial_id=str(trial.number),
         status=status,
         # Storages keep no order.
-        patterns=dict(sorted(patterns_from_values(trial.params, found).items())),
+        patterns=_patterns_of(trial),
         parameters=parameters,
-        score=found.get(next(iter(objectives))) if status == "COMPLETED" else None,
+        score=score if _is_number(score) else None,
         metrics={
             name: value for name, value in numbers.items() if name not in measures
         },
@@ -130,15 +135,40 @@ def record_of(trial: FrozenTrial, objectives: Mapping[str, str]) -> TrialRecord:
         seconds=(ended - started).total_seconds() if started and ended else None,
         started=started.timestamp() if started else None,
         ended=ended.timestamp() if ended else None,
-        worker=found.get(WORKER),
-        message=found.get(MESSAGE, _LOST if status == "FAILED" else None),
+        worker=_text(found.get(WORKER)),
+        message=_text(message),
         place=place_of(trial),
     )
 
 
+def _text(value: Any) -> str | None:
+    """As text that any encoding has."""
+    return None if value is None else str(value).encode(errors="replace").decode()
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, of a size that others can have."""
+    return isinstance(value, float) or (
+        isinstance(value, int) and abs(value) <= _LARGEST
+    )
+
+
+def _patterns_of(trial: FrozenTrial) -> dict[str, SharingPattern]:
+    try:
+        patterns = patterns_from_values(trial.params, trial.user_attrs)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            "What a trial says of its patterns must be as `sharing_pattern` or "
+            f"`suggest_pattern` wrote it. Received: trial {trial.number}, with "
+            f"{trial.user_attrs} and {trial.params} ({error})"
+        ) from error
+    return dict(sorted(patterns.items()))
+
+
 def place_of(trial: FrozenTrial) -> int:
     """The number of the trial of which this is a further attempt, or its own."""
-    return trial.user_attrs.get("_place", trial.number)
+    place = trial.user_attrs.get("_place")
+    return place if isinstance(place, int) else trial.number
 
 
 def counted(trials: Iterable[FrozenTrial]) -> int:

@@ -174,7 +174,7 @@ class Project:
         self._presence.show()
         attributes = {**attributes, _PROCESS: self._presence.name}
         if again is not None:
-            deaths = again.user_attrs.get(_DEATHS, 0) + 1
+            deaths = _deaths(again) + 1
             attributes |= {_RETRY_OF: again.number, "_place": place_of(again)}
             attributes[_DEATHS] = deaths
         template = create_trial(
@@ -209,7 +209,7 @@ class Project:
         """Gives a trial back, to be run again; its process is no reason not to."""
         with contextlib.suppress(TakenError):
             trial = patiently(self.storage.get_trial, self._trial_id(number))
-            self._set(number, _DEATHS, trial.user_attrs.get(_DEATHS, 0) - 1)
+            self._set(number, _DEATHS, _deaths(trial) - 1)
             self._end(number, TrialState.FAIL)
 
     def is_searched(self) -> bool:
@@ -279,7 +279,15 @@ class Project:
         patiently(self.storage.delete_study, self._id)
 
     def _all(self) -> list[FrozenTrial]:
-        self._last = patiently(lambda: self.study.get_trials(deepcopy=False))
+        try:
+            self._last = patiently(lambda: self.study.get_trials(deepcopy=False))
+        # What Optuna and SQLAlchemy meet where rows are not what they wrote.
+        except (LookupError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(
+                "The trials of a study must be as Optuna wrote them. Received: "
+                f"{self.study.study_name!r}, whose trials can't be read "
+                f"({type(error).__name__}: {error}). Take a copy from before."
+            ) from error
         return self._last
 
     def _trial_id(self, number: int) -> int:
@@ -308,6 +316,11 @@ class Project:
         return name is not None and self._presence.is_alive(name) is False
 
 
+def _deaths(trial: FrozenTrial) -> int:
+    found = trial.user_attrs.get(_DEATHS)
+    return found if isinstance(found, int) else 0
+
+
 def _is_lost(trial: FrozenTrial) -> bool:
     """Whether a trial ended with its process and not by itself, and may begin again."""
     found = trial.user_attrs
@@ -315,5 +328,5 @@ def _is_lost(trial: FrozenTrial) -> bool:
         trial.state == TrialState.FAIL
         and MESSAGE not in found
         and _VOID not in found
-        and found.get(_DEATHS, 0) + 1 < _MOST_DEATHS
+        and _deaths(trial) + 1 < _MOST_DEATHS
     )

@@ -52,8 +52,7 @@ def render_page(
     """
     from keras_share.tflite.inspect.audit import audit
 
-    scores = [one.score for one in results.records if one.is_completed]
-    is_scored = bool(np.isfinite(np.array(scores, float)).any())
+    is_scored = _is_scored(results)
     columns = results.default_columns() if is_scored else ()
     shown = dict.fromkeys((*columns, results.objective, "parameters"))
     return _ENVIRONMENT.get_template(template).render(
@@ -78,13 +77,18 @@ def render_page(
     )
 
 
+def _is_scored(results: "SearchResults") -> bool:
+    scores = [one.score for one in results.records if one.is_completed]
+    return bool(np.isfinite(np.array(scores, float)).any())
+
+
 def _summary(results: "SearchResults") -> dict[str, str]:
     """What was found in a few words, by what they are about."""
     counts = Counter(record.status for record in results.records)
     words = [f"{n:,} {_WORDS.get(s, s.lower())}" for s, n in counts.most_common()]
     found = {"trials": ", ".join(words) or "none"}
     best = results.leaderboard(average=True)[:1]
-    if len(best):
+    if _is_scored(results):
         score, trial_id = best[results.objective].iloc[0], best["trial_id"].iloc[0]
         found[f"best {results.objective}"] = (
             f"{format_number(score)} (trial {trial_id})"

@@ -12,6 +12,7 @@ from keras_share.pattern.families import (
     FAMILIES,
     GROUPED_FAMILIES,
     MIDDLE_FAMILIES,
+    check_sites,
     members,
 )
 from keras_share.pattern.sharing_pattern import SharingPattern
@@ -20,6 +21,7 @@ from keras_share.pattern.sharing_pattern import SharingPattern
 # and Optuna's trial this attribute. It tells what the index means: to an oracle or a
 # sampler in another process, and to a later reader.
 SUFFIX = ".patterns"
+MOST_SITES = 256  # to number the partitions of more takes seconds
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ class PatternSpace:
     private_ends: bool = False
 
     def __post_init__(self):
+        check_sites(self.num_sites)
+        if self.num_sites > MOST_SITES:
+            raise ValueError(
+                f"A search must choose for at most {MOST_SITES} sites. Received: "
+                f"num_sites={self.num_sites}. Let each site be a "
+                "larger part of the network."
+            )
         families = self.families
         if families is not None:
             families = [families] if isinstance(families, str) else families

@@ -53,8 +53,13 @@ def signs(objectives: Mapping[str, str]) -> tuple[int, ...]:
 def objectives_of(study: optuna.Study) -> dict[str, str]:
     """The direction of each objective of a study, by name."""
     directions = [one.name.lower()[:3] for one in study.directions]
+    if not directions:
+        raise ValueError(
+            "A study must have an objective. Received: the study "
+            f"{study.study_name!r} without one. Take a copy from before."
+        )
     names = study.metric_names or ["value"]
-    if len(names) < len(directions):
+    if len(names) != len(directions):
         names = [f"value_{i}" for i in range(len(directions))]
     return dict(zip(names, directions, strict=True))
 

@@ -80,3 +80,23 @@ def test_volumes_with_channels_first_stay():
     model = pooled(VOLUME, layers.MaxPooling3D(2, data_format="channels_first"))
     [row] = quantization_report(model).float_layers
     assert "channels come first" in row.reason
+
+
+POOLINGS = {
+    "images": [layers.AveragePooling2D(2)],
+    "bands": [layers.AveragePooling2D((1, 8))],
+    "padded": [layers.AveragePooling2D(3, 1, padding="same")],
+    "time": [layers.Reshape((16, 24)), layers.AveragePooling1D(4)],
+    "behind a ReLU": [layers.ReLU(), layers.AveragePooling2D(2)],
+}
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_means_that_are_ties_are_those_of_the_kernels(name, tmp_path):
+    x = values(32, 16, 8, 3)
+    quantized = ks.quantize_model(pooled((16, 8, 3), *POOLINGS[name]), x)
+    quantized.save(tmp_path / "model.keras")
+    quantized = keras.models.load_model(tmp_path / "model.keras")
+    path = tmp_path / "model.tflite"
+    report = ks.export_tflite(quantized, path, representative_dataset=x)
+    assert report.agreement[0].steps < 0.1

@@ -112,7 +112,7 @@ def export_c_array(
         "length": len(data),
     }
     for target, template in zip(targets, (_SOURCE, _HEADER), strict=True):
-        write_atomically(target, template.format(**fields).encode())
+        write_atomically(target, template.format(**fields))
     return path, header
 
 

@@ -12,7 +12,12 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_share.tflite.file.whole import check_counts, check_references, complete
+from keras_share.tflite.file.whole import (
+    SHARING,
+    check_counts,
+    check_references,
+    complete,
+)
 
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16  # of constant buffers: `force_align: 16` in the schema
@@ -175,6 +180,11 @@ def buffer_bytes(model: schema.ModelT, index: int) -> bytes:
     return _array(model.buffers[index]).tobytes()
 
 
+def buffer_size(model: schema.ModelT, index: int) -> int:
+    """Bytes of the buffer `index`."""
+    return _array(model.buffers[index]).size
+
+
 def has_content(model: schema.ModelT, tensor: schema.TensorT) -> bool:
     """Whether the values of a tensor are stored in the file."""
     return bool(tensor.buffer) and _array(model.buffers[tensor.buffer]).size > 0
@@ -206,13 +216,23 @@ def first_copies(model: schema.ModelT, indices: Iterable[int]) -> dict[int, int]
 
 
 class _Whole(bytes):
-    """Bytes whose slices lie inside: the reader would cut a string short, silently."""
+    """Bytes whose slices lie inside, and are not many times as much as all of it.
+
+    The reader would cut a string short, silently, and copies one for each reference.
+    """
+
+    copied = 0
 
     def __getitem__(self, key):
         # A string is followed by a zero, so its end is never the end of the file.
         if isinstance(key, slice) and key.stop >= len(self):
             raise IndexError(f"a string ends at byte {key.stop} of {len(self)}")
-        return super().__getitem__(key)
+        part = super().__getitem__(key)
+        if isinstance(key, slice):
+            self.copied += len(part)
+            if self.copied > SHARING * len(self):
+                raise ValueError(f"strings of more than {self.copied} bytes")
+        return part
 
 
 class _Builder(flatbuffers.Builder):

@@ -20,9 +20,17 @@ def read_metadata(model: schema.ModelT) -> dict[str, Any]:
                 facts = json.loads(flatbuffer.buffer_bytes(model, entry.buffer))
             except (ValueError, RecursionError):  # another tool's, or damaged
                 continue
-            if isinstance(facts, dict):
+            if isinstance(facts, dict) and _is_flat(facts):
                 return facts
     return {}
+
+
+def _is_flat(facts: Any, depth: int = 20) -> bool:
+    """Whether it is nested no deeper than what can be shown."""
+    inner = facts.values() if isinstance(facts, dict) else facts
+    if not isinstance(facts, dict | list):
+        return True
+    return depth > 0 and all(_is_flat(x, depth - 1) for x in inner)
 
 
 def write_metadata(model: schema.ModelT, facts: Mapping[str, Any]) -> None:

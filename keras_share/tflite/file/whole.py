@@ -1,13 +1,20 @@
 """What a .tflite file says of itself, held against what is in it."""
 
+import math
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+# Equal vectors of numbers may be one in a file, but few files gain more by it.
+SHARING = 16
+MOST_NUMBERS = 2**62  # of a tensor
 
 
 def check_counts(root: schema.Model, size: int) -> None:
     """Bounds the work of unpacking, which loops as often as the file says.
 
-    An entry of a vector of tables takes 4 bytes: a file can't have more of them.
+    An entry of a vector of tables takes 4 bytes: a file can't have more of them, but
+    for one that refers to the same table again and again.
     """
     entries = sum(
         (
@@ -28,8 +35,26 @@ def check_counts(root: schema.Model, size: int) -> None:
                 break
             part = get(i)
             entries += sum(getattr(part, count)() for count in counts)
+    if entries * 4 <= size:
+        within, numbers = _within(root)
+        entries += within
+        if numbers * 4 > SHARING * size:
+            raise ValueError(f"{numbers} inputs and outputs in {size} bytes")
     if entries * 4 > size:
         raise ValueError(f"{entries} entries in {size} bytes")
+
+
+def _within(root: schema.Model) -> tuple[int, int]:
+    """Entries within tensors, and inputs and outputs of operators."""
+    entries = numbers = 0
+    for graph in map(root.Subgraphs, range(root.SubgraphsLength())):
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            sparsity = tensor.Sparsity()
+            entries += tensor.VariantTensorsLength()
+            entries += 0 if sparsity is None else sparsity.DimMetadataLength()
+        for op in map(graph.Operators, range(graph.OperatorsLength())):
+            numbers += op.InputsLength() + op.OutputsLength()
+    return entries, numbers
 
 
 def complete(model: schema.ModelT, raw: bytes) -> None:
@@ -63,10 +88,16 @@ def _behind(raw: bytes, offset: int, size: int) -> np.ndarray:
 
 def check_references(model: schema.ModelT) -> None:
     """Raises an error unless all that a file refers to is in it."""
+    if not model.subgraphs:
+        raise ValueError("it has no subgraph")
     buffers = [entry.buffer for entry in model.metadata or ()]
     buffers += [] if model.metadataBuffer is None else list(model.metadataBuffer)
     for graph in model.subgraphs:
         buffers += [tensor.buffer for tensor in graph.tensors]
+        for tensor in graph.tensors:
+            shape = () if tensor.shape is None else tensor.shape
+            if math.prod(max(1, int(n)) for n in shape) > MOST_NUMBERS:
+                raise ValueError(f"a tensor of {len(shape)} axes is too large")
         codes = [op.opcodeIndex for op in graph.operators]
         _check_range("operator code", codes, len(model.operatorCodes))
         for node in (graph, *graph.operators):

@@ -5,6 +5,8 @@ from graphlib import CycleError, TopologicalSorter
 
 from keras_share.tflite.file.flatbuffer import schema
 
+MOST_CALLS = 10**6
+
 
 def entry_points(model: schema.ModelT) -> list[int]:
     """The subgraphs that a program runs: those of the signatures, or the first one."""
@@ -35,8 +37,8 @@ def num_calls(model: schema.ModelT) -> list[int]:
     of two different branches.
 
     Raises:
-        ValueError: If an operator names a subgraph that doesn't exist, or subgraphs
-            call each other in a circle.
+        ValueError: If an operator names a subgraph that doesn't exist, subgraphs call
+            each other in a circle, or one runs more than a million times.
     """
     called = [
         Counter(i for op in graph.operators for i in called_subgraphs(op))
@@ -60,6 +62,12 @@ def num_calls(model: schema.ModelT) -> list[int]:
         ) from error
     times = [entries.count(index) for index in range(len(model.subgraphs))]
     for index in reversed(order):
+        if times[index] > MOST_CALLS:
+            raise ValueError(
+                f"A subgraph of a .tflite model must run at most {MOST_CALLS:,} times "
+                f"in an inference. Received: subgraph {index}, which runs "
+                f"{times[index]:,} times. The file is damaged: export it again."
+            )
         for other, count in called[index].items():
             times[other] += times[index] * count
     return times

@@ -75,7 +75,7 @@ def _cost(
         types=f"{_types([tensors[i] for i in present])} -> {_types(outputs)}",
         calls=calls,
         macs=_macs(name, op, tensors, constant),
-        weight_bytes=sum(len(flatbuffer.buffer_bytes(model, i)) for i in stored),
+        weight_bytes=sum(flatbuffer.buffer_size(model, i) for i in stored),
         activation_bytes=sum(map(nbytes, passing)),
     )
 

@@ -1,7 +1,8 @@
 """Running a `.tflite` file in the LiteRT interpreter."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ def predict_tflite(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the names, shapes or types of the inputs don't fit the file, or
-            it has no signature of this name.
+        ValueError: If the names, shapes or types of the inputs don't fit the file, it
+            has no signature of this name, or the interpreter can't run it.
 
     Example:
     >>> import keras, keras_share, numpy as np
@@ -62,7 +63,8 @@ def predict_tflite(
 
     data = contents(source)
     called = _called(data, signature)
-    runner = Interpreter(model_content=data).get_signature_runner(called.key)
+    with _told():
+        runner = Interpreter(model_content=data).get_signature_runner(called.key)
     details = runner.get_input_details()
     takes = [_end(name, details[name]) for name in called.inputs]
     found = runner.get_output_details()
@@ -75,9 +77,23 @@ def predict_tflite(
             arrays = {
                 e.name: a[i : i + step] for e, a in zip(takes, batch, strict=True)
             }
-            results = runner(**arrays)
+            with _told():
+                results = runner(**arrays)
             rows.append([results[end.name] for end in gives])
     return joined(rows, gives, raw)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Says of the interpreter's errors that they are the file's."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "LiteRT's interpreter must be able to run the file. "
+            f"Received: {error}. Copy or export the file again; `audit` tells its "
+            "operators."
+        ) from error
 
 
 def _called(data: bytes, name: str | None) -> Signature:

@@ -117,7 +117,7 @@ def joined(
         end.name: column if raw else end.real(column)
         for end, column in zip(gives, columns, strict=True)
     }
-    return arrays if len(arrays) > 1 else arrays.popitem()[1]
+    return arrays.popitem()[1] if len(arrays) == 1 else arrays
 
 
 def _by_name(structure: Any, names: list[str]) -> dict[Any, np.ndarray]:
