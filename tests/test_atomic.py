@@ -76,7 +76,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch, failing):
 
 def test_write_of_something_else_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        write_atomically(tmp_path / "model", "text")
+        write_atomically(tmp_path / "model", 7)
     assert os.listdir(tmp_path) == []
 
 
@@ -92,3 +92,8 @@ def test_check_writable_in_a_read_only_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match=r"must be writable.*model.*another"):
         check_writable(tmp_path / "model")
+
+
+def test_text_is_written_in_utf8_whatever_it_holds(tmp_path):
+    write_atomically(tmp_path / "report.md", "Äpfel \ud800")
+    assert (tmp_path / "report.md").read_bytes() == "Äpfel ?".encode()

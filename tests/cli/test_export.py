@@ -134,3 +134,33 @@ def test_another_backend_is_no_bug(cli, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     done = cli("export model.keras -o out.tflite", 1)
     assert "KERAS_BACKEND=tensorflow" in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["cut", "claims", "bytes", "bomb"])
+def test_samples_that_are_damaged(damage, cli, here):
+    path = here / "samples.npz"
+    if damage == "bomb":
+        np.savez_compressed(
+            path, x=np.zeros(2**24, "uint8"), y=np.zeros(2**24, "uint8")
+        )
+    elif damage == "claims":
+        array = np.lib.format.MAGIC_PREFIX + bytes([1, 0])
+        header = "{'descr': '<f4', 'fortran_order': False, 'shape': (70000000000000,)}"
+        path = here / "samples.npy"
+        path.write_bytes(array + bytes([len(header), 0]) + header.encode())
+    else:
+        np.savez_compressed(path, x=np.arange(1000.0))
+        data = bytearray(path.read_bytes())
+        if damage == "bytes":
+            data[100:140] = bytes(40)
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else data)
+    done = cli(
+        f"export model.keras -o x.tflite --quantization int8 --representative {path}", 1
+    )
+    assert "must be a file of numpy.save or numpy.savez" in done.output
+
+
+def test_labels_that_are_no_text(cli, here):
+    (here / "labels.txt").write_bytes("Äpfel".encode("latin-1"))
+    done = cli("export model.keras -o x.tflite --labels labels.txt", 1)
+    assert "text in UTF-8. Received: 'labels.txt'" in done.output

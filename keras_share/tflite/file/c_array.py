@@ -15,7 +15,7 @@ _KEYWORDS = (
     "inline int long mutable namespace new noexcept not not_eq nullptr operator or "
     "or_eq private protected public register requires restrict return short signed "
     "sizeof static struct switch template this throw true try typedef typeid typename "
-    "union unsigned using virtual void volatile while xor xor_eq"
+    "union unsigned using virtual void volatile while xor xor_eq main size_t"
 )
 
 _HEADER = """\
@@ -65,8 +65,8 @@ def export_c_array(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If `source` is not a .tflite model, `output` has another ending, or
-            `name` is not a C identifier.
+        ValueError: If `source` is not a .tflite model, `output` has another ending or
+            signs that C has no place for, or `name` is not a C identifier.
         OSError: If the folder doesn't exist or can't be written.
 
     Example:
@@ -86,11 +86,25 @@ def export_c_array(
             "`output` must be that of a C++ source and end in .cc or .cpp. "
             f"Received: output={str(path)!r}"
         )
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in _KEYWORDS.split():
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch(r"(?!_[A-Z_])[A-Za-z_][A-Za-z0-9_]*", name)
+        or name in _KEYWORDS.split()
+    ):
         raise ValueError(
             "`name` must be a C identifier: letters, digits and underscores, no digit "
-            f"first, and no keyword. Received: name={name!r}. By default it is the "
-            "name of `output`."
+            "first, none that C reserves, such as _Bool, and no keyword. Received: "
+            f"name={name!r}. By default it is the name of `output`."
+        )
+    if not re.fullmatch(r"[\w .+-]+", path.name):
+        raise ValueError(
+            "The name of `output` must be of letters, digits, spaces and .+-_, as a "
+            f"line of the source includes the header. Received: output={str(path)!r}"
+        )
+    if not isinstance(arena_bytes, int | None):
+        raise ValueError(
+            "`arena_bytes` must be an integer, as `run_micro` measures. Received: "
+            f"arena_bytes={arena_bytes!r}"
         )
     read(source)
     data = contents(source)
@@ -101,7 +115,8 @@ def export_c_array(
     if arena_bytes is not None:
         facts.append(f"tensor arena of {arena_bytes:,} bytes")
     if isinstance(source, str | os.PathLike):
-        facts.insert(0, Path(source).name)
+        # A line of a comment: no end of the line, and none that a backslash joins.
+        facts.insert(0, re.sub(r"[^\w .+-]", "?", Path(source).name))
     fields = {
         "comment": "// " + ", ".join(facts) + ".",
         "guard": f"{name.upper()}_H_",

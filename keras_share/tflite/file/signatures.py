@@ -24,13 +24,18 @@ class Signature(NamedTuple):
 
 
 def signatures(model: schema.ModelT) -> list[Signature]:
-    """The signatures of a model, at least one."""
+    """The signatures of a model, at least one; a ValueError of one without graphs."""
     found = []
     for signature in model.signatureDefs or ():
         graph = model.subgraphs[signature.subgraphIndex]
         inputs = _in_order(signature.inputs, graph.inputs)
         outputs = _in_order(signature.outputs, graph.outputs)
         found.append(Signature(text(signature.signatureKey), graph, inputs, outputs))
+    if not found and not model.subgraphs:
+        raise ValueError(
+            "A .tflite model must have a subgraph to be called. Received: one without. "
+            "Export it again."
+        )
     if not found:
         graph = model.subgraphs[0]
         inputs, outputs = (

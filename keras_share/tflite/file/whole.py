@@ -88,8 +88,6 @@ def _behind(raw: bytes, offset: int, size: int) -> np.ndarray:
 
 def check_references(model: schema.ModelT) -> None:
     """Raises an error unless all that a file refers to is in it."""
-    if not model.subgraphs:
-        raise ValueError("it has no subgraph")
     buffers = [entry.buffer for entry in model.metadata or ()]
     buffers += [] if model.metadataBuffer is None else list(model.metadataBuffer)
     for graph in model.subgraphs:

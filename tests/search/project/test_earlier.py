@@ -1,5 +1,6 @@
 """Earlier searches: what of them a new one may learn from."""
 
+import gzip
 from dataclasses import replace
 
 import numpy as np
@@ -98,4 +99,43 @@ def test_what_is_no_search(content, message, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
+        observations(path, SCORE)
+
+
+HEADER = "pattern,val_accuracy,status,trial_id,hp/units\n"
+
+
+@pytest.mark.parametrize(
+    "rows, kept",
+    [
+        ("AABB,0.9,COMPLETED,0,3\nAABB,x,COMPLETED,1,3\n", 1),
+        ("AABB,0.9,COMPLETED,0,3,,,,\nABAB,0.8,COMPLETED,1,3\n", 2),
+    ],
+)
+def test_a_row_that_is_odd_takes_no_other_with_it(rows, kept, tmp_path):
+    path = tmp_path / "board.csv"
+    path.write_text(HEADER + rows)
+    found = observations(path, SCORE)
+    assert len(found) == kept and found[0].point["units"] == 3
+
+
+@pytest.mark.parametrize(
+    "row, told",
+    [
+        ("sharing=,0.9,COMPLETED,7,3", r"board\.csv', trial 7 \(`labels` must name"),
+        (f"{'A' * 5000},0.9,COMPLETED,7,3", "trial 7 .*at most 4096 sites"),
+        (f"AABB,{'9' * 500},COMPLETED,7,3", "must be a folder or a CSV file"),
+    ],
+)
+def test_rows_that_nothing_can_be_made_of(row, told, tmp_path):
+    path = tmp_path / "board.csv"
+    path.write_text(f"{HEADER}{row}\n")
+    with pytest.raises(ValueError, match=told):
+        observations(path, SCORE)
+
+
+def test_nothing_is_unpacked(tmp_path):
+    path = tmp_path / "board.csv.gz"
+    path.write_bytes(gzip.compress(f"{HEADER}AABB,0.9,COMPLETED,0,3\n".encode()))
+    with pytest.raises(ValueError, match="must be a folder or a CSV file"):
         observations(path, SCORE)

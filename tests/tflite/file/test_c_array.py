@@ -69,3 +69,17 @@ def test_bad_paths(file, tmp_path):
     with pytest.raises(ValueError, match="Only a regular file can be replaced"):
         export_c_array(file, tmp_path / "net.cc")
     assert os.listdir(tmp_path) == ["net.h"]
+
+
+def test_no_name_becomes_code(file, tmp_path):
+    given = tmp_path / "net\nint evil;\\.tflite"
+    shutil.copy(file, given)
+    source, _ = export_c_array(given, tmp_path / "net.cc")
+    assert source.read_text().startswith("// net?int evil??.tflite, ")
+    for name in ("_Bool", "__x", "main", 5):
+        with pytest.raises(ValueError, match="must be a C identifier"):
+            export_c_array(file, tmp_path / "net.cc", name=name)
+    with pytest.raises(ValueError, match="name of `output` must be of letters"):
+        export_c_array(file, tmp_path / 'x"y.cc', name="g")
+    with pytest.raises(ValueError, match="`arena_bytes` must be an integer"):
+        export_c_array(file, tmp_path / "net.cc", arena_bytes="5")

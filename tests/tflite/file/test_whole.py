@@ -105,3 +105,58 @@ def test_reference_to_nothing(model, damage, message):
     damage(model)
     with pytest.raises(ValueError, match=f"truncated or damaged.*{message}"):
         flatbuffer.read(flatbuffer.pack(model))
+
+
+def _told_again(field, count=3000):
+    """A file in which tables have one large vector in common, `count` times."""
+    builder = flatbuffers.Builder()
+
+    def tables(start, offsets):
+        start(builder, len(offsets))
+        for offset in offsets:
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    if field == "name":
+        part = builder.CreateString("a" * 20_000)
+    elif field == "inputs":
+        part = builder.CreateNumpyVector(np.zeros(20_000, "int32"))
+    else:
+        schema.VariantSubTypeStart(builder)
+        inner = [schema.VariantSubTypeEnd(builder)] * count
+        part = tables(schema.TensorStartVariantTensorsVector, inner)
+    kind = "Operator" if field == "inputs" else "Tensor"
+    getattr(schema, f"{kind}Start")(builder)
+    getattr(schema, f"{kind}Add{field[0].upper()}{field[1:]}")(builder, part)
+    one = getattr(schema, f"{kind}End")(builder)
+    many = tables(getattr(schema, f"SubGraphStart{kind}sVector"), [one] * count)
+    schema.SubGraphStart(builder)
+    getattr(schema, f"SubGraphAdd{kind}s")(builder, many)
+    graph = schema.SubGraphEnd(builder)
+    graphs = tables(schema.ModelStartSubgraphsVector, [graph])
+    schema.ModelStart(builder)
+    schema.ModelAddSubgraphs(builder, graphs)
+    builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+@pytest.mark.parametrize(
+    "field, told",
+    [
+        ("name", "strings of more than"),
+        ("inputs", "60000000 inputs and outputs in"),
+        ("variantTensors", "9003001 entries in"),
+    ],
+)
+def test_what_is_referred_to_again_and_again_is_not_read_as_often(field, told):
+    with pytest.raises(ValueError, match=told):
+        flatbuffer.read(_told_again(field))
+
+
+def test_tensors_have_a_size(model):
+    tensor = model.subgraphs[0].tensors[0]
+    tensor.shape = np.array([2**31 - 1, 2**31 - 1], "int32")
+    flatbuffer.read(flatbuffer.pack(model))
+    tensor.shape = np.array([2**31 - 1] * 40, "int32")
+    with pytest.raises(ValueError, match="a tensor of 40 axes is too large"):
+        flatbuffer.read(flatbuffer.pack(model))

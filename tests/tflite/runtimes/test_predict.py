@@ -7,6 +7,7 @@ import tensorflow as tf
 from random_data import values
 
 import keras_share as ks
+from keras_share.tflite.file import flatbuffer
 
 
 def test_lists_are_in_the_order_of_the_model(tmp_path):
@@ -66,3 +67,16 @@ def test_one_of_several_signatures():
     encoded = ks.predict_tflite(data, x, signature="encode")
     np.testing.assert_allclose(encoded, 2 * x)
     np.testing.assert_allclose(ks.predict_tflite(data, x, signature="decode"), x / 2)
+
+
+def test_a_file_that_the_interpreter_refuses(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    ks.export_tflite(model, tmp_path / "model.tflite")
+    parsed = flatbuffer.read(tmp_path / "model.tflite")
+    [graph] = parsed.subgraphs
+    graph.operators[0].outputs = graph.operators[0].inputs[:1]
+    with pytest.raises(ValueError, match="must be able to run the file"):
+        ks.predict_tflite(flatbuffer.pack(parsed), values(2, 4))
+    parsed.subgraphs, parsed.signatureDefs = [], []
+    with pytest.raises(ValueError, match="must have a subgraph"):
+        ks.predict_tflite(flatbuffer.pack(parsed), values(2, 4))
