@@ -15,17 +15,27 @@ def check_writable(path: str | os.PathLike) -> Path:
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     if not path.parent.is_dir():
+        mend = "Choose another folder, as a file has the name of this one."
+        if not path.parent.exists():
+            mend = f"Create the folder {str(path.parent)!r} first, or choose another."
         raise FileNotFoundError(
             "A file can only be written into an existing folder. "
-            f"Received: {str(path)!r}. Create the folder {str(path.parent)!r} "
-            "first, or choose another."
+            f"Received: {str(path)!r}. {mend}"
         )
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(
             f"The folder of a file to write must be writable. Received: "
             f"{str(path)!r}. Choose another folder."
         )
-    if path.exists() and not path.is_file():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            "The name of a file to write must be one that the file system takes "
+            f"({error.strerror}). Received: {str(path)!r}. Choose another name.",
+        ) from error
+    if there and not path.is_file():
         raise ValueError(
             "Only a regular file can be replaced. "
             f"Received: {str(path)!r}, a folder or a device. Add a file name."

@@ -47,7 +47,7 @@ def test_write_through_a_link(tmp_path):
 def test_write_without_a_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"kept")
     for parent in ("missing", "file"):
-        with pytest.raises(OSError, match=rf"existing folder.*{parent}/model.*Create"):
+        with pytest.raises(OSError, match=rf"existing folder.*{parent}/model"):
             write_atomically(tmp_path / parent / "model", b"data")
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"kept"
@@ -97,3 +97,11 @@ def test_check_writable_in_a_read_only_folder(tmp_path, monkeypatch):
 def test_text_is_written_in_utf8_whatever_it_holds(tmp_path):
     write_atomically(tmp_path / "report.md", "Äpfel \ud800")
     assert (tmp_path / "report.md").read_bytes() == "Äpfel ?".encode()
+
+
+def test_paths_that_can_be_none(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match="a file has the name of this one"):
+        check_writable(tmp_path / "file" / "model")
+    with pytest.raises(OSError, match="one that the file system takes"):
+        check_writable(tmp_path / ("x" * 300))

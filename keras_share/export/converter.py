@@ -39,12 +39,12 @@ def convert(model: keras.Model, quantization: Quantization, ends: Ends) -> bytes
     Raises:
         ValueError: If TensorFlow can't.
     """
-    _check_names(model)
+    check_names(model)
     with explained(model):
         return _convert(model, quantization, ends)
 
 
-def _check_names(model: keras.Model) -> None:
+def check_names(model: keras.Model) -> None:
     """Raises ValueError for names that TensorFlow doesn't take.
 
     Keras finds them too late: it leaves the process with them before all other names.

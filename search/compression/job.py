@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_share.atomic import write_atomically
 from keras_share.export.convert import export_tflite
+from keras_share.export.converter import check_names
 from keras_share.export.target import check_target
 from keras_share.flat.names import output_names
 from keras_share.quantize.model import quantize_model
@@ -241,6 +242,7 @@ class Job:
 
         misfit = ValueError, TypeError, KeyError, tf.errors.OpError
         model, found = self.originals.fresh(), {}
+        check_names(model)
         for data in (self.train, self.validation, self.test):
             try:
                 found = evaluate(model, model, data.first)

@@ -125,4 +125,4 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([\\|<>`*_\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\|<`]|(?<=\])\()", r"\\\1", " ".join(text.split()))

@@ -183,3 +183,13 @@ def test_labels_in_a_string_are_no_misspellings(alphabet):
         for pattern in SharingPattern.all(n):
             spec = "".join(alphabet[label] for label in pattern.labels)
             assert SharingPattern.get(spec) == pattern
+
+
+def test_a_number_of_sites_that_no_network_has_is_not_believed():
+    for spec in ("shared", "cycle:2"):
+        assert SharingPattern.get(spec, 4096).num_sites == 4096
+        with pytest.raises(ValueError, match="Received: 20000000"):
+            SharingPattern.get(spec, 20_000_000)
+    assert len(SharingPattern(range(4096)).groups) == 4096
+    with pytest.raises(ValueError, match="at most 4096 sites"):
+        SharingPattern("A" * 4097)

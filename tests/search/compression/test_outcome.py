@@ -1,9 +1,12 @@
 """What is said of the files of a compression."""
 
+import re
 from pathlib import Path
 
+import pandas as pd
+
 from keras_share.search.compression.files import Finalist
-from keras_share.search.compression.outcome import Compression
+from keras_share.search.compression.outcome import Compression, markdown
 from keras_share.search.compression.scores import Interval
 
 
@@ -23,3 +26,10 @@ def test_what_a_file_does_not_have_is_a_dash():
         "| original | 0.5000 [0.2500, 0.7500] | 6,592 | 0.5 | - |",
         "| AAB, int8 (winner) | 0.5000 [0.2500, 0.7500] | 4,688 | 0.25 | 3,584 |",
     ]
+
+
+def test_a_table_in_markdown_is_one_whatever_it_holds():
+    table = pd.DataFrame({"a|b": ["x|<script>\n# h", 1.5], "c": [True, None]})
+    lines = markdown(table).splitlines()
+    assert lines[2] == r"| x\|\<script> # h | True |"
+    assert [re.sub(r"\\.", "", line).count("|") for line in lines] == [3] * 4

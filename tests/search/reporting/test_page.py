@@ -145,3 +145,13 @@ def test_records_that_do_not_say_when_they_ran():
     found = page._summary(results)
     assert list(found) == ["trials", "time"]
     assert found["time"] == "14 s of trials"
+
+
+@pytest.mark.parametrize("values", [["nan", "nan"], ["inf", "nan"]])
+def test_scores_of_which_none_is_finite(values):
+    records = [
+        replace(one, score=float(value), metrics={"val_accuracy": float(value)})
+        for one, value in zip(synthetic.search(trials=2).records, values, strict=True)
+    ]
+    results = SearchResults(tuple(records), {"val_accuracy": "max"})
+    Outline(page.render_page(results))
