@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.metadata import write_metadata
+from keras_share.tflite.file.names import strip
 from keras_share.tflite.file.states import keep_inside
 from keras_share.tflite.runtimes.apart import run_apart
 from keras_share.tflite.runtimes.micro import run_micro
@@ -59,6 +60,8 @@ def with_inner_states(
     """
     model = flatbuffer.read(data)
     keep_inside(model, states)
+    if target == "micro":
+        strip(model)
     inner = flatbuffer.pack(model)
     steps = [
         {name: x for name, x in row.items() if name not in states}

@@ -12,7 +12,7 @@ from keras_share.quantize.quantization import Quantization
 from keras_share.tflite.file import flatbuffer
 from keras_share.tflite.file.flatbuffer import schema
 from keras_share.tflite.file.metadata import write_metadata
-from keras_share.tflite.file.names import shorten_names
+from keras_share.tflite.file.names import shorten_names, strip
 from keras_share.tflite.inspect.audit import audit_model
 from keras_share.tflite.repeats.compare import check_same
 from keras_share.tflite.repeats.roll import roll_model
@@ -87,6 +87,8 @@ def pack_for(
         RuntimeError: If the rolled file computes something else.
     """
     shorten_names(model)
+    if target == "micro":
+        strip(model)
     write_metadata(model, facts)
     data = flatbuffer.pack(model)
     if target == "cpu":
