@@ -1,6 +1,7 @@
 """Running a `.tflite` file in the LiteRT interpreter."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -118,7 +119,7 @@ def _end(name: str, details: dict[str, Any]) -> End:
 
 def _in_order(names: Iterable[str]) -> list[str]:
     """The file's order, but for names of the converter: output_2 before output_10."""
-    numbers = {name: name.removeprefix("output_") for name in names}
-    if all(number.isdecimal() for number in numbers.values()):
-        return sorted(numbers, key=lambda name: int(numbers[name]))
-    return list(numbers)
+    names = list(names)
+    if all(re.fullmatch(r"output_\d+", name) for name in names):
+        names.sort(key=lambda name: int(name.removeprefix("output_")))
+    return names
