@@ -14,7 +14,15 @@ def check_writable(path: str | os.PathLike) -> Path:
         OSError: If the folder does not exist or cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
-    if not path.parent.is_dir():
+    try:
+        there, in_folder = path.exists(), path.parent.is_dir()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            "The name of a file to write must be one that the file system takes "
+            f"({error.strerror}). Received: {str(path)!r}. Choose another name.",
+        ) from error
+    if not in_folder:
         mend = "Choose another folder, as a file has the name of this one."
         if not path.parent.exists():
             mend = f"Create the folder {str(path.parent)!r} first, or choose another."
@@ -27,14 +35,6 @@ def check_writable(path: str | os.PathLike) -> Path:
             f"The folder of a file to write must be writable. Received: "
             f"{str(path)!r}. Choose another folder."
         )
-    try:
-        there = path.exists()
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            "The name of a file to write must be one that the file system takes "
-            f"({error.strerror}). Received: {str(path)!r}. Choose another name.",
-        ) from error
     if there and not path.is_file():
         raise ValueError(
             "Only a regular file can be replaced. "

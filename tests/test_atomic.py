@@ -103,5 +103,6 @@ def test_paths_that_can_be_none(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError, match="a file has the name of this one"):
         check_writable(tmp_path / "file" / "model")
-    with pytest.raises(OSError, match="one that the file system takes"):
-        check_writable(tmp_path / ("x" * 300))
+    for long in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "model"):
+        with pytest.raises(OSError, match="one that the file system takes"):
+            check_writable(long)

@@ -138,7 +138,7 @@ def _samples(path: str) -> "np.ndarray | list[np.ndarray] | dict[str, np.ndarray
             return loaded
         check_unpacked(path)
         arrays = dict(loaded)
-    except FileNotFoundError:
+    except OSError:
         raise
     except Exception as error:  # NumPy and zipfile raise what a damaged file leads to
         raise ValueError(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-# Equal vectors of numbers may be one in a file, but few files gain more by it.
+# What several tables have in common, each reads anew: at most so often a file's size.
 SHARING = 16
 MOST_NUMBERS = 2**62  # of a tensor
 

@@ -64,7 +64,7 @@ def predict_tflite(
 
     data = contents(source)
     called = _called(data, signature)
-    with _told():
+    with _errors_of_the_file():
         runner = Interpreter(model_content=data).get_signature_runner(called.key)
     details = runner.get_input_details()
     takes = [_end(name, details[name]) for name in called.inputs]
@@ -78,14 +78,14 @@ def predict_tflite(
             arrays = {
                 e.name: a[i : i + step] for e, a in zip(takes, batch, strict=True)
             }
-            with _told():
+            with _errors_of_the_file():
                 results = runner(**arrays)
             rows.append([results[end.name] for end in gives])
     return joined(rows, gives, raw)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_of_the_file() -> Iterator[None]:
     """Says of the interpreter's errors that they are the file's."""
     try:
         yield

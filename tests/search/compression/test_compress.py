@@ -146,10 +146,17 @@ def with_lambda():
     return model
 
 
+def badly_named():
+    model = keras.Sequential([network(compiled=False), keras.layers.Dense(3, name="|")])
+    model.compile("adam", "mse")
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "train", "options", "message"),
     [
         (with_lambda, TRAIN, {}, "a lambda among the loss.* Write it as a function"),
+        (badly_named, TRAIN, {}, r"names must be of the letters.*Received: '\|'"),
         (broken, TRAIN, {}, "weights of a model to compress must be finite"),
         (lambda: network(compiled=False), TRAIN, {}, "not compiled"),
         (lambda: network(sites=1), TRAIN, {}, "nothing can be shared"),
