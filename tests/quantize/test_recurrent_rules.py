@@ -38,31 +38,31 @@ class OwnCell(layers.Layer):
         return {**super().get_config(), "units": self.units}
 
 
-def sequential(*parts, length=6):
+def sequential(*parts, length=4):
     return keras.Sequential([keras.Input((length, 8)), *parts])
 
 
 def handed_on():
     """An encoder whose states are the first ones of a decoder."""
-    x = keras.Input((6, 8))
+    x = keras.Input((4, 8))
     y, *states = layers.LSTM(5, return_sequences=True, return_state=True)(x)
     y = layers.LSTM(5)(y, initial_state=states)
     return keras.Model(x, layers.Concatenate()([y, states[1]]))
 
 
 def with_first_state():
-    x, h = keras.Input((6, 8)), keras.Input((5,))
+    x, h = keras.Input((4, 8)), keras.Input((5,))
     return keras.Model([x, h], layers.GRU(5)(x, initial_state=h))
 
 
 def embedded():
     table = layers.Embedding(3, 8)
-    return keras.Sequential([keras.Input((6,), dtype="int32"), table, layers.GRU(5)])
+    return keras.Sequential([keras.Input((4,), dtype="int32"), table, layers.GRU(5)])
 
 
 def masked():
     """Padded sentences, of which some begin with padding."""
-    given = [keras.Input((6,), dtype="int32") for _ in range(2)]
+    given = [keras.Input((4,), dtype="int32") for _ in range(2)]
     x, y = (layers.Embedding(3, 8, mask_zero=True)(i) for i in given)
     gru = layers.GRU(3, return_sequences=True, return_state=True)
     x, *states = layers.Bidirectional(gru)(x)
@@ -73,7 +73,7 @@ def masked():
 
 
 def begun_and_masked():
-    x, h = keras.Input((6,), dtype="int32"), keras.Input((4,))
+    x, h = keras.Input((4,), dtype="int32"), keras.Input((4,))
     rnn = layers.GRU(4, return_sequences=True, return_state=True)
     y, _ = rnn(layers.Embedding(3, 8, mask_zero=True)(x), initial_state=h)
     return keras.Model([x, h], y)
@@ -187,7 +187,7 @@ def test_files_are_as_small_as_those_of_dynamic_range(layer, length, tmp_path):
 def test_training_has_the_gradients_of_the_layer():
     model = randomize(sequential(layers.LSTM(5, return_sequences=True)))
     opened, _ = unrounded(model)
-    x, y = values(8, 6, 8), values(8, 6, 5)
+    x, y = values(8, 4, 8), values(8, 4, 5)
     for trained, settings in (
         (model, {"run_eagerly": True}),
         (opened, {"jit_compile": True}),
@@ -231,14 +231,14 @@ def test_training_moves_ranges_once_a_batch():
 
 
 def masked_in_an_own_cell():
-    x, mask = keras.Input((6, 8)), keras.Input((6,), dtype="bool")
+    x, mask = keras.Input((4, 8)), keras.Input((4,), dtype="bool")
     return keras.Model([x, mask], layers.RNN(OwnCell(5), name="rnn")(x, mask=mask))
 
 
 REFUSED = {
     "state from batch to batch": lambda: keras.Sequential(
         [
-            keras.Input(batch_shape=(1, 6, 8)),
+            keras.Input(batch_shape=(1, 4, 8)),
             layers.LSTM(5, stateful=True, name="rnn"),
         ]
     ),
@@ -263,7 +263,7 @@ def test_what_stays_in_floating_point_says_why(reason):
 
 def test_a_layer_in_floating_point_among_integers(tmp_path):
     model = sequential(layers.Dense(8), REFUSED["recurrent_dropout"]().layers[0])
-    x = values(16, 6, 8)
+    x = values(16, 4, 8)
     with pytest.warns(UserWarning, match="rnn"):
         quantized = quantize_model(model, x)
     path = tmp_path / "model.tflite"
@@ -274,7 +274,7 @@ def test_a_layer_in_floating_point_among_integers(tmp_path):
 
 def test_weights_alone_as_integers(tmp_path):
     model = randomize(sequential(layers.LSTM(32)))
-    x = values(4, 6, 8)
+    x = values(4, 4, 8)
     quantized = quantize_model(model, quantization="dynamic")
     path = tmp_path / "model.tflite"
     report = export_tflite(quantized, path, representative_dataset=x)
@@ -285,7 +285,7 @@ def test_weights_alone_as_integers(tmp_path):
 
 def test_activations_of_16_bits(tmp_path):
     model = randomize(sequential(layers.GRU(5, return_sequences=True)))
-    x, path = values(16, 6, 8), tmp_path / "model.tflite"
+    x, path = values(16, 4, 8), tmp_path / "model.tflite"
     quantized = quantize_model(model, x, quantization="int16")
     report = export_tflite(quantized, path, representative_dataset=x)
     assert not report.float_operators
@@ -296,7 +296,7 @@ def test_activations_of_16_bits(tmp_path):
 
 
 def test_a_batch_of_any_size_has_integers_throughout(tmp_path):
-    model, x = sequential(layers.LSTM(4), layers.Dense(3)), values(16, 6, 8)
+    model, x = sequential(layers.LSTM(4), layers.Dense(3)), values(16, 4, 8)
     quantized = quantize_model(model, x)
     report = export_tflite(
         quantized,
@@ -319,14 +319,14 @@ def test_dropout_is_the_same_at_each_step():
     model = sequential(layers.SimpleRNN(4, dropout=0.5, return_sequences=True))
     opened, _ = unrounded(model)
     [dropout] = [x for x in opened.layers if isinstance(x, layers.SpatialDropout1D)]
-    kept = dropout(np.ones((1, 6, 8)), training=True)
+    kept = dropout(np.ones((1, 4, 8)), training=True)
     assert dropout.rate == 0.5
     np.testing.assert_array_equal(*np.broadcast_arrays(kept, kept[:, :1]))
 
 
 def test_group_ranges_are_those_of_all_sites():
     stack = SharedStack(layers.GRU(8, return_sequences=True), "AAA")
-    model, x = sequential(stack), values(8, 6, 8)
+    model, x = sequential(stack), values(8, 4, 8)
     per_site = quantize_model(model, x)
     per_group = quantize_model(model, x, ranges="group")
     count = [
@@ -339,7 +339,7 @@ def test_group_ranges_are_those_of_all_sites():
 def test_eager_calls_bring_no_warning_of_retracing(monkeypatch):
     said = []
     monkeypatch.setattr(tf.get_logger(), "warning", lambda *text: said.append(text))
-    x = values(2, 6, 8)
+    x = values(2, 4, 8)
     quantized = quantize_model(sequential(layers.LSTM(5)), x)
     for _ in range(6):  # TensorFlow warns of the fifth
         quantized(x)
