@@ -3,10 +3,16 @@
 By the modules and not by their packages: this may run while a package is imported.
 """
 
-from keras_share.blocks import conformer, separable_conv, transformer
+from keras_share.blocks import (
+    conformer,
+    separable_conv,
+    transformer,
+    windowed_attention,
+)
 from keras_share.layers import (
     embeddings,
     held_weight,
+    past_frames,
     recurrent,
     shared_stack,
     tied,
@@ -32,6 +38,7 @@ __all__ = [
     "held_weight",
     "inverse_root",
     "low_rank",
+    "past_frames",
     "quantize_weights",
     "quantized_model",
     "quantized_transposed",
@@ -44,4 +51,5 @@ __all__ = [
     "tied",
     "transformer",
     "transposed",
+    "windowed_attention",
 ]

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_share import SharedStack
-from keras_share.blocks import SeparableConvBlock
+from keras_share.blocks import ConformerBlock, SeparableConvBlock, WindowedAttention
 
 WIDTH = 4
 
@@ -29,6 +29,7 @@ class CausalGraphs:
             x = self._any(
                 *(self._convolution, self._elementwise, self._recurrent),
                 *(self._residual, self._branches, self._shared, self._pooling),
+                self._attention,
             )(x)
         outputs = {"frames": x}
         if self.rng.random() < 0.3:
@@ -95,6 +96,9 @@ class CausalGraphs:
         kind = self._any(layers.GRU, layers.LSTM, layers.SimpleRNN)
         return kind(WIDTH, return_sequences=True)(x)
 
+    def _attention(self, x):
+        return WindowedAttention(2, self._size())(x)
+
     def _residual(self, x):
         size = self._size()
         y = layers.Conv1D(WIDTH, size, activation="relu")(x)
@@ -110,6 +114,10 @@ class CausalGraphs:
     def _shared(self, x):
         pattern = self._any("AA", "ABA", "AAB")
         block = SeparableConvBlock(self._size(), rank=1, padding="causal")
-        if self.rng.random() < 0.3:
+        kind = self._any("separable", "separable", "recurrent", "conformer")
+        if kind == "recurrent":
             block = keras.Sequential([layers.GRU(WIDTH, return_sequences=True)])
+        if kind == "conformer":
+            size, window = self._size(), self._size()
+            block = ConformerBlock(2, 6, size, padding="causal", window=window)
         return SharedStack(block, pattern)(x)

@@ -7,6 +7,7 @@ import keras
 from keras import layers, ops
 
 from keras_share.blocks.block import Block
+from keras_share.blocks.windowed_attention import WindowedAttention
 from keras_share.layers import checks
 
 
@@ -20,7 +21,9 @@ class ConformerBlock(Block):
     gated linear unit, a depthwise convolution, batch normalization, the activation,
     and a pointwise layer. Attention is plain multi-head attention: the relative
     positions of the paper are left out, so add positions to the input where the
-    convolution does not say enough about them.
+    convolution does not say enough about them. On a stream
+    (`keras_share.streaming`) the convolution is causal, and attention a
+    `WindowedAttention`.
 
     The sublayers, to be picked by name: `feedforward_1_norm`,
     `feedforward_1_intermediate`, `feedforward_1_intermediate_dropout`,
@@ -36,6 +39,10 @@ class ConformerBlock(Block):
         num_heads: Number of attention heads; must divide the width of the input.
         intermediate_dim: Width of the hidden layer of both feed-forwards.
         kernel_size: Length of the depthwise kernel.
+        padding: `"same"`, or `"causal"`: each position then sees earlier ones only, and
+            reads zeros before the first.
+        window: With causal padding: how many positions attention sees, the present one
+            among them.
         dropout: Rate of dropout on the attention weights, on the hidden layer of the
             feed-forwards and on the output of each module.
         activation: Activation of the feed-forwards and of the convolution module.
@@ -95,6 +102,8 @@ class ConformerBlock(Block):
         activation: str | Callable | None = "swish",
         momentum: float = 0.99,
         seed: int | None = None,
+        padding: str = "same",
+        window: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(activation, dropout, seed, **kwargs)
@@ -104,6 +113,13 @@ class ConformerBlock(Block):
         )
         self.kernel_size = checks.check_positive_integer("kernel_size", kernel_size)
         self.momentum = checks.check_rate("momentum", momentum)
+        self.padding = checks.check_padding(padding)
+        if (padding == "causal") != (window is not None):
+            raise ValueError(
+                "`window` goes with padding='causal', and has to be given there. "
+                f"Received: padding={padding!r}, window={window!r}"
+            )
+        self.window = window and checks.check_positive_integer("window", window)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates and builds the sublayers for the width of the input."""
@@ -113,8 +129,12 @@ class ConformerBlock(Block):
         self.feedforward_1 = self._feedforward("feedforward_1", input_shape)
 
         self.attention_norm = self._norm("attention_norm")
-        self.attention = self._attention(self.num_heads, width)
-        self.attention.build(input_shape, input_shape)
+        if self.window is None:
+            self.attention = self._attention(self.num_heads, width)
+            self.attention.build(input_shape, input_shape)
+        else:
+            self.attention = self._windowed_attention(self.num_heads, self.window)
+            self.attention.build(input_shape)
         self.attention_dropout = self._dropout("attention_dropout")
 
         # `Dense` is the pointwise convolution: one operator in a .tflite file, where
@@ -125,7 +145,7 @@ class ConformerBlock(Block):
             layers.DepthwiseConv1D,
             "convolution_depthwise",
             kernel_size=self.kernel_size,
-            padding="same",
+            padding="same" if self.padding == "same" else "valid",
             data_format="channels_last",
             use_bias=False,
             **self.weight_arguments(kernel="depthwise_"),
@@ -154,6 +174,17 @@ class ConformerBlock(Block):
             self.output_norm,
         ):
             layer.build(input_shape)
+
+    def _windowed_attention(self, num_heads: int, window: int) -> WindowedAttention:
+        return self._sublayer(
+            WindowedAttention,
+            "attention",
+            num_heads,
+            window,
+            dropout=self.dropout,
+            seed=self._seed("attention"),
+            **self.weight_arguments(kernel="kernel_", bias="bias_"),
+        )
 
     def _feedforward(
         self, name: str, input_shape: Sequence[int | None]
@@ -202,9 +233,12 @@ class ConformerBlock(Block):
 
     def _attend(self, x: Any, mask: Any, training: Any) -> Any:
         x = self.attention_norm(x)
-        # Masked as keys only: a query with no key left has no defined attention.
-        keys = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -2)
-        x = self.attention(x, x, attention_mask=keys, training=training)
+        if self.window is not None:
+            x = self.attention(x, mask=mask, training=training)
+        else:
+            # As keys only: a query with no key left has no defined attention.
+            keys = None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -2)
+            x = self.attention(x, x, attention_mask=keys, training=training)
         return self.attention_dropout(x, training=training)
 
     def _convolve(self, x: Any, mask: Any, training: Any) -> Any:
@@ -213,6 +247,8 @@ class ConformerBlock(Block):
         x = value * ops.sigmoid(gate)
         if mask is not None:
             x = x * ops.expand_dims(ops.cast(mask, x.dtype), -1)
+        if self.padding == "causal":
+            x = ops.pad(x, [[0, 0], [self.kernel_size - 1, 0], [0, 0]])
         x = self.convolution_depthwise(x)
         x = self.convolution_batch_norm(x, training=training, mask=mask)
         x = self.convolution_output(self.convolution_activation(x))
@@ -226,4 +262,6 @@ class ConformerBlock(Block):
             "intermediate_dim": self.intermediate_dim,
             "kernel_size": self.kernel_size,
             "momentum": self.momentum,
+            "padding": self.padding,
+            "window": self.window,
         }

@@ -3,6 +3,7 @@
 import keras  # noqa: F401 (first, see keras_share.registered)
 
 from keras_share.layers.embeddings import FactorizedEmbedding
+from keras_share.layers.past_frames import PastFrames
 from keras_share.layers.relax.affine import Affine, StepEmbedding
 from keras_share.layers.relax.basis import Basis
 from keras_share.layers.relax.kernel import Kernel, kernel_of
@@ -22,6 +23,7 @@ __all__ = [
     "FactorizedEmbedding",
     "Kernel",
     "LowRank",
+    "PastFrames",
     "Relaxation",
     "Relaxed",
     "Scale",

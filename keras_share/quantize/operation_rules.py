@@ -3,6 +3,7 @@
 from keras import layers
 
 from keras_share.layers.held_weight import HeldWeight, ToBatch
+from keras_share.layers.past_frames import PastFrames
 from keras_share.quantize.rules import QuantizeRule, register_rules
 
 # Values are moved or selected: inputs and output have one range. Without a rule a layer
@@ -15,7 +16,7 @@ _MOVED = """
 """
 _MOVED_LAYERS = (
     *(layers.Flatten, layers.Permute, layers.RepeatVector, layers.Reshape),
-    *(layers.Resizing, layers.UpSampling1D, layers.UpSampling2D),
+    *(layers.Resizing, layers.UpSampling1D, layers.UpSampling2D, PastFrames, ToBatch),
 )
 register_rules(
     (*_MOVED.split(), *_MOVED_LAYERS),
@@ -26,9 +27,6 @@ register_rules(
 register_rules(
     ("maximum", "minimum", "where"),
     QuantizeRule(output="input", how="int8, in the range of its inputs"),
-)
-register_rules(
-    (ToBatch,), QuantizeRule(output="input", how="int8, in the range of its input")
 )
 register_rules(
     (HeldWeight,),

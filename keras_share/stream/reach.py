@@ -6,20 +6,24 @@ import keras
 from keras import layers, tree
 
 from keras_share.flat.flat_graph import Step
+from keras_share.layers.past_frames import PastFrames
 from keras_share.quantize.rules import operation_name
 
 _WINDOWS = (
     *(layers.Conv1D, layers.Conv2D, layers.DepthwiseConv1D, layers.DepthwiseConv2D),
     *(layers.SeparableConv1D, layers.SeparableConv2D),
     *(layers.AveragePooling1D, layers.AveragePooling2D),
-    *(layers.MaxPooling1D, layers.MaxPooling2D),
+    *(layers.MaxPooling1D, layers.MaxPooling2D, PastFrames),
 )
 # Closed, so that an error names the layer and not the operations in it.
 CLOSED = (
     *(layers.AdditiveAttention, layers.Attention, layers.Bidirectional),
     *(layers.GroupQueryAttention, layers.MultiHeadAttention, layers.TimeDistributed),
 )
-_ATTENTION = "a GRU or causal convolutions, which know a bounded past"
+_ATTENTION = (
+    "keras_share.blocks.WindowedAttention, a GRU or causal convolutions, which know a "
+    "bounded past"
+)
 _NO_END = (
     "a pooling over a window (AveragePooling1D(n, strides=1) behind "
     "ZeroPadding1D((n - 1, 0))), or a GRU, whose state is the summary"
@@ -86,8 +90,9 @@ def window_of(step: Step) -> Window | None:
     if not isinstance(op, _WINDOWS) and not pools:
         return None
     settings = vars(op)
-    size = _first(settings.get("kernel_size", settings.get("pool_size")))
-    stride = settings.get("strides")
+    names = ("kernel_size", "pool_size", "window")
+    size = next(_first(settings[name]) for name in names if name in settings)
+    stride = 1 if isinstance(op, PastFrames) else settings.get("strides")
     stride = size if stride is None else _first(stride)
     size = (size - 1) * _first(settings.get("dilation_rate", 1)) + 1
     return Window(size, stride, settings["padding"] if size > 1 else "valid")

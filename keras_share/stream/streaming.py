@@ -11,6 +11,7 @@ from keras_share.flat.flatten import flatten
 from keras_share.flat.names import output_names
 from keras_share.flat.precision import full_precision
 from keras_share.layers import checks
+from keras_share.layers.past_frames import PastFrames
 from keras_share.quantize import recurrent_rules  # noqa: F401 (registers rules)
 from keras_share.quantize.look_up import LookUp
 from keras_share.quantize.quantization import quantization_of
@@ -117,7 +118,7 @@ def _timed(model: keras.Model, step: int) -> tuple[FlatGraph, Timing]:
         [*x.shape[:1], *(_LENGTH * step if d is None else d for d in x.shape[1:])]
         for x in tree.flatten(structure)
     ]
-    leaves = (QuantizeWeights, LookUp, *CLOSED)
+    leaves = (QuantizeWeights, LookUp, PastFrames, *CLOSED)
     graph = flatten(
         model, leaves=leaves, inference=True, open_with=_open, shapes=shapes
     )

@@ -5,13 +5,22 @@ from keras import layers, ops
 from random_data import values
 
 from keras_share import SharedStack
-from keras_share.blocks import ConformerBlock, SeparableConvBlock, TransformerBlock
+from keras_share.blocks import (
+    ConformerBlock,
+    SeparableConvBlock,
+    TransformerBlock,
+    WindowedAttention,
+)
 
 SHAPE = (6, 8)
 MAKE = {
     "transformer": lambda **kwargs: TransformerBlock(2, 12, **kwargs),
     "conformer": lambda **kwargs: ConformerBlock(2, 12, 3, **kwargs),
+    "causal conformer": lambda **kwargs: ConformerBlock(
+        2, 12, 3, padding="causal", window=3, **kwargs
+    ),
     "separable": lambda **kwargs: SeparableConvBlock(3, rank=1, **kwargs),
+    "attention": lambda **kwargs: WindowedAttention(2, 3, **kwargs),
 }
 blocks = pytest.mark.parametrize("kind", MAKE)
 ARGUMENTS = {
@@ -46,7 +55,8 @@ def reads(layer, name):
 def test_arguments_reach_every_kernel_and_bias(kind):
     block = built(kind, **ARGUMENTS)
     kernels, biases = weights_of(kind, block)
-    assert len(kernels) == {"transformer": 6, "conformer": 11, "separable": 2}[kind]
+    counts = {"transformer": 6, "separable": 2, "attention": 4}
+    assert len(kernels) == counts.get(kind, 11)
     for name, group, low, high in (("kernel", kernels, 2, 3), ("bias", biases, 5, 5)):
         for v in group:
             start = ops.convert_to_numpy(v)
@@ -119,7 +129,8 @@ def test_each_sublayer_has_a_seed_of_its_own(kind):
     drops = [
         x
         for x in flat.layers
-        if isinstance(x, layers.Dropout | layers.MultiHeadAttention)
+        if isinstance(x, layers.Dropout | layers.MultiHeadAttention | WindowedAttention)
     ]
-    assert len(drops) == {"transformer": 3, "conformer": 7, "separable": 1}[kind]
+    counts = {"transformer": 3, "separable": 1, "attention": 1}
+    assert len(drops) == counts.get(kind, 7)
     assert len({layer.seed for layer in drops}) == len(drops)

@@ -124,6 +124,8 @@ def test_config_round_trip():
         "kernel_size": 7,
         "dropout": 0.25,
         "activation": "gelu",
+        "padding": "causal",
+        "window": 5,
         "name": "mine",
         "dtype": "mixed_bfloat16",
     }
@@ -197,6 +199,21 @@ def test_padding_does_not_reach_the_rest(x, training):
     assert np.abs(unmasked[:, :4] - results[0][:, :4]).max() > 1e-3
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_causal_positions_see_the_past_alone(x, training):
+    block = make(padding="causal", window=2, kernel_size=2)
+    mask = np.arange(LENGTH) < np.full((3, 1), 4)
+    expected = numpy(block(x[:, :4], training=training))
+    later = np.where(mask[..., None], x, x + 3)
+    found = numpy(block(later, mask=mask, training=training))
+    np.testing.assert_allclose(found[:, :4], expected, 1e-4, 1e-5)
+    # Two positions for each module that looks back.
+    before = numpy(block(x))
+    x[:, 0, 0] += 1
+    changed = np.abs(numpy(block(x)) - before).max(axis=(0, 2)) > 1e-5
+    assert changed.tolist() == [True, True, True, False, False, False]
+
+
 def test_mask_of_keras_goes_through_a_stack():
     model = keras.Sequential(
         [
@@ -238,6 +255,9 @@ def test_traces_to_its_leaves(x):
         ({"kernel_size": 0}, r"`kernel_size` must be an integer .* kernel_size=0"),
         ({"dropout": 1}, r"`dropout` must be at least 0 .* dropout=1"),
         ({"momentum": 1}, r"`momentum` must be at least 0 and below 1\. .*=1"),
+        ({"padding": "valid"}, r"`padding` must be 'same' or 'causal'. .*='valid'"),
+        ({"padding": "causal"}, r"`window` goes with padding='causal'.*window=None"),
+        ({"window": 3}, r"`window` goes with padding='causal'.*='same', window=3"),
     ],
 )
 def test_rejects_arguments(arguments, message):

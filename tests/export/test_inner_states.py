@@ -56,6 +56,10 @@ MODELS = {
         layers.Conv1D(8, 3, padding="causal"),
         layers.GRU(8, return_sequences=True),
     ],
+    "attention": lambda: [
+        ks.SharedStack(ks.blocks.WindowedAttention(2, 5), "AA"),
+        layers.Dense(4),
+    ],
     "lstm": lambda: [layers.LSTM(8, return_sequences=True), layers.Dense(4)],
 }
 
