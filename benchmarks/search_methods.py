@@ -193,9 +193,9 @@ def _best_of_kind(results: pd.DataFrame, column: str) -> list[str]:
     return [name for name in found if name is not None]
 
 
-def _chosen(asked: list[str]) -> list[str]:
+def _chosen(asked: list[str], both: bool) -> list[str]:
     """Methods by their whole names, or else all that begin so."""
-    names = list(methods())
+    names = [name for name in methods() if name.endswith(", both") or not both]
     return [
         name
         for name in names
@@ -219,8 +219,7 @@ def main() -> None:
 
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "search_methods.csv"
-    names = _chosen(options.method or [""])
-    names = [name for name in names if name.endswith(", both") or not options.both]
+    names = _chosen(options.method or [""], options.both)
     jobs = [
         (table, name, seed)
         for seed in range(options.seeds)
