@@ -11,7 +11,7 @@ from keras import tree
 
 from keras_share.flat.flat_graph import FlatGraph, Step
 from keras_share.flat.tensors import corresponding, new_input, replaced, tensors
-from keras_share.layers.copying import NoCopyError, copy_or_keep
+from keras_share.layers.copying import NoCopyError, copy_or_keep, derive
 from keras_share.layers.rebuilding import rebuilding
 from keras_share.layers.tied import Tied
 from keras_share.layers.transposed import Transposed
@@ -207,9 +207,7 @@ class Rebuilder:
                 new.trainable = old.trainable
                 new.regularizer = new.regularizer or old.regularizer
                 new.constraint = new.constraint or old.constraint
-            if hasattr(bare, "finalize_state"):
-                # Preprocessing layers compute with what they derive from weights.
-                bare.finalize_state()
+            derive(bare)
         for tied, bare, weights in self._ties:
             values = VariableMap(zip(bare.weights, weights, strict=True))
             for original, private in tied.private_copies:

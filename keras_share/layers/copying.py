@@ -1,5 +1,6 @@
 """Copies of layers, with weights of their own."""
 
+import tempfile
 from typing import Any, TypeVar
 
 import keras
@@ -91,4 +92,28 @@ def _copy(op: Op, changes: dict[str, Any]) -> Op:
         keras.saving.custom_object_scope(inside),
     ):
         known = {k: v for k, v in changes.items() if k in config}
-        return type(op).from_config({**resolved(config), **known})
+        made = type(op).from_config({**resolved(config), **known})
+    if isinstance(op, keras.Layer):
+        _carry_assets(op, made)
+    return made
+
+
+def _carry_assets(layer: keras.Layer, copy: keras.Layer) -> None:
+    """Gives a copy the vocabularies that are neither in the config nor weights."""
+    for old, new in zip(sublayers(layer), sublayers(copy), strict=False):
+        if type(old) is not type(new):  # the others come into being when it is built
+            return
+        if hasattr(old, "save_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                old.save_assets(folder)
+                new.load_assets(folder)
+
+
+def derive(layer: keras.Layer) -> None:
+    """Lets preprocessing layers derive from their weights what they compute with.
+
+    What was learned from data that is no weight is in the config of a layer.
+    """
+    for part in sublayers(layer):
+        if hasattr(part, "finalize_state") and part.variables:
+            part.finalize_state()

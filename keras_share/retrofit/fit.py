@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_share.layers.copying import derive
 from keras_share.layers.relax.kernel import Kernel
 from keras_share.layers.relax.relaxed import RelaxedKernel
 from keras_share.layers.sublayers import sublayers
@@ -191,9 +192,7 @@ def finish(copy: keras.Layer, layer: keras.Layer) -> None:
     for new, old in zip(sublayers(copy), sublayers(layer), strict=False):
         if new.trainable != old.trainable:
             new.trainable = old.trainable
-    if hasattr(copy, "finalize_state"):
-        # Preprocessing layers compute with what they derive from weights.
-        copy.finalize_state()
+    derive(copy)
 
 
 def _value(source: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import keras
 
+from keras_share.layers.copying import derive
 from keras_share.layers.relax.relaxed import Relaxed
 from keras_share.layers.shared_stack import SharedStack
 from keras_share.layers.sublayers import sublayers
@@ -128,7 +129,9 @@ def inherit(
         )
     unfit = carry_uses(((use, source) for _, use, source in carried), moments=moments)
     fresh += [place for place, use, _ in carried if use in unfit]
-    _finish(inherited)
+    for layer in inherited:
+        if isinstance(layer, keras.Layer):
+            derive(layer)
     paths = dict.fromkeys(place for place, _, _ in carried)
     return InheritReport(
         tuple(path for path in paths if path not in fresh),
@@ -272,11 +275,3 @@ def _difference(uses: Uses, sources: Uses) -> str | None:
         if use.form != source.form:
             return f"its weights are {use.form}, in the donor {source.form}"
     return None
-
-
-def _finish(layers: list[Any]) -> None:
-    for layer in layers:
-        for part in sublayers(layer) if isinstance(layer, keras.Layer) else ():
-            if hasattr(part, "finalize_state"):
-                # Preprocessing layers compute with what they derive from weights.
-                part.finalize_state()

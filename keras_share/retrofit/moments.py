@@ -97,6 +97,12 @@ def closest(values: Sequence[np.ndarray], moments: Sequence[Moments]) -> np.ndar
 
 def _kernel_inputs(graph: FlatGraph, batch: Any) -> Iterator[tuple[Step, Any]]:
     """Runs a graph; yields the steps that have a kernel with what goes into them."""
+    wanted, given = tree.flatten(graph.inputs), tree.flatten(batch)
+    if len(wanted) != len(given):
+        raise ValueError(
+            f"`data` must be what the model takes, {len(wanted)} array(s), without "
+            f"targets. Received: arrays of shapes {[a.shape for a in given]}"
+        )
     found = dict(corresponding(graph.inputs, tree.map_structure(_tensor, batch)))
     for step in graph.steps:
         args, kwargs = replaced((step.args, step.kwargs), found)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import keras_tuner as kt
+import pandas as pd
 
 from keras_share.layers.relax.kernel import kernel_of
 from keras_share.layers.relax.scale import Scale
@@ -75,13 +76,15 @@ class Designer:
         model = originals.fresh()
         self.sites = find_sites(model)
         if not len(self.sites):
-            raise ValueError(
-                "A model to compress must have blocks that repeat, of layers with equal"
-                " class, config and shapes of weights. Received: the model "
-                f"'{model.name}', in which `find_sites` finds none: nothing can be "
-                "shared. `keras_share.quantize_model` and `export_tflite` make it "
-                "smaller as it is."
-            )
+            try:
+                share(model, "shared")
+            except ValueError as error:
+                raise ValueError(
+                    "A model to compress must have blocks that repeat, else nothing can"
+                    f" be shared. {error} `keras_share.quantize_model` and "
+                    "`export_tflite` make it smaller as it is."
+                ) from error
+        self._named: dict[int | None, list[tuple[str, pd.DataFrame]]] = {}
         self.relax = ["none", *(one for one in relax if one != "none")]
         if not _can_relax(model):
             self.relax = ["none"]
@@ -184,10 +187,25 @@ class Designer:
         original = self.originals.trained if trained else self.originals.fresh
         return share(original(width), groups, relax=relax, data=data)
 
+    def _sites_of(self, width: int | None) -> list[tuple[str, pd.DataFrame]]:
+        """The sites of each kind, with the names that layers have at a width."""
+        if width not in self._named:
+            sites = find_sites(self.originals.fresh(width))
+            found = [rows for _, rows in sites.groupby("kind", sort=False)]
+            counts = [rows["site"].nunique() for rows in found]
+            if counts != list(self.kinds.values()):
+                raise ValueError(
+                    "A model must have the same blocks in each width. Received: "
+                    f"{counts} blocks of each kind in width {width}, and "
+                    f"{list(self.kinds.values())} in the widest."
+                )
+            self._named[width] = list(zip(self.kinds, found, strict=True))
+        return self._named[width]
+
     def groups(self, candidate: Candidate) -> list[list[str]]:
         """The names of the layers that are to share one another's weights."""
         found = []
-        for kind, rows in self.sites.groupby("kind", sort=False):
+        for kind, rows in self._sites_of(candidate.design.width):
             patterns = candidate.design.patterns
             pattern = patterns[kind] if len(self.kinds) > 1 else patterns[""]
             takes_part = (rows["class"] == candidate.layers) | (candidate.layers == ALL)

@@ -3,16 +3,18 @@
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import keras_tuner as kt
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from keras_share.atomic import write_atomically
+from keras_share.search.compression.begun import begin
 from keras_share.search.compression.candidates import Candidate
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.files import judge, make_file
@@ -155,16 +157,32 @@ def compress(
     )
     if dry_run:
         return plan(job)
-    if not job.begin():
+    if not begin(job):
         job.say(str(plan(job)))
-    return _finish(job, _search(job, verbose))
+    if job.widths:
+        with _alone(job):
+            job.say(f"training the original, of width {max(job.widths)}")
+            job.originals.trained()
+    tuner = _search(job, verbose)
+    with _alone(job):
+        return _finish(job, tuner)
+
+
+@contextlib.contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Lets others that compress in the folder wait, and find what was made."""
+    lock = FileLock(job.work / "compress.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        job.say("waiting for another process, which works on the same files")
+        held = lock.acquire()
+    with held:
+        yield
 
 
 def _search(job: Job, verbose: str | int) -> SharingSearch:
     hypermodel = CompressionModel(job)
-    if job.widths:
-        job.say(f"training the original, of width {max(job.widths)}")
-    job.originals.trained()
     tuner = SharingSearch(
         hypermodel,
         [job.objective, kt.Objective("exported_bytes", "min")],
@@ -173,7 +191,7 @@ def _search(job: Job, verbose: str | int) -> SharingSearch:
         export=None,
         measure=hypermodel.measure,
         keep_checkpoints=2 * job.finalists,
-        on_change="continue",  # `Job.begin` has compared all that it depends on
+        on_change="continue",  # `begin` has compared all that it depends on
         seed=job.seed,
         directory=job.work,
         project_name="search",

@@ -1,6 +1,7 @@
 """`Data`: what `fit` takes, checked once and read as often as is needed."""
 
 import contextlib
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from keras import tree
 # Of fewer samples a share of right ones says next to nothing.
 _FEWEST = 30
 _MOST = 100_000  # batches that are counted
+_ENDLESS = -1  # as tf.data says it
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Data:
     steps: int | None = None
 
     def __post_init__(self):
+        for name, value in (("batch_size", self.batch_size), ("steps", self.steps)):
+            if value is not None and not (isinstance(value, int) and value > 0):
+                raise ValueError(
+                    f"`{name}` of `{self.name}` must be an integer of at least 1. "
+                    f"Received: {value!r}"
+                )
         is_read_often = not isinstance(self.source, Iterator)
         kinds = (Iterable, keras.utils.PyDataset)
         if not callable(self.source) and not (
@@ -73,14 +81,18 @@ class Data:
             return -(-self.count // self.batch_size)
         with contextlib.suppress(TypeError):  # functions and endless datasets
             return len(self.source)
-        count = sum(1 for _ in itertools.islice(self._read(), _MOST))
-        if count == _MOST:
-            steps = "steps_per_epoch" if self.name == "train" else "validation_steps"
-            raise ValueError(
-                f"`{self.name}` must have an end, or `{steps}` says how many batches "
-                "are an epoch. Received: one without an end"
-            )
-        return count
+        # Datasets tell (a tf.data.Dataset by a negative number); functions are tried.
+        count = getattr(self.source, "cardinality", lambda: _MOST)()
+        if getattr(self.source, "num_batches", 0) is not None and count != _ENDLESS:
+            count = sum(1 for _ in itertools.islice(self._read(), _MOST))
+            if count < _MOST:
+                return count
+        names = {"train": "steps_per_epoch", "validation": "validation_steps"}
+        steps = names.get(self.name)
+        mend = f", or `{steps}` says how many batches are an epoch" if steps else ""
+        raise ValueError(
+            f"`{self.name}` must have an end{mend}. Received: one without an end"
+        )
 
     @cached_property
     def whole(self) -> tuple[Any, ...]:
@@ -91,7 +103,7 @@ class Data:
         if self.is_arrays:
             whole = self._checked(self.source)
         else:
-            batches = list(self.batches())
+            batches = list(itertools.islice(self.batches(), self.num_steps))
             shapes = {tuple(a.shape[1:] for a in tree.flatten(b)) for b in batches}
             if len(shapes) > 1:
                 raise ValueError(
@@ -107,6 +119,18 @@ class Data:
                 f"{lengths[:5]}, of {len(lengths)} arrays. Lists of numbers are none."
             )
         return whole
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells samples from others: by what is in arrays, else by their shapes."""
+        parts = tree.flatten(self.whole if self.is_arrays else self.first)
+        found = hashlib.sha256()
+        for part in parts:
+            shape = part.shape if self.is_arrays else part.shape[1:]
+            found.update(f"{shape} {part.dtype}".encode())
+            if self.is_arrays:
+                found.update(np.ascontiguousarray(part).tobytes())
+        return found.hexdigest()[:16]
 
     @property
     def count(self) -> int:

@@ -1,7 +1,5 @@
 """`Job`: a compression, checked before anything is trained."""
 
-import hashlib
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +12,6 @@ import keras
 import keras_tuner as kt
 import numpy as np
 
-from keras_share.atomic import write_atomically
 from keras_share.export.convert import export_tflite
 from keras_share.export.converter import check_names
 from keras_share.export.target import check_target
@@ -24,10 +21,11 @@ from keras_share.quantize.quantization import TRAINED, find_quantization
 from keras_share.quantize.tfmot import check_backend
 from keras_share.search.compression.candidates import Candidate, Designer
 from keras_share.search.compression.data import Data
-from keras_share.search.compression.originals import Originals
+from keras_share.search.compression.originals import Originals, digest
 from keras_share.search.compression.sizes import Sizes
 from keras_share.search.compression.training import evaluate, initial_rate, train
 from keras_share.search.engine import infer_metric_direction
+from keras_share.search.project.opening import make_folder
 from keras_share.search.trial import objectives
 from keras_share.tflite.inspect.audit import Audit
 
@@ -88,9 +86,20 @@ class Job:
                 "Micro, which must be there to measure it: `pip install tflite-micro` "
                 f"(Linux). Received: max_memory={self.max_memory!r} without it"
             )
+        for name in ("max_bytes", "max_latency", "max_memory", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not _is_finite(value, above=0):
+                raise ValueError(
+                    f"`{name}` must be a number above 0. Received: {name}={value!r}"
+                )
+        if not _is_finite(self.tolerance):
+            raise ValueError(
+                "`tolerance` must be a number of the metric, such as 0.01. Received: "
+                f"tolerance={self.tolerance!r}"
+            )
         for name in self.asked_quantizations:
             find_quantization(name, TRAINED)
-        self.work.mkdir(parents=True, exist_ok=True)
+        make_folder(self.work, "`output`")
         if self.metric not in self._first_scores:
             raise ValueError(
                 "`objective` must be a metric that the model was compiled with, with "
@@ -125,7 +134,9 @@ class Job:
     @cached_property
     def quantizations(self) -> list[str]:
         """The ways of quantizing that are tried."""
-        return list(self.asked_quantizations or _QUANTIZATIONS[self.target])
+        return list(
+            dict.fromkeys(self.asked_quantizations) or _QUANTIZATIONS[self.target]
+        )
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -135,7 +146,8 @@ class Job:
             rounded = self.rounded(model, candidate.quantization)
             return self.export(rounded, self.work / "trial.tflite").file_bytes
 
-        return Sizes(self.work / "sizes.json", measure)
+        form = f"{self.target} {digest(self.originals.fresh(), values=False)}"
+        return Sizes(self.work / "sizes.json", measure, form)
 
     @cached_property
     def designer(self) -> Designer:
@@ -152,6 +164,10 @@ class Job:
     def size_of(self, candidate: Candidate) -> int:
         """The bytes that the file of a candidate will have, about."""
         model = self.designer.build(candidate, trained=False)
+        rng = np.random.default_rng(0)
+        for variable in model.weights:  # what is equal would be stored once
+            if keras.backend.is_float_dtype(variable.dtype):
+                variable.assign_add(rng.uniform(0, 0.01, variable.shape))
         return self.sizes.of(model, candidate)
 
     @cached_property
@@ -162,6 +178,7 @@ class Job:
             more = [n for n in self._first_scores if self._direction(n) == "max"]
             asked = f"val_{more[0] if more else 'loss'}"
         if isinstance(asked, str):
+            asked = f"val_{asked.removeprefix('val_')}"
             direction = self._direction(asked.removeprefix("val_"))
             asked = kt.Objective(asked, direction) if direction else asked
         return kt.Objective(*next(iter(objectives.get(asked).items())))
@@ -281,47 +298,10 @@ class Job:
                 "function of the width as `model` with narrower `widths`."
             )
 
-    def begin(self) -> bool:
-        """Begins what is in the folder; returns whether it was begun before.
-
-        More trials and files may be asked for then; what trials depend on must be the
-        same, else this is a ValueError.
-        """
-        model, kinds = self.originals.fresh(), self.designer.kinds
-        same = ("epochs", "final_epochs", "target", "seed", "learning_rate", "widths")
-        limits = {f"limit of {name}": most for name, most in self.limits.items()}
-        now = {name: getattr(self, name) for name in (*same, "quantizations", "relax")}
-        now |= limits | {
-            "model": model.name if self.widths else _digest(model),
-            "train": _shapes(self.train.first),
-            "validation": _shapes(self.validation.whole),
-            "objective": [self.objective.name, self.objective.direction],
-            # One kind goes without its name, which Keras may have counted on.
-            "blocks": kinds if len(kinds) > 1 else list(kinds.values()),
-        }
-        now = json.loads(json.dumps(now))
-        path = self.work / "begun.json"
-        if not path.exists():
-            write_atomically(path, json.dumps(now))
-            return False
-        before = json.loads(path.read_text(encoding="utf-8"))
-        names = dict.fromkeys([*before, *now])
-        changed = [name for name in names if before.get(name) != now.get(name)]
-        if changed:
-            raise ValueError(
-                "A compression that goes on must be of the same model and samples, and "
-                f"train alike. Changed since {str(self.output)!r} was begun: "
-                f"{', '.join(changed)}. Choose another `output`, or delete it."
-            )
-        return True
-
 
 def _shapes(structure: Any) -> list[list[int]]:
     return [list(np.shape(part)) for part in keras.tree.flatten(structure)]
 
 
-def _digest(model: keras.Model) -> str:
-    found = hashlib.sha256(model.name.encode())
-    for variable in model.weights:
-        found.update(keras.ops.convert_to_numpy(variable).tobytes())
-    return found.hexdigest()[:16]
+def _is_finite(value: Any, above: float = -np.inf) -> bool:
+    return isinstance(value, (int, float)) and above < value < np.inf

@@ -1,5 +1,7 @@
 """`Originals`: the trained models that candidates are made of."""
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +11,16 @@ import keras
 import numpy as np
 
 from keras_share.atomic import write_atomically
+from keras_share.flat.built_model import check_model
+from keras_share.layers.sublayers import sublayers
 from keras_share.retrofit.keras_file import load_keras_file
 from keras_share.search.compression.data import Data
-from keras_share.search.compression.training import initial_rate, train
+from keras_share.search.compression.training import (
+    Judged,
+    compile_as,
+    initial_rate,
+    train,
+)
 
 _SAMPLES = 256
 
@@ -97,6 +106,7 @@ def _checked(model: Any) -> keras.Model:
             "`model.compile(optimizer, loss, metrics=...)` before `model.save`, or "
             "before it is passed."
         )
+    check_model(model)
     if "__lambda__" in keras.tree.flatten(model.get_compile_config()):
         raise ValueError(
             "What a model to compress was compiled with must have names, so that "
@@ -104,6 +114,15 @@ def _checked(model: Any) -> keras.Model:
             f"metrics and the optimizer of '{model.name}'. Write it as a function, and "
             "register that with `keras.saving.register_keras_serializable()`."
         )
+    try:
+        compile_as(Judged(model), model, 1.0, 1)
+    except TypeError as error:
+        raise ValueError(
+            "What a model to compress was compiled with must be known to Keras, so that"
+            " candidates get it from its config: decorate functions and classes of your"
+            " own with `@keras.saving.register_keras_serializable()`. Received: "
+            f"'{model.name}', of which {str(error).splitlines()[0]}"
+        ) from error
     for variable in model.weights:
         value = keras.ops.convert_to_numpy(variable)
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -113,3 +132,15 @@ def _checked(model: Any) -> keras.Model:
                 "learning rate and train it anew."
             )
     return model
+
+
+def digest(model: keras.Model, values: bool) -> str:
+    """Of the layers and weights of a model, without names, which Keras counts on."""
+    forms = [
+        [type(part).__name__, *(list(v.shape) for v in part.weights)]
+        for part in sublayers(model)
+    ]
+    found = hashlib.sha256(json.dumps(forms).encode())
+    for variable in model.weights if values else ():
+        found.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return found.hexdigest()[:16]

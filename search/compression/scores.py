@@ -11,6 +11,7 @@ from keras import tree
 
 from keras_share.quantize.representative import in_order
 from keras_share.search.compression.data import Data
+from keras_share.search.compression.training import Judged, compile_as
 from keras_share.tflite.runtimes.predict import predict_tflite
 
 _RESAMPLED = 200
@@ -38,6 +39,8 @@ class Scores:
         self.metric = metric
         self.count = data.count
         self._original = original
+        self._judge = Judged(original)
+        compile_as(self._judge, original, 1.0, 1)
         self._data = data
         rng = np.random.default_rng(0)
         self._drawn = rng.integers(0, self.count, (_RESAMPLED, self.count))
@@ -71,7 +74,8 @@ class Scores:
         parts: Any = [y, structure, weights[0] if weights else None]
         if drawn is not None:
             parts = tree.map_structure(lambda a: None if a is None else a[drawn], parts)
-        model.reset_metrics()
+        judge = self._judge
+        judge.reset_metrics()
         if self.metric == "loss":
-            return float(model.compute_loss(None, *parts, training=False))
-        return float(model.compute_metrics(None, *parts)[self.metric])
+            return float(judge.compute_loss(None, *parts, training=False))
+        return float(judge.compute_metrics(None, *parts)[self.metric])

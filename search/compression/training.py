@@ -16,6 +16,25 @@ TEMPERATURE = 2.0
 Distance = Callable[[Any, Any], Any]
 
 
+class Judged(keras.Model):
+    """What a model says, without the penalties of its weights and activities.
+
+    A kernel that is shared is penalized once, and a file has no penalties: losses that
+    have them can't be compared.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__(name=model.name)
+        if hasattr(model, "output_names"):  # a Sequential has none
+            self.output_names = list(model.output_names)
+        # In a function, as its layers and losses are no part of this model.
+        self._say = lambda x: model(x, training=False)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self._say(inputs)
+
+
 class Distilled(keras.Model):
     """A student that learns from the targets and from what a teacher says.
 
@@ -187,10 +206,10 @@ def train(
 def evaluate(
     model: keras.Model, original: keras.Model, samples: tuple[Any, ...]
 ) -> dict[str, float]:
-    """The loss and the metrics of a model, compiled as its original, on arrays."""
-    if model is not original:
-        compile_as(model, original, 1.0, 1)
+    """The loss and the metrics of a model, judged as its original, on arrays."""
+    judged = Judged(model)
+    compile_as(judged, original, 1.0, 1)
     x, y, *weights = samples
     weight = weights[0] if weights else None
-    found = model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
+    found = judged.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
     return {name: float(value) for name, value in found.items()}

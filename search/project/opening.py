@@ -20,14 +20,16 @@ def name_of(folder: str | os.PathLike) -> str:
     return Path(folder).resolve().name
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a project; an OSError says if it can't be made."""
+def make_folder(
+    folder: Path, arguments: str = "`directory` and `project_name`"
+) -> None:
+    """Makes a folder that arguments name; an OSError says if it can't be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(
             error.errno,
-            "`directory` and `project_name` must name a folder that exists or can be "
+            f"{arguments} must name a folder that exists or can be "
             f"made ({error.strerror}). Received: {str(folder)!r}. Choose another.",
         ) from error
 

@@ -1,9 +1,10 @@
 import keras
+import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 from random_data import values
 
-from keras_share import SharedStack, Tied
+from keras_share import SharedStack, Tied, share, untie
 from keras_share.layers import TiedCloner
 from keras_share.layers.copying import copy_layer
 
@@ -107,3 +108,43 @@ def test_a_subclassed_model_without_config_needs_a_function():
     stack = SharedStack(lambda: Subclassed(8), "ABA")
     stack.build((None, 8))
     assert stack.count_params() == 2 * 72
+
+
+def adapted():
+    """Layers that have learned from data, and samples for them."""
+    rng = np.random.default_rng(0)
+    reals, words = rng.normal(size=(500, 3)).astype("float32"), np.array(["a", "b"])
+    normalization, bins = layers.Normalization(), layers.Discretization(num_bins=4)
+    numbers, terms = layers.IntegerLookup(), layers.StringLookup()
+    for layer, data in (
+        (normalization, 3 + 2 * reals),
+        (bins, reals),
+        (numbers, np.array([3, 5, 5, 9])),
+        (terms, words),
+    ):
+        layer.adapt(data)
+    return {
+        "normalization": (normalization, reals),
+        "bins": (bins, reals),
+        "integers": (numbers, np.array([[9, 5, 4]] * 2)),
+        "words": (terms, ops.convert_to_tensor([["b", "a", "c"]] * 2)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["normalization", "bins", "integers", "words"])
+def test_what_a_layer_learned_from_data_is_in_its_copies(kind):
+    layer, x = adapted()[kind]
+    if kind != "normalization":  # whose weights are copied as others
+        copied = ops.convert_to_numpy(copy_layer(layer)(x))
+        np.testing.assert_array_equal(copied, ops.convert_to_numpy(layer(x)))
+    dtype = {"integers": "int64", "words": "string"}.get(kind, "float32")
+    inputs = keras.Input((3,), dtype=dtype)
+    y = layer(inputs)
+    y = y if kind == "normalization" else layers.Embedding(6, 4)(y)
+    for _ in range(3):
+        y = layers.Dense(4)(layers.Flatten()(y) if len(y.shape) > 2 else y)
+    model = keras.Model(inputs, layers.Dense(4)(y))
+    for other in (share(model, "unshared"), untie(model)):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(other(x)), ops.convert_to_numpy(model(x))
+        )

@@ -80,3 +80,9 @@ def test_a_candidate_inherits_what_is_closest_on_the_data():
 def test_data_and_another_start_exclude_each_other():
     with pytest.raises(ValueError, match=r"in place of their mean.*init='first'"):
         ks.share(two_sites(), [["first", "second"]], init="first", data=np.ones((1, 8)))
+
+
+def test_targets_are_no_data():
+    x, y = np.ones((4, 8), "float32"), np.ones(4)
+    with pytest.raises(ValueError, match=r"1 array\(s\), without targets\. Received"):
+        ks.share(two_sites(), [["first", "second"]], data=(x, y))

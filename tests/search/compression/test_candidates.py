@@ -9,7 +9,11 @@ from keras_share import LowRank, SharingPattern
 from keras_share.retrofit.share import share
 from keras_share.search import SharingDesign
 from keras_share.search.compression.candidates import Candidate, Designer
-from keras_share.search.compression.sizes import Sizes, kernel_numbers
+from keras_share.search.compression.sizes import (
+    Sizes,
+    kernel_channels,
+    kernel_numbers,
+)
 
 
 class Given:
@@ -113,9 +117,10 @@ def test_sizes_are_predicted_from_one_file_of_each_sort(designer, tmp_path):
         measured.append(str(candidate))
         bits = {"int8": 8, "int4": 4}[candidate.quantization]
         overhead = 3000 if candidate.design.relax else 1000
-        return overhead + kernel_numbers(model) * bits // 8
+        ranges = 4 * kernel_channels(model)
+        return overhead + ranges + kernel_numbers(model) * bits // 8
 
-    sizes = Sizes(tmp_path / "sizes.json", measure)
+    sizes = Sizes(tmp_path / "sizes.json", measure, "a form")
     for quantization in ("int8", "int4"):
         for candidate in (
             designer.unshared(quantization),
@@ -131,8 +136,29 @@ def test_sizes_are_predicted_from_one_file_of_each_sort(designer, tmp_path):
             assert size == pytest.approx(measure(model, candidate), abs=1)
             measured.pop()
     assert len(measured) == 6  # unshared, shared and of low rank, in two ways
-    again = Sizes(tmp_path / "sizes.json", None)
+    again = Sizes(tmp_path / "sizes.json", None, "a form")
     assert again.of(designer.build(designer.unshared("int8")), candidate)
+    other = Sizes(tmp_path / "sizes.json", lambda *_: 7, "another")
+    assert other.of(model, candidate) == 7
+
+
+def test_sizes_of_other_widths_lie_between_those_of_two(tmp_path):
+    def of_width(width):
+        layers = [keras.layers.Dense(width, name=f"d{i}") for i in range(3)]
+        layers[0].trainable = False  # and is in the file
+        return keras.Sequential([keras.Input((width,)), *layers])
+
+    def measure(model, candidate):
+        measured.append(candidate.design.width)
+        return 900 + 4 * kernel_channels(model) + kernel_numbers(model) + 5 * width
+
+    measured, sizes = [], Sizes(tmp_path / "sizes.json", measure)
+    for width in (32, 8, 16, 24, 8):
+        pattern = {"": SharingPattern.get("unshared", 3)}
+        one = Candidate(SharingDesign(pattern, None, width), "int8")
+        predicted = sizes.of(of_width(width), one)
+        assert predicted == 900 + 3 * (4 * width + width**2) + 5 * width
+    assert measured == [32, 8]
 
 
 def test_nothing_to_share_is_an_error():

@@ -1,15 +1,19 @@
 """`compress`: from a trained model to a folder, interrupted, and what it refuses."""
 
 import json
+import threading
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_share
-from keras_share.search import compress
+from keras_share.search import SharingDesign, compress
 from keras_share.search.compression import compress as module
+from keras_share.search.compression.begun import begin
+from keras_share.search.compression.candidates import Candidate
 from keras_share.search.tuner.halting import HaltedError
 
 ERROR = HaltedError("many in a row; choose another `project_name`")
@@ -121,6 +125,56 @@ def test_it_goes_on_only_with_the_same(trained, found):
         compress(trained, TRAIN, VALIDATION, output=found.folder, **changed)
 
 
+def test_it_goes_on_only_with_the_same_samples_and_loss(trained, found):
+    def goes_on(model, train=TRAIN, **options):
+        compress(model, train, VALIDATION, output=found.folder, **{**QUICK, **options})
+
+    with pytest.raises(ValueError, match=r"was begun: train\. "):
+        goes_on(trained, (TRAIN[0], 1 - TRAIN[1]))
+    with pytest.raises(ValueError, match=r"was begun: batch_size\. "):
+        goes_on(trained, batch_size=16)
+    other = keras.models.clone_model(trained)
+    other.set_weights(trained.get_weights())
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    other.compile("sgd", loss, metrics=["accuracy", "sparse_categorical_crossentropy"])
+    with pytest.raises(ValueError, match=r"was begun: loss and metrics\. "):
+        goes_on(other)
+
+
+def unnamed(width):
+    model = keras.Sequential([keras.Input((12,))])
+    for _ in range(4):
+        model.add(keras.layers.Dense(width, activation="relu"))
+    model.add(keras.layers.Dense(2))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    return model
+
+
+def job_of(model, folder, **options):
+    """What a call would do."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "plan", lambda job: job)
+        return compress(
+            model, TRAIN, VALIDATION, output=folder, dry_run=True, **options
+        )
+
+
+def test_layers_of_each_width_may_have_other_names(tmp_path):
+    given = {**QUICK, "widths": [8, 16], "objective": "accuracy"}
+    job = job_of(unnamed, tmp_path, max_bytes=6000, **given)
+    assert job.objective.name == "val_accuracy"
+    assert not begin(job)
+    again = job_of(unnamed, tmp_path, max_bytes=6000, **given)
+    assert begin(again)  # in one process: Keras has counted on
+    pattern = {"": keras_share.SharingPattern.get("AAB", 3)}
+    for width in (8, 16):
+        candidate = Candidate(SharingDesign(pattern, None, width), "int8")
+        model = again.designer.build(candidate, trained=False)
+        hidden = width * width + width
+        assert model.count_params() == 13 * width + 2 * hidden + 2 * width + 2
+
+
 def test_a_dry_run_trains_nothing(trained, planned):
     plan, left, before = planned
     assert plan.sites == {"dense_1": 3}
@@ -146,6 +200,35 @@ def with_lambda():
     return model
 
 
+def own_loss(y, logits):
+    return keras.ops.mean(keras.ops.square(logits - keras.ops.cast(y, "float32")))
+
+
+def with_own_loss():
+    model = network(compiled=False)
+    model.compile("adam", own_loss)
+    return model
+
+
+def subclassed():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = network()
+
+        def call(self, x):
+            return self.inner(x)
+
+    model = Own()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model(X)
+    return model
+
+
+def endless():
+    return tf.data.Dataset.from_tensor_slices(VALIDATION).batch(16).repeat()
+
+
 def badly_named():
     model = keras.Sequential([network(compiled=False), keras.layers.Dense(3, name="|")])
     model.compile("adam", "mse")
@@ -159,6 +242,13 @@ def badly_named():
         (badly_named, TRAIN, {}, r"names must be of the letters.*Received: '\|'"),
         (broken, TRAIN, {}, "weights of a model to compress must be finite"),
         (lambda: network(compiled=False), TRAIN, {}, "not compiled"),
+        (subclassed, TRAIN, {}, "Sequential or Functional model is needed"),
+        (with_own_loss, TRAIN, {}, "must be known to Keras.*register_keras"),
+        (network, TRAIN, {"max_bytes": "60k"}, "`max_bytes` must be a number above 0"),
+        (network, TRAIN, {"max_bytes": np.nan}, "`max_bytes` must be .*=nan"),
+        (network, TRAIN, {"learning_rate": 0.0}, "`learning_rate` must be .*=0.0"),
+        (network, TRAIN, {"batch_size": 0}, "`batch_size` of `validation` must be an"),
+        (network, TRAIN, {"test": endless()}, "`test` must have an end. Received"),
         (lambda: network(sites=1), TRAIN, {}, "nothing can be shared"),
         (network, (X[:, :5], Y), {}, r"what the model takes.*\[\(None, 12\)\]"),
         (network, (X[:9], Y[:9]), {}, "at least 30 samples"),
@@ -206,3 +296,20 @@ def test_what_it_says_of_a_search_that_ended_early(tmp_path):
     assert said == ["no other candidate is new and keeps the budget"]
     with pytest.raises(RuntimeError, match="AAB at last with: OSError: disk is full"):
         halt(good, ended("FAILED", 3.0, 90, "OSError: disk is full"))
+
+
+def test_files_are_made_by_one_process_at_a_time(tmp_path):
+    said, entered = [], threading.Event()
+    job = SimpleNamespace(work=tmp_path, say=said.append)
+
+    def other():
+        with module._alone(job):
+            entered.set()
+
+    with module._alone(job):
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not entered.wait(0.5)
+    assert entered.wait(10)
+    thread.join()
+    assert said == ["waiting for another process, which works on the same files"]

@@ -20,6 +20,13 @@ class Batches(keras.utils.PyDataset):
         return X[10 * i : 10 * i + 10], Y[10 * i : 10 * i + 10]
 
 
+class EndlessBatches(keras.utils.PyDataset):
+    num_batches = None
+
+    def __getitem__(self, i):
+        return X, Y
+
+
 def batches():
     return (Batches()[i] for i in range(4))
 
@@ -89,6 +96,10 @@ def test_samples_without_an_end_need_steps(monkeypatch):
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(10).repeat()
     with pytest.raises(ValueError, match="`steps_per_epoch` says"):
         Data(data, "train").num_steps  # noqa: B018
+    with pytest.raises(ValueError, match="`validation_steps` says"):
+        Data(data, "validation").whole  # noqa: B018
+    with pytest.raises(ValueError, match=r"`test` must have an end\. Received"):
+        Data(EndlessBatches(), "test").whole  # noqa: B018
     data = Data(endless, "train", steps=3)
     assert data.num_steps == 3
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_share.search.compression.data import Data
+from keras_share.search.compression.scores import Scores
 from keras_share.search.compression.training import (
     Distilled,
     distances,
@@ -94,3 +95,24 @@ def test_the_learning_rate_is_that_of_the_model():
     model.compile(keras.optimizers.SGD(rising), "mse")
     with pytest.raises(ValueError, match="Pass `learning_rate=`"):
         initial_rate(model)
+
+
+def test_a_loss_without_penalties_is_that_of_the_outputs():
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(40, 4)).astype("float32") for _ in range(2))
+
+    def build():
+        model = keras.Sequential([keras.Input((4,))])
+        for i in range(3):
+            penalty = keras.regularizers.L2(0.1)
+            model.add(keras.layers.Dense(4, kernel_regularizer=penalty, name=f"d{i}"))
+        model.compile("adam", "mse")
+        return model
+
+    model = build()
+    said = model.predict(x, verbose=0)
+    right = np.mean((said - y) ** 2)
+    assert evaluate(model, build(), (x, y))["loss"] == pytest.approx(right, 1e-5)
+    assert model.evaluate(x, y, verbose=0) > right + 0.1
+    scores = Scores(model, Data((x, y), "validation"), "loss")
+    assert scores.interval([said]).value == pytest.approx(right, 1e-5)
