@@ -97,7 +97,7 @@ class CausalGraphs:
         return kind(WIDTH, return_sequences=True)(x)
 
     def _attention(self, x):
-        return WindowedAttention(2, self._size())(x)
+        return WindowedAttention(2, 1 + self._size())(x)
 
     def _residual(self, x):
         size = self._size()
@@ -118,6 +118,6 @@ class CausalGraphs:
         if kind == "recurrent":
             block = keras.Sequential([layers.GRU(WIDTH, return_sequences=True)])
         if kind == "conformer":
-            size, window = self._size(), self._size()
+            size, window = self._size(), 1 + self._size()
             block = ConformerBlock(2, 6, size, padding="causal", window=window)
         return SharedStack(block, pattern)(x)

@@ -51,6 +51,12 @@ class Data:
                 f"generator can be read once. Received: {type(self.source).__name__}"
             )
         for part in tree.flatten(self.whole if self.is_arrays else self.first):
+            if part.dtype.kind in "OSU":
+                raise ValueError(
+                    f"`{self.name}` must be numbers, as files take no text: what makes "
+                    "numbers of it, as `TextVectorization` and `StringLookup`, is in "
+                    f"front of the model. Received: an array of {part.dtype}"
+                )
             if np.issubdtype(part.dtype, np.floating) and not np.isfinite(part).all():
                 raise ValueError(
                     f"`{self.name}` must be finite. Received: NaN or infinity in "

@@ -81,6 +81,7 @@ BAD = np.where(np.arange(80).reshape(40, 2) == 7, np.nan, X)
         ((X,), r"must be \(x, y\).*tuple of 1"),
         (batches(), "a generator can be read once"),
         (3, "Received: int"),
+        ((X.astype(str), Y), "must be numbers.*`StringLookup`.*array of <U"),
         (lambda: iter([]), "must have a batch"),
         (lambda: iter([(BAD, Y)]), "1 of 80 numbers of its first batch"),
         (lambda: iter([X]), r"each batch of it, must be \(x, y\).*Received: ndarray"),
