@@ -53,8 +53,7 @@ class WindowedAttention(Block):
     (4, 30, 16)
 
     Reference:
-    - [Beltagy et al., 2020](https://arxiv.org/abs/2004.05150), whose sliding window
-      looks both ways
+    - [Beltagy et al., 2020](https://arxiv.org/abs/2004.05150)
     """
 
     def __init__(
