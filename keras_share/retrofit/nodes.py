@@ -91,7 +91,10 @@ def _enter(
     nodes = {x: Node(None, x.name) for x in run.inputs}
     nodes.update(zip(run.inputs, sources, strict=False))
     for op, args, kwargs, outputs in calls:
-        read = [nodes[x] for x in tensors((args, kwargs))]
+        # A mask from the beginning would tell the first of several layers from others.
+        masks = {id(x) for x in tensors(kwargs.get("mask")) if nodes[x].op is None}
+        read = [x for x in tensors((args, kwargs)) if id(x) not in masks]
+        read = [nodes[x] for x in read or tensors((args, kwargs))]
         made = _call(op, read, prefix, known)
         nodes.update(zip(tensors(outputs), made, strict=False))
     return [nodes[x] for x in run.outputs]

@@ -72,6 +72,20 @@ def test_blocks_with_branches():
     }
 
 
+@pytest.mark.parametrize("masks", ["masking", "embedding"])
+def test_a_mask_of_the_input_is_no_branch(masks):
+    if masks == "masking":
+        inputs = keras.Input((6, 8))
+        x = layers.Masking()(inputs)
+    else:
+        inputs = keras.Input((6,), dtype="int32")
+        x = layers.Embedding(5, 8, mask_zero=True)(inputs)
+    for i in range(3):
+        x = layers.GRU(8, return_sequences=True, name=f"gru_{i}")(x)
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    assert find_sites(model)["layer"].tolist() == ["gru_0", "gru_1", "gru_2"]
+
+
 def test_nested_models_are_opened():
     def block(i):
         x = inputs = keras.Input((4,))
