@@ -50,4 +50,5 @@ def begin(job: Job) -> bool:
 def _compiled(model: keras.Model) -> str:
     """What a model was compiled with, but for the optimizer, which training changes."""
     config = {**model.get_compile_config(), "optimizer": None}
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+    text = json.dumps(config, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
