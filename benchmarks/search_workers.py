@@ -30,7 +30,7 @@ def work(name: str, storage: str, study: str, trials: int, seed: int) -> None:
         sampler = optuna.samplers.GPSampler(seed=seed)
 
         def objective(trial: optuna.Trial) -> float:
-            ids = [trial.suggest_categorical(f"site_{i}", "ABCDEF") for i in range(6)]
+            ids = [trial.suggest_categorical(f"s{i}", "ABCDEF") for i in range(SITES)]
             return len(set(ids)) + ids.count("A") / 10
     else:
         from keras_share.search import SharingSampler, suggest_pattern

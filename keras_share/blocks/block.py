@@ -48,12 +48,18 @@ class Block(WeightArguments):
         weights = self.weight_arguments(kernel="kernel_", bias="bias_")
         return self._sublayer(layers.Dense, name, units, **weights, **kwargs)
 
-    def _attention(self, num_heads: int, width: int) -> keras.Layer:
+    def _attention(
+        self,
+        num_heads: int,
+        size: int,
+        layer_class: type[keras.Layer] = layers.MultiHeadAttention,
+    ) -> keras.Layer:
+        """Attention of a kind; `size` is its second argument, that of a head."""
         return self._sublayer(
-            layers.MultiHeadAttention,
+            layer_class,
             "attention",
             num_heads,
-            width // num_heads,
+            size,
             dropout=self.dropout,
             seed=self._seed("attention"),
             **self.weight_arguments(kernel="kernel_", bias="bias_"),

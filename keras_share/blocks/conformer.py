@@ -119,7 +119,9 @@ class ConformerBlock(Block):
                 "`window` goes with padding='causal', and has to be given there. "
                 f"Received: padding={padding!r}, window={window!r}"
             )
-        self.window = window and checks.check_positive_integer("window", window)
+        if window is not None:
+            checks.check_positive_integer("window", window)
+        self.window = window
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates and builds the sublayers for the width of the input."""
@@ -130,10 +132,11 @@ class ConformerBlock(Block):
 
         self.attention_norm = self._norm("attention_norm")
         if self.window is None:
-            self.attention = self._attention(self.num_heads, width)
+            self.attention = self._attention(self.num_heads, width // self.num_heads)
             self.attention.build(input_shape, input_shape)
         else:
-            self.attention = self._windowed_attention(self.num_heads, self.window)
+            kind = WindowedAttention
+            self.attention = self._attention(self.num_heads, self.window, kind)
             self.attention.build(input_shape)
         self.attention_dropout = self._dropout("attention_dropout")
 
@@ -174,17 +177,6 @@ class ConformerBlock(Block):
             self.output_norm,
         ):
             layer.build(input_shape)
-
-    def _windowed_attention(self, num_heads: int, window: int) -> WindowedAttention:
-        return self._sublayer(
-            WindowedAttention,
-            "attention",
-            num_heads,
-            window,
-            dropout=self.dropout,
-            seed=self._seed("attention"),
-            **self.weight_arguments(kernel="kernel_", bias="bias_"),
-        )
 
     def _feedforward(
         self, name: str, input_shape: Sequence[int | None]

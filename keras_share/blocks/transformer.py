@@ -109,7 +109,7 @@ class TransformerBlock(Block):
         """Builds the sublayers; creates those that follow the width of the input."""
         width = checks.check_sequence(input_shape, self.num_heads)
         self.input_spec = layers.InputSpec(ndim=3, axes={-1: width})
-        self.attention = self._attention(self.num_heads, width)
+        self.attention = self._attention(self.num_heads, width // self.num_heads)
         self.feedforward_output = self._dense("feedforward_output", width)
 
         self.attention.build(input_shape, input_shape)

@@ -30,7 +30,7 @@ def begin(job: Job) -> bool:
         # One kind goes without its name, which Keras may have counted on.
         "blocks": kinds if len(kinds) > 1 else list(kinds.values()),
     }
-    now = json.loads(json.dumps(now))
+    now = json.loads(json.dumps(now, default=float))  # numbers of NumPy
     path = job.work / "begun.json"
     if not path.exists():
         write_atomically(path, json.dumps(now))

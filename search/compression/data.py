@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import numbers
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from keras import tree
 _FEWEST = 30
 _MOST = 100_000  # batches that are counted
 _ENDLESS = -1  # as tf.data says it
+_STEPS = {"train": "steps_per_epoch", "validation": "validation_steps"}
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,12 @@ class Data:
     steps: int | None = None
 
     def __post_init__(self):
-        for name, value in (("batch_size", self.batch_size), ("steps", self.steps)):
-            if value is not None and not (isinstance(value, int) and value > 0):
+        steps = _STEPS.get(self.name, "steps")
+        for name, value in (("batch_size", self.batch_size), (steps, self.steps)):
+            is_count = isinstance(value, numbers.Integral) and value > 0
+            if value is not None and not is_count:
                 raise ValueError(
-                    f"`{name}` of `{self.name}` must be an integer of at least 1. "
-                    f"Received: {value!r}"
+                    f"`{name}` must be an integer of at least 1. Received: {value!r}"
                 )
         is_read_often = not isinstance(self.source, Iterator)
         kinds = (Iterable, keras.utils.PyDataset)
@@ -93,8 +96,7 @@ class Data:
             count = sum(1 for _ in itertools.islice(self._read(), _MOST))
             if count < _MOST:
                 return count
-        names = {"train": "steps_per_epoch", "validation": "validation_steps"}
-        steps = names.get(self.name)
+        steps = _STEPS.get(self.name)
         mend = f", or `{steps}` says how many batches are an epoch" if steps else ""
         raise ValueError(
             f"`{self.name}` must have an end{mend}. Received: one without an end"

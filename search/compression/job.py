@@ -1,5 +1,6 @@
 """`Job`: a compression, checked before anything is trained."""
 
+import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,12 @@ from keras_share.search.compression.candidates import Candidate, Designer
 from keras_share.search.compression.data import Data
 from keras_share.search.compression.originals import Originals, digest
 from keras_share.search.compression.sizes import Sizes
-from keras_share.search.compression.training import evaluate, initial_rate, train
+from keras_share.search.compression.training import (
+    evaluate,
+    initial_rate,
+    judged,
+    train,
+)
 from keras_share.search.engine import infer_metric_direction
 from keras_share.search.project.opening import make_folder
 from keras_share.search.trial import objectives
@@ -260,9 +266,10 @@ class Job:
         misfit = ValueError, TypeError, KeyError, tf.errors.OpError
         model, found = self.originals.fresh(), {}
         check_names(model)
+        judge = judged(model, model)  # one, to be traced once
         for data in (self.train, self.validation, self.test):
             try:
-                found = evaluate(model, model, data.first)
+                found = evaluate(judge, data.first)
             except misfit as error:
                 x, y = (_shapes(part) for part in data.first[:2])
                 wanted = [tuple(one.shape) for one in model.inputs]
@@ -304,4 +311,4 @@ def _shapes(structure: Any) -> list[list[int]]:
 
 
 def _is_finite(value: Any, above: float = -np.inf) -> bool:
-    return isinstance(value, (int, float)) and above < value < np.inf
+    return isinstance(value, numbers.Real) and above < value < np.inf

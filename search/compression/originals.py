@@ -15,12 +15,7 @@ from keras_share.flat.built_model import check_model
 from keras_share.layers.sublayers import sublayers
 from keras_share.retrofit.keras_file import load_keras_file
 from keras_share.search.compression.data import Data
-from keras_share.search.compression.training import (
-    Judged,
-    compile_as,
-    initial_rate,
-    train,
-)
+from keras_share.search.compression.training import initial_rate, judged, train
 
 _SAMPLES = 256
 
@@ -115,7 +110,7 @@ def _checked(model: Any) -> keras.Model:
             "register that with `keras.saving.register_keras_serializable()`."
         )
     try:
-        compile_as(Judged(model), model, 1.0, 1)
+        judged(model, model)
     except TypeError as error:
         raise ValueError(
             "What a model to compress was compiled with must be known to Keras, so that"

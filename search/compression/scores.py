@@ -11,7 +11,7 @@ from keras import tree
 
 from keras_share.quantize.representative import in_order
 from keras_share.search.compression.data import Data
-from keras_share.search.compression.training import Judged, compile_as
+from keras_share.search.compression.training import judged
 from keras_share.tflite.runtimes.predict import predict_tflite
 
 _RESAMPLED = 200
@@ -39,8 +39,7 @@ class Scores:
         self.metric = metric
         self.count = data.count
         self._original = original
-        self._judge = Judged(original)
-        compile_as(self._judge, original, 1.0, 1)
+        self._judge = judged(original, original)
         self._data = data
         rng = np.random.default_rng(0)
         self._drawn = rng.integers(0, self.count, (_RESAMPLED, self.count))

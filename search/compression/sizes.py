@@ -38,7 +38,7 @@ class Sizes:
         self,
         path: Path,
         measure: Callable[[keras.Model, Candidate], int],
-        form: str = "",
+        form: str,
     ):
         self._path = path
         self._measure = measure

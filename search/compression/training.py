@@ -203,13 +203,16 @@ def train(
     )
 
 
-def evaluate(
-    model: keras.Model, original: keras.Model, samples: tuple[Any, ...]
-) -> dict[str, float]:
-    """The loss and the metrics of a model, judged as its original, on arrays."""
-    judged = Judged(model)
-    compile_as(judged, original, 1.0, 1)
+def judged(model: keras.Model, original: keras.Model) -> Judged:
+    """What a model says, to be judged as its original was compiled."""
+    made = Judged(model)
+    compile_as(made, original, 1.0, 1)
+    return made
+
+
+def evaluate(model: Judged, samples: tuple[Any, ...]) -> dict[str, float]:
+    """The loss and the metrics on arrays."""
     x, y, *weights = samples
     weight = weights[0] if weights else None
-    found = judged.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
+    found = model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
     return {name: float(value) for name, value in found.items()}

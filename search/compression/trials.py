@@ -8,7 +8,7 @@ import keras_tuner as kt
 
 from keras_share.search.compression.candidates import ALL, Candidate
 from keras_share.search.compression.job import Job
-from keras_share.search.compression.training import evaluate
+from keras_share.search.compression.training import evaluate, judged
 from keras_share.search.trial.budget import TrialRejected
 from keras_share.search.trial.measures import measure_file
 
@@ -62,5 +62,7 @@ class CompressionModel(kt.HyperModel):
         job.fit(model, epochs, validation=job.validation, callbacks=callbacks)
         quantization = self._candidate.quantization
         quantized = job.quantized(model, quantization, max(epochs // 3, 1))
-        found = evaluate(quantized, job.originals.trained(), job.validation.whole)
+        found = evaluate(
+            judged(quantized, job.originals.trained()), job.validation.whole
+        )
         return {f"val_{name}": value for name, value in found.items()}

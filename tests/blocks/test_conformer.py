@@ -257,6 +257,7 @@ def test_traces_to_its_leaves(x):
         ({"momentum": 1}, r"`momentum` must be at least 0 and below 1\. .*=1"),
         ({"padding": "valid"}, r"`padding` must be 'same' or 'causal'. .*='valid'"),
         ({"padding": "causal"}, r"`window` goes with padding='causal'.*window=None"),
+        ({"padding": "causal", "window": 0}, r"`window` must be an integer .*window=0"),
         ({"window": 3}, r"`window` goes with padding='causal'.*='same', window=3"),
     ],
 )

@@ -152,7 +152,7 @@ def test_sizes_of_other_widths_lie_between_those_of_two(tmp_path):
         measured.append(candidate.design.width)
         return 900 + 4 * kernel_channels(model) + kernel_numbers(model) + 5 * width
 
-    measured, sizes = [], Sizes(tmp_path / "sizes.json", measure)
+    measured, sizes = [], Sizes(tmp_path / "sizes.json", measure, "a form")
     for width in (32, 8, 16, 24, 8):
         pattern = {"": SharingPattern.get("unshared", 3)}
         one = Candidate(SharingDesign(pattern, None, width), "int8")

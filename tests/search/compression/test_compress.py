@@ -161,11 +161,16 @@ def job_of(model, folder, **options):
 
 
 def test_layers_of_each_width_may_have_other_names(tmp_path):
-    given = {**QUICK, "widths": [8, 16], "objective": "accuracy"}
-    job = job_of(unnamed, tmp_path, max_bytes=6000, **given)
+    given = {
+        **QUICK,
+        "widths": [8, 16],
+        "batch_size": np.int64(32),
+        "objective": "accuracy",
+    }
+    job = job_of(unnamed, tmp_path, max_bytes=np.int64(6000), **given)
     assert job.objective.name == "val_accuracy"
     assert not begin(job)
-    again = job_of(unnamed, tmp_path, max_bytes=6000, **given)
+    again = job_of(unnamed, tmp_path, max_bytes=np.int64(6000), **given)
     assert begin(again)  # in one process: Keras has counted on
     pattern = {"": keras_share.SharingPattern.get("AAB", 3)}
     for width in (8, 16):
@@ -247,7 +252,8 @@ def badly_named():
         (network, TRAIN, {"max_bytes": "60k"}, "`max_bytes` must be a number above 0"),
         (network, TRAIN, {"max_bytes": np.nan}, "`max_bytes` must be .*=nan"),
         (network, TRAIN, {"learning_rate": 0.0}, "`learning_rate` must be .*=0.0"),
-        (network, TRAIN, {"batch_size": 0}, "`batch_size` of `validation` must be an"),
+        (network, TRAIN, {"batch_size": 0}, "`batch_size` must be an integer"),
+        (network, TRAIN, {"validation_steps": 0}, "`validation_steps` must be an int"),
         (network, TRAIN, {"test": endless()}, "`test` must have an end. Received"),
         (lambda: network(sites=1), TRAIN, {}, "nothing can be shared"),
         (network, (X[:, :5], Y), {}, r"what the model takes.*\[\(None, 12\)\]"),

@@ -11,6 +11,7 @@ from keras_share.search.compression.training import (
     distances,
     evaluate,
     initial_rate,
+    judged,
     train,
 )
 
@@ -76,7 +77,7 @@ def test_outputs_by_name_with_weights_of_samples(tmp_path):
     data = Data(({"x": X}, targets, {"size": np.ones(64), "kind": np.ones(64)}), "t")
     student = keras.models.clone_model(model)
     train(student, model, model, data, epochs=1, learning_rate=0.01, validation=data)
-    assert "kind_accuracy" in evaluate(student, model, data.whole)
+    assert "kind_accuracy" in evaluate(judged(student, model), data.whole)
     distilled = Distilled(student, model, distances(model))
     distilled.save_weights(tmp_path / "student.weights.h5")
     model.load_weights(tmp_path / "student.weights.h5")
@@ -112,7 +113,9 @@ def test_a_loss_without_penalties_is_that_of_the_outputs():
     model = build()
     said = model.predict(x, verbose=0)
     right = np.mean((said - y) ** 2)
-    assert evaluate(model, build(), (x, y))["loss"] == pytest.approx(right, 1e-5)
+    assert evaluate(judged(model, build()), (x, y))["loss"] == pytest.approx(
+        right, 1e-5
+    )
     assert model.evaluate(x, y, verbose=0) > right + 0.1
     scores = Scores(model, Data((x, y), "validation"), "loss")
     assert scores.interval([said]).value == pytest.approx(right, 1e-5)
