@@ -311,4 +311,4 @@ def _shapes(structure: Any) -> list[list[int]]:
 
 
 def _is_finite(value: Any, above: float = -np.inf) -> bool:
-    return isinstance(value, numbers.Real) and above < value < np.inf
+    return isinstance(value, numbers.Real) and above < float(value) < np.inf
